@@ -76,9 +76,7 @@ def split(amount_minor: int, weights: Sequence[int]) -> list[int]:
     if total <= 0 or any(weight < 0 for weight in weights):
         raise ValueError("weights must not be negative and must not all be zero")
     parts = [amount_minor * weight // total for weight in weights]
-    order = sorted(
-        range(len(weights)), key=lambda i: (-(amount_minor * weights[i] % total), i)
-    )
+    order = sorted(range(len(weights)), key=lambda i: (-(amount_minor * weights[i] % total), i))
     for i in order[: amount_minor - sum(parts)]:
         parts[i] += 1
     return parts

@@ -1,0 +1,315 @@
+"""Events: what comes in over Kafka, as typed values, and how their bytes are decoded.
+
+One pydantic model per ``type``; a topic carries the types that :data:`TOPICS` lists. Unknown extra
+fields are tolerated, so that a producer may add what it likes; a wrong field is refused with a
+machine-readable reason (:mod:`models.refusals`). Amounts are integer minor units, times RFC 3339
+with an offset.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from models.money import MINOR_MAX, is_currency
+from models.payouts import FailureCategory, PayoutState
+from models.refusals import Reason, Refused
+
+EVENT_BYTES_MAX = 65_536
+"""Largest event that is decoded, in bytes."""
+
+DATE_MIN = datetime(2000, 1, 1, tzinfo=UTC)
+"""Earliest ``occurred_at``: what is older is a broken clock, not a sale."""
+
+CLOCK_AHEAD_MAX = timedelta(minutes=10)
+"""How far ``occurred_at`` may lie ahead of the worker's clock."""
+
+_ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
+
+
+def _currency(code: str) -> str:
+    if not is_currency(code):
+        raise PydanticCustomError(
+            "unknown_currency", "{code} is not an ISO 4217 currency", {"code": code[:8]}
+        )
+    return code
+
+
+_ZONES = frozenset(available_timezones())
+
+
+def _zone(name: str) -> str:
+    if name not in _ZONES:
+        raise PydanticCustomError(
+            "unknown_zone", "{name} is not an IANA time zone", {"name": name[:40]}
+        )
+    return name
+
+
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=_ID_PATTERN)]
+"""An identifier that a producer chose: 1 to 64 of letters, digits, ``. _ : -``."""
+
+Ref = Annotated[str, Field(min_length=1, max_length=64, pattern=_ID_PATTERN)]
+"""An opaque reference (token, hash) to a person or a thing; never the name or number itself."""
+
+CurrencyCode = Annotated[
+    str, Field(min_length=3, max_length=3, description="ISO 4217 code"), AfterValidator(_currency)
+]
+AmountMinor = Annotated[
+    int, Field(strict=True, gt=0, le=MINOR_MAX, description="integer minor units")
+]
+AmountMinorOrZero = Annotated[
+    int, Field(strict=True, ge=0, le=MINOR_MAX, description="integer minor units")
+]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+
+
+class Event(BaseModel):
+    """What every event carries."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: Id = Field(description="unique for ever; a repeat of the same event repeats it")
+    version: Literal[1] = 1
+    occurred_at: AwareDatetime = Field(strict=True, description="RFC 3339 with an offset")
+    seller_id: Id = Field(description="the seller it concerns; also the message key")
+
+    @property
+    def occurred_ms(self) -> int:
+        """When it happened, in milliseconds since the epoch."""
+        return round(self.occurred_at.timestamp() * 1000)
+
+
+class SaleCompleted(Event):
+    """A seller sold something. Earns her a commission by the plan."""
+
+    type: Literal["sale.completed"] = "sale.completed"
+    sale_id: Id
+    currency: CurrencyCode
+    amount_minor: AmountMinorOrZero = Field(description="net of tax and shipping")
+    customer_ref: Ref | None = None
+    instrument_ref: Ref | None = Field(None, description="token of the card or account paid with")
+    device_ref: Ref | None = Field(None, description="token of the till or device")
+    country: Country | None = None
+    lines: Annotated[int, Field(strict=True, ge=0, le=100_000)] | None = None
+
+
+class SaleReturned(Event):
+    """Goods came back, whole or part. Takes back what the sale earned, along the same lineage.
+
+    Without ``sale_id`` (a return without receipt) the commission is computed as a sale's would be.
+    """
+
+    type: Literal["sale.returned"] = "sale.returned"
+    sale_id: Id | None = None
+    currency: CurrencyCode
+    amount_minor: AmountMinor = Field(description="how much of the sale came back")
+    reason: Annotated[str, Field(max_length=64)] | None = None
+
+
+class Source(BaseModel):
+    """Where an upline commission comes from: the sale and the level above its seller."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sale_id: Id
+    seller_id: Id = Field(description="who made the sale")
+    level: Annotated[int, Field(strict=True, ge=1, le=64)]
+    base_minor: AmountMinorOrZero = Field(description="the sale's amount, or the part returned")
+
+
+class CommissionEarned(Event):
+    """A seller earned a commission: from an outside plan engine, or from her downline's sale."""
+
+    type: Literal["commission.earned"] = "commission.earned"
+    commission_id: Id
+    currency: CurrencyCode
+    amount_minor: AmountMinorOrZero
+    source: Source | None = None
+
+
+class CommissionReversed(Event):
+    """A commission is taken back, whole or part. With a ``source``, in proportion to its base."""
+
+    type: Literal["commission.reversed"] = "commission.reversed"
+    commission_id: Id | None = None
+    currency: CurrencyCode
+    amount_minor: AmountMinorOrZero
+    source: Source | None = None
+
+
+class SellerStatus(StrEnum):
+    """Whether a seller is paid at once."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class PayoutPreference(BaseModel):
+    """Where a seller wants her money. The destination is sealed: never in the clear in a topic."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rail: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
+    destination: Annotated[str, Field(pattern=r"^v1\.[A-Za-z0-9._~=-]{8,1024}$")]
+    changed_at: AwareDatetime | None = Field(None, strict=True)
+
+
+class SellerUpdated(Event):
+    """A seller's profile, whole; replaces the one before. The topic is compacted."""
+
+    type: Literal["seller.updated"] = "seller.updated"
+    country: Country
+    zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = "UTC"
+    status: SellerStatus = SellerStatus.ACTIVE
+    sponsor_id: Id | None = Field(None, description="the next seller up the tree")
+    joined_at: AwareDatetime | None = Field(None, strict=True)
+    payout: PayoutPreference | None = None
+
+
+class CreditRedeemed(Event):
+    """Spendback credit was spent on the company's products."""
+
+    type: Literal["credit.redeemed"] = "credit.redeemed"
+    currency: CurrencyCode
+    amount_minor: AmountMinor
+    order_ref: Ref
+
+
+class RateQuoted(Event):
+    """A treasury's mid rate, as a ratio of integers. Keyed by the pair, not by a seller."""
+
+    type: Literal["rate.quoted"] = "rate.quoted"
+    source_currency: CurrencyCode
+    target_currency: CurrencyCode
+    numerator: Annotated[int, Field(strict=True, gt=0, le=10**15)]
+    denominator: Annotated[int, Field(strict=True, gt=0, le=10**15)]
+    expires_at: AwareDatetime = Field(strict=True)
+
+
+class PayoutReported(Event):
+    """What a rail says of a payout: from a webhook or an enquiry, verified and normalised."""
+
+    type: Literal["payout.reported"] = "payout.reported"
+    payout_id: Id
+    rail: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
+    state: PayoutState
+    provider_ref: Annotated[str, Field(max_length=128)] | None = None
+    category: FailureCategory | None = None
+    reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")] | None = None
+
+
+SaleEvent = Annotated[SaleCompleted | SaleReturned, Field(discriminator="type")]
+CommissionEvent = Annotated[CommissionEarned | CommissionReversed, Field(discriminator="type")]
+
+TOPICS: dict[str, tuple[type[Event], ...]] = {
+    "sales": (SaleCompleted, SaleReturned),
+    "commissions": (CommissionEarned, CommissionReversed),
+    "sellers": (SellerUpdated,),
+    "redemptions": (CreditRedeemed,),
+    "rates": (RateQuoted,),
+    "rail.updates": (PayoutReported,),
+}
+"""The event types that each inbound topic carries."""
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {
+    "sales": TypeAdapter(SaleEvent),
+    "commissions": TypeAdapter(CommissionEvent),
+    "sellers": TypeAdapter(Annotated[SellerUpdated, Field()]),
+    "redemptions": TypeAdapter(CreditRedeemed),
+    "rates": TypeAdapter(RateQuoted),
+    "rail.updates": TypeAdapter(PayoutReported),
+}
+if set(_ADAPTERS) != set(TOPICS):
+    raise RuntimeError("every inbound topic needs a decoder")
+
+
+def decode(topic: str, value: bytes | None, *, now_ms: int, retention_ms: int) -> Any:
+    """The event that a message of an inbound topic holds.
+
+    ``retention_ms`` is how long ids are remembered: an older event could be a repeat that nobody
+    would notice, so it is refused. Raises :class:`~models.refusals.Refused`.
+    """
+    if not value:
+        raise Refused(Reason.EMPTY, "the message has no body")
+    if len(value) > EVENT_BYTES_MAX:
+        raise Refused(Reason.TOO_LARGE, f"{len(value)} bytes; at most {EVENT_BYTES_MAX}")
+    try:
+        event: Event = _ADAPTERS[topic].validate_json(value)
+    except ValidationError as error:
+        raise _refusal(value, error.errors(include_url=False, include_input=False)[0]) from None
+    occurred_ms = event.occurred_ms
+    if occurred_ms > now_ms + CLOCK_AHEAD_MAX // timedelta(milliseconds=1):
+        raise Refused(Reason.DATE_OUT_OF_RANGE, "occurred_at lies in the future")
+    if event.occurred_at < DATE_MIN:
+        raise Refused(Reason.DATE_OUT_OF_RANGE, f"occurred_at is before {DATE_MIN.date()}")
+    if occurred_ms < now_ms - retention_ms:
+        raise Refused(Reason.PAST_RETENTION, "occurred_at is older than ids are remembered")
+    return event
+
+
+def body_hash(value: bytes) -> str:
+    """A short digest of an event's bytes, to tell a repeat from another event under its id."""
+    return blake2b(value, digest_size=8).hexdigest()
+
+
+_REASONS = {
+    "missing": Reason.MISSING_FIELD,
+    "union_tag_not_found": Reason.MISSING_FIELD,
+    "union_tag_invalid": Reason.UNKNOWN_TYPE,
+    "unknown_currency": Reason.UNKNOWN_CURRENCY,
+}
+_AMOUNT_REASONS = {
+    "greater_than": Reason.AMOUNT_NEGATIVE,
+    "greater_than_equal": Reason.AMOUNT_NEGATIVE,
+    "less_than_equal": Reason.AMOUNT_TOO_LARGE,
+    "int_parsing_size": Reason.AMOUNT_TOO_LARGE,
+}
+
+
+def _refusal(value: bytes, error: ErrorDetails) -> Refused:
+    kind = error["type"]
+    field = ".".join(str(part) for part in error["loc"] if not _is_tag(part)) or "the message"
+    detail = f"{field}: {error['msg']}"
+    if kind == "json_invalid":
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            return Refused(Reason.NOT_UTF8, "the message is not UTF-8")
+        return Refused(Reason.NOT_JSON, error["msg"])
+    if field == "type" and kind == "literal_error":
+        return Refused(Reason.UNKNOWN_TYPE, detail)
+    if field == "version":
+        return Refused(Reason.UNKNOWN_VERSION, detail)
+    if field.endswith("_minor") and kind != "missing":
+        return Refused(_AMOUNT_REASONS.get(kind, Reason.AMOUNT_NOT_INTEGER), detail)
+    if field.endswith("_at") and kind != "missing":
+        wrong = kind == "datetime_type"
+        return Refused(Reason.WRONG_TYPE if wrong else Reason.DATE_OUT_OF_RANGE, detail)
+    if kind in _REASONS:
+        return Refused(_REASONS[kind], detail)
+    return Refused(Reason.WRONG_TYPE if kind.endswith("_type") else Reason.INVALID_FIELD, detail)
+
+
+_TAGS = frozenset(
+    str(model.model_fields["type"].default) for models in TOPICS.values() for model in models
+)
+
+
+def _is_tag(part: int | str) -> bool:
+    """Whether a location's part is a union's tag, which the sender never wrote as a field."""
+    return part in _TAGS

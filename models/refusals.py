@@ -1,0 +1,51 @@
+"""Refusals: every reason for which an event is not taken, as a machine-readable word.
+
+    Refused
+    ├── (decoding)  NOT_UTF8, NOT_JSON, TOO_LARGE, MISSING_FIELD, WRONG_TYPE, …
+    └── (booking)   ID_REUSED, SALE_REUSED, RETURN_EXCEEDS_SALE, CURRENCY_MISMATCH, …
+
+A refused event goes to ``dead-letters`` with its reason, where it came from and its bytes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an event was refused. The words are part of the public contract: they never change."""
+
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    INVALID_FIELD = "invalid_field"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_VERSION = "unknown_version"
+    UNKNOWN_CURRENCY = "unknown_currency"
+    AMOUNT_NOT_INTEGER = "amount_not_integer"
+    AMOUNT_NEGATIVE = "amount_negative"
+    AMOUNT_TOO_LARGE = "amount_too_large"
+    DATE_OUT_OF_RANGE = "date_out_of_range"
+    PAST_RETENTION = "past_retention"
+    ID_REUSED = "id_reused"
+    SALE_REUSED = "sale_reused"
+    CURRENCY_MISMATCH = "currency_mismatch"
+    SELLER_MISMATCH = "seller_mismatch"
+    RETURN_EXCEEDS_SALE = "return_exceeds_sale"
+    RETURN_WITHOUT_SALE = "return_without_sale"
+    TOO_MANY_WAITING = "too_many_waiting"
+    BALANCE_TOO_LARGE = "balance_too_large"
+    INSUFFICIENT_CREDIT = "insufficient_credit"
+    UNKNOWN_PAYOUT = "unknown_payout"
+
+
+class Refused(Exception):
+    """An event that is not taken: the reason, and one sentence that names field and value."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
