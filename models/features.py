@@ -1,0 +1,403 @@
+"""Features: what a sale looks like against what is known of its seller, card and device.
+
+One definition serves training and serving. What is known of an entity is a *state*, a short ASCII
+text (64 characters) that is stored, read back and handed to :func:`observe` again. That text is
+the definition: within a batch states travel as text as well, so a vector does not depend on how
+the events were cut into batches, and the history a model is trained on goes the same way.
+
+A state holds exponentially decayed counters (half-lives 1 h, 24 h and 7 d), a running mean and
+variance of the log amount with a prior, the first and last time, and for cards and devices the
+last four distinct sellers. It is a packed struct in base64: 47 bytes, so 64 characters, whatever
+the history. A state that cannot be read (cut, tampered with, of another format) counts as absent:
+the entity starts afresh, and no vector ever holds a NaN or an infinity.
+
+An event that comes late, older than the last one seen, counts as if it came at that last time.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, log, log1p, sqrt
+from struct import Struct
+from struct import error as StructError
+
+from models.events import SaleCompleted, SaleReturned
+from models.money import exponent
+from models.shards import key_hash
+
+STATE_CHARS_MAX = 64
+"""Length of every state, in characters. An event has at most three entities."""
+
+FEATURES = (
+    "amount",
+    "amount_against_own",
+    "sales_1h",
+    "sales_24h",
+    "burst_1h",
+    "volume_burst_24h",
+    "returns_ratio",
+    "tenure",
+    "experience",
+    "since_last_sale",
+    "payout_just_changed",
+    "foreign",
+    "card_1h",
+    "card_24h",
+    "card_other_sellers",
+    "card_new_sellers",
+    "card_share",
+    "device_1h",
+    "device_other_sellers",
+    "device_new_sellers",
+    "device_new_to_seller",
+)
+"""The names of a vector's numbers, in order.
+
+Counts, times and amounts are natural logarithms of one plus the figure (per hour or day; days for
+``tenure``, minutes for ``since_last_sale``, reference units for ``amount``).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What scoring needs to know of a seller's profile at the time of a sale."""
+
+    country: str | None = None
+    joined_ms: int | None = None
+    payout_changed_ms: int | None = None
+    """When the payout destination was last changed; None: never, as far as is known."""
+    suspended: bool = False
+
+
+# Units of a currency that buy about what one euro buys, so that a yen and a euro amount can be
+# compared. Rounded on purpose and fixed: a changed figure changes vectors, so it needs a new
+# model. A currency that is not listed counts one unit as one euro.
+_UNITS = {
+    "AED": 4.0,
+    "ARS": 1500.0,
+    "AUD": 1.7,
+    "BRL": 6.0,
+    "CAD": 1.5,
+    "CHF": 0.95,
+    "CLP": 1000.0,
+    "CNY": 8.0,
+    "COP": 4500.0,
+    "CZK": 25.0,
+    "DKK": 7.5,
+    "EGP": 55.0,
+    "EUR": 1.0,
+    "GBP": 0.85,
+    "HKD": 8.5,
+    "HUF": 400.0,
+    "IDR": 18000.0,
+    "ILS": 4.0,
+    "INR": 95.0,
+    "JPY": 160.0,
+    "KES": 140.0,
+    "KRW": 1500.0,
+    "MXN": 20.0,
+    "MYR": 5.0,
+    "NGN": 1700.0,
+    "NOK": 11.5,
+    "NZD": 1.9,
+    "PEN": 4.0,
+    "PHP": 65.0,
+    "PKR": 310.0,
+    "PLN": 4.3,
+    "RON": 5.0,
+    "SAR": 4.0,
+    "SEK": 11.5,
+    "SGD": 1.5,
+    "THB": 38.0,
+    "TRY": 40.0,
+    "TWD": 35.0,
+    "UAH": 45.0,
+    "USD": 1.1,
+    "VND": 28000.0,
+    "ZAR": 20.0,
+}
+
+_AMOUNT_MAX = 1e7  # reference units; a larger sale looks like this one
+_COUNT_MAX = 60_000  # fits the state's 16 bits
+_FIGURE_MAX = 1e18  # a decayed figure beyond this was never written here
+_SPREAD_MAX = 1e3  # nor a mean or variance of log amounts beyond this
+_TIME_MAX = 2**45  # ms; nor a time after the year 3084
+
+_PER_HOUR = -log(2) / 3_600_000
+_PER_DAY = _PER_HOUR / 24
+_PER_WEEK = _PER_DAY / 7
+_HOURS_A_WEEK = 168.0
+_DAYS_A_WEEK = 7.0
+
+# Before a seller's first sales her amounts are taken to be spread as sales at large are: about 55
+# reference units, a factor of 2.7 either way, with the weight of five sales. After 200 sales the
+# mean follows the recent ones.
+_MEAN = 4.0
+_VARIANCE = 1.0
+_PRIOR_SALES = 5
+_SALES_MAX = 200
+_SURPRISE_MAX = 8.0  # standard deviations
+_LEARN_MAX = 3.0  # a fraud must not teach the mean that it is usual
+_VOLUME = 50.0  # reference units; keeps ratios of small volumes calm
+_VARIANCE_MIN = 0.01  # a seller of one fixed price still has some spread
+_GAP_MIN = 1440.0  # minutes since the last sale, when there was none
+
+_FORMAT = 1
+_SELLER = Struct("<BqIH8f")  # format, last ms, first s, sales, then the figures
+_THING = Struct("<BqIH4f4I")  # format, last ms, first s, sales, the figures, sellers
+_pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
+_pack_thing, _unpack_thing = _THING.pack, _THING.unpack
+
+_Seller = tuple[int, int, int, int, float, float, float, float, float, float, float, float]
+_Thing = tuple[int, int, int, float, float, float, float, int, int, int, int]
+
+_scales: dict[str, float] = {}
+
+
+def reference_amount(amount_minor: int, currency: str) -> float:
+    """An amount in reference units, about a euro each: a feature, never money.
+
+    Raises KeyError for a currency that is unknown.
+    """
+    scale = _scales.get(currency)
+    if scale is None:
+        scale = 1.0 / (_UNITS.get(currency, 1.0) * 10.0 ** exponent(currency))
+        _scales[currency] = scale
+    amount = amount_minor * scale
+    return amount if amount < _AMOUNT_MAX else _AMOUNT_MAX
+
+
+def entities(event: SaleCompleted | SaleReturned) -> tuple[str, ...]:
+    """The keys of the states an event needs: its seller first, then card and device if named."""
+    seller = "s:" + event.seller_id
+    if event.type == "sale.returned":
+        return (seller,)
+    card, device = event.instrument_ref, event.device_ref
+    if card is not None:
+        if device is not None:
+            return (seller, "i:" + card, "d:" + device)
+        return (seller, "i:" + card)
+    if device is not None:
+        return (seller, "d:" + device)
+    return (seller,)
+
+
+def observe(
+    states: Mapping[str, str | None],
+    event: SaleCompleted | SaleReturned,
+    profile: Profile | None,
+    *,
+    at_ms: int | None = None,
+) -> tuple[list[float] | None, dict[str, str]]:
+    """The vector of a sale (None for a return), and the states that it changed.
+
+    ``states`` holds what is known before the event, by the keys of :func:`entities`; one that is
+    missing or None is new. Put the changed states into it before observing the next event.
+    ``at_ms`` is the event's time where the caller has it at hand. The vector does not count the
+    event itself.
+    """
+    if at_ms is None:
+        at_ms = event.occurred_ms
+    key = "s:" + event.seller_id
+    x = reference_amount(event.amount_minor, event.currency)
+    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _seller(
+        states.get(key), at_ms
+    )
+    if event.type == "sale.returned":
+        packed = _pack_seller(_FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 + x)
+        return None, {key: b2a_base64(packed, newline=False).decode()}
+
+    level = log1p(x)
+    tenure, changed, foreign = _standing(event, profile, at_ms, first)
+    row = [
+        level,
+        _cut((level - mean) / sqrt(variance + _VARIANCE_MIN), _SURPRISE_MAX),
+        log1p(c1),
+        log1p(c24),
+        log((c1 + 1.0) / (c7 / _HOURS_A_WEEK + 1.0)),
+        log((s24 + x + _VOLUME) / (s7 / _DAYS_A_WEEK + _VOLUME)),
+        r7 / (r7 + s7 + _VOLUME),
+        tenure,
+        log1p(n),
+        log1p(passed / 60_000 if n else _GAP_MIN),
+        changed,
+        foreign,
+    ]
+    n = n + 1 if n < _COUNT_MAX else n
+    mean, variance = _learned(mean, variance, level, n)
+    packed = _pack_seller(
+        _FORMAT, last, first, n, mean, variance, c1 + 1.0, c24 + 1.0, c7 + 1.0, s24 + x, s7 + x, r7
+    )
+    updates = {key: b2a_base64(packed, newline=False).decode()}
+
+    seller_hash = key_hash(event.seller_id) + 1  # 0 marks an empty place
+    card, device = event.instrument_ref, event.device_ref
+    if card is None:
+        row += _NO_CARD
+    else:
+        card_key = "i:" + card
+        t1, t24, t7, fresh, others, _, text = _thing(states.get(card_key), at_ms, seller_hash)
+        updates[card_key] = text
+        share = t7 / (c7 + 1.0)
+        row += (log1p(t1), log1p(t24), others, log1p(fresh), share if share < 1.0 else 1.0)
+    if device is None:
+        row += _NO_DEVICE
+    else:
+        device_key = "d:" + device
+        t1, _, _, fresh, others, new, text = _thing(states.get(device_key), at_ms, seller_hash)
+        updates[device_key] = text
+        row += (log1p(t1), others, log1p(fresh), new)
+    return row, updates
+
+
+# A sale that names no card or device looks like one with a card or device seen for the first time
+# that is not new to the seller: what is not known neither accuses nor clears.
+_NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0)
+_NO_DEVICE = (0.0, 0.0, 0.0, 0.0)
+
+
+def _cut(value: float, bound: float) -> float:
+    return bound if value > bound else -bound if value < -bound else value
+
+
+def _learned(mean: float, variance: float, level: float, n: int) -> tuple[float, float]:
+    """Mean and variance after the ``n``-th sale; of a surprising one they learn only a part."""
+    weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
+    step = _cut(level - mean, _LEARN_MAX * sqrt(variance + _VARIANCE_MIN))
+    return mean + step / weight, variance + (step * step - variance) / weight
+
+
+def _standing(
+    event: SaleCompleted, profile: Profile | None, at_ms: int, first_s: int
+) -> tuple[float, float, float]:
+    """Tenure, how lately the payout destination changed, and whether the sale is foreign."""
+    since_ms = first_s * 1000
+    changed = foreign = 0.0
+    if profile is not None:
+        if profile.joined_ms is not None:
+            since_ms = profile.joined_ms
+        change_ms = profile.payout_changed_ms
+        if change_ms is not None:
+            changed = exp((at_ms - change_ms) * _PER_DAY) if at_ms > change_ms else 1.0
+        if event.country is not None and profile.country is not None:
+            foreign = 0.0 if event.country == profile.country else 1.0
+    return log1p((at_ms - since_ms) / 86_400_000) if at_ms > since_ms else 0.0, changed, foreign
+
+
+def _seller(text: str | None, at_ms: int) -> _Seller:
+    """A seller's figures decayed to ``at_ms``; in place of the format, how long that is in ms."""
+    if text is None:
+        return _fresh_seller(at_ms)
+    try:
+        state: _Seller = _unpack_seller(a2b_base64(text))
+    except (ValueError, StructError):
+        return _fresh_seller(at_ms)
+    form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = state
+    # Chained comparisons refuse NaN, infinities and whatever was never written here.
+    if not (
+        form == _FORMAT
+        and 0.0 <= c1 <= _FIGURE_MAX
+        and 0.0 <= c24 <= _FIGURE_MAX
+        and 0.0 <= c7 <= _FIGURE_MAX
+        and 0.0 <= s24 <= _FIGURE_MAX
+        and 0.0 <= s7 <= _FIGURE_MAX
+        and 0.0 <= r7 <= _FIGURE_MAX
+        and 0.0 <= variance <= _SPREAD_MAX
+        and 0.0 <= mean <= _SPREAD_MAX
+        and 0 <= last <= _TIME_MAX
+    ):
+        return _fresh_seller(at_ms)
+    passed = at_ms - last
+    if passed <= 0:
+        return (0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7)
+    day, week = exp(passed * _PER_DAY), exp(passed * _PER_WEEK)
+    c1 *= exp(passed * _PER_HOUR)
+    return (
+        passed,
+        at_ms,
+        first,
+        n,
+        mean,
+        variance,
+        c1,
+        c24 * day,
+        c7 * week,
+        s24 * day,
+        s7 * week,
+        r7 * week,
+    )
+
+
+def _fresh_seller(at_ms: int) -> _Seller:
+    return (0, at_ms, at_ms // 1000, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def _thing(
+    text: str | None, at_ms: int, seller: int
+) -> tuple[float, float, float, float, float, float, str]:
+    """A card's or a device's figures before a sale by ``seller``, and its state after it.
+
+    The figures: sales decayed by 1 h, 24 h and 7 d, arrivals of new sellers decayed by 7 d, other
+    sellers among the last four, and 1.0 if it is known but new to this seller.
+    """
+    last, first, n, t1, t24, t7, fresh, a, b, c, d = _things_figures(text, at_ms)
+    # The last four distinct sellers, the latest first.
+    new, after = 0.0, fresh
+    others = (1.0 if b else 0.0) + (1.0 if c else 0.0) + (1.0 if d else 0.0)
+    if seller != a:
+        if seller == b:
+            a, b = b, a
+        elif seller == c:
+            a, b, c = c, a, b
+        else:
+            if seller != d:
+                others += 1.0 if a else 0.0
+                new = 1.0 if a else 0.0
+                after = fresh + new
+            a, b, c, d = seller, a, b, c
+    packed = _pack_thing(
+        _FORMAT,
+        last,
+        first,
+        n + 1 if n < _COUNT_MAX else n,
+        t1 + 1.0,
+        t24 + 1.0,
+        t7 + 1.0,
+        after,
+        a,
+        b,
+        c,
+        d,
+    )
+    return t1, t24, t7, fresh, others, new, b2a_base64(packed, newline=False).decode()
+
+
+def _things_figures(text: str | None, at_ms: int) -> _Thing:
+    if text is None:
+        return _fresh_thing(at_ms)
+    try:
+        form, last, first, n, t1, t24, t7, fresh, a, b, c, d = _unpack_thing(a2b_base64(text))
+    except (ValueError, StructError):
+        return _fresh_thing(at_ms)
+    if not (
+        form == _FORMAT
+        and 0.0 <= t1 <= _FIGURE_MAX
+        and 0.0 <= t24 <= _FIGURE_MAX
+        and 0.0 <= t7 <= _FIGURE_MAX
+        and 0.0 <= fresh <= _FIGURE_MAX
+        and 0 <= last <= _TIME_MAX
+    ):
+        return _fresh_thing(at_ms)
+    passed = at_ms - last
+    if passed <= 0:
+        return (last, first, n, t1, t24, t7, fresh, a, b, c, d)
+    week = exp(passed * _PER_WEEK)
+    t1 *= exp(passed * _PER_HOUR)
+    t24 *= exp(passed * _PER_DAY)
+    return (at_ms, first, n, t1, t24, t7 * week, fresh * week, a, b, c, d)
+
+
+def _fresh_thing(at_ms: int) -> _Thing:
+    return (at_ms, at_ms // 1000, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0)

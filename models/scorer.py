@@ -1,0 +1,255 @@
+"""The scorer: the probability that a sale is fraud, from its vector of features.
+
+The model is a scikit-learn pipeline kept as JSON: numbers, a digest, and where it came from; no
+pickle, so reading one runs no code. On loading, the pipeline is rebuilt from the numbers, and the
+scorer, a few lines of numpy, must agree with it and with the scores recorded at training.
+
+A score does not depend on the batch it is computed in: sums are taken in a fixed order, element by
+element, and never by a matrix product, whose rounding changes with the shape. So a score can be
+derived again from a published vector, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from math import exp
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models.features import FEATURES
+
+FORMAT = 1
+"""Version of the artefact's format."""
+
+ARTEFACT_BYTES_MAX = 1_000_000
+"""Largest artefact that is read, in bytes."""
+
+PARITY_MAX = 1e-9
+"""How far a score may lie from scikit-learn's."""
+
+_LOGIT_MAX = 40.0  # beyond this a probability is 0 or 1 to the last bit but one
+_REASONS = 3
+
+
+class ModelUnreadable(Exception):
+    """A model that must not score: damaged, tampered with, or made for other features or code."""
+
+
+class RowRefused(ValueError):
+    """A matrix that cannot be scored: of another width, or with a NaN or an infinity in it."""
+
+
+def digest_of(artefact: Mapping[str, Any]) -> str:
+    """SHA-256 of an artefact's canonical JSON, without its own digest, in hexadecimal."""
+    body = {name: value for name, value in artefact.items() if name != "digest"}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode()).hexdigest()
+
+
+class Scorer:
+    """A loaded model. Immutable; use :meth:`load`."""
+
+    def __init__(self, artefact: Mapping[str, Any]) -> None:
+        """From a checked artefact; raises KeyError, TypeError or ValueError on a malformed one."""
+        width = len(FEATURES)
+        self.digest = str(artefact["digest"])
+        """Identifies the model in decisions."""
+        self.sklearn_version = str(artefact["sklearn"])
+        """The scikit-learn the model was trained with."""
+        self.metrics: Mapping[str, Any] = artefact["metrics"]
+        self.provenance: Mapping[str, Any] = artefact["provenance"]
+        means = _numbers(artefact["means"], width)
+        scales = _numbers(artefact["scales"], width)
+        if not (scales > 0).all():
+            raise ValueError("a scale must be positive")
+        pairs = [_pair(pair, width) for pair in artefact["pairs"]]
+        self._means = means[:, None]
+        self._scales = scales[:, None]
+        self._left = np.array([pair[0] for pair in pairs], dtype=np.intp)
+        self._right = np.array([pair[1] for pair in pairs], dtype=np.intp)
+        self._weights = _numbers(artefact["coefficients"], width + len(pairs))[:, None]
+        self._intercept = float(_numbers([artefact["intercept"]], 1)[0])
+        self._bound = float(_numbers([artefact["bound"]], 1)[0])
+
+    @classmethod
+    def load(cls, text: str) -> Scorer:
+        """The scorer that an artefact describes. Raises :class:`ModelUnreadable`."""
+        artefact = _read(text)
+        try:
+            scorer = cls(artefact)
+            rows = np.array([_numbers(r, len(FEATURES)) for r in artefact["probes"]["rows"]])
+            expected = _numbers(artefact["probes"]["scores"], len(rows))
+            rebuilt = _scikit_learn(artefact, rows)
+        except ModelUnreadable:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelUnreadable(f"malformed: {error!r}") from None
+        if len(rows) < 1:
+            raise ModelUnreadable("malformed: no probes")
+        scores = scorer.score(rows)
+        for name, others in (("scikit-learn", rebuilt), ("training", expected)):
+            apart = float(np.abs(scores - others).max())
+            if not apart <= PARITY_MAX:
+                raise ModelUnreadable(f"scores differ from those of {name} by {apart:.3g}")
+        return scorer
+
+    def score(self, matrix: ArrayLike) -> NDArray[np.float64]:
+        """The probability of fraud for each row. Raises :class:`RowRefused`."""
+        terms = self._terms(matrix)
+        # Row after row: the sum's order, so its last bit, is the same in any batch.
+        logits = np.add.accumulate(terms, axis=0)[-1]
+        logits += self._intercept
+        # libm's exp, one by one: numpy's differs between processors in the last bit.
+        return np.array([_probability(logit) for logit in logits.tolist()])
+
+    def reasons(self, row: Sequence[float]) -> list[str]:
+        """The features that speak most for fraud in a row, strongest first, in a reviewer's words.
+
+        Exact: each feature's share of the logit, a product's share going half to each factor.
+        """
+        terms = self._terms([row])[:, 0]
+        width = len(FEATURES)
+        shares = terms[:width].copy()
+        halves = terms[width:] / 2
+        np.add.at(shares, self._left, halves)
+        np.add.at(shares, self._right, halves)
+        order = np.argsort(-shares, kind="stable")[:_REASONS]
+        higher = np.asarray(row) >= self._means[:, 0]
+        return [
+            WORDS[FEATURES[i]][0 if higher[i] else 1] for i in order.tolist() if shares[i] > 0.1
+        ]
+
+    def _terms(self, matrix: ArrayLike) -> NDArray[np.float64]:
+        """What each feature and each product adds to the logits, one column a row."""
+        rows = np.asarray(matrix, dtype=np.float64)
+        width = len(FEATURES)
+        if rows.ndim != 2 or rows.shape[1] != width:
+            raise RowRefused(f"shape {rows.shape}; due are rows of {width}")
+        if not np.isfinite(rows).all():
+            raise RowRefused("a vector holds a NaN or an infinity")
+        terms = np.empty((len(self._weights), len(rows)))
+        values = terms[:width]
+        np.subtract(rows.T, self._means, out=values)
+        values /= self._scales
+        np.minimum(values, self._bound, out=values)
+        np.maximum(values, -self._bound, out=values)
+        np.multiply(values[self._left], values[self._right], out=terms[width:])
+        terms *= self._weights
+        return terms
+
+
+def _probability(logit: float) -> float:
+    if logit > _LOGIT_MAX:
+        logit = _LOGIT_MAX
+    elif logit < -_LOGIT_MAX:
+        logit = -_LOGIT_MAX
+    return 1.0 / (1.0 + exp(-logit))
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is not a number of a model")
+
+
+def _read(text: str) -> Mapping[str, Any]:
+    if len(text) > ARTEFACT_BYTES_MAX:
+        raise ModelUnreadable(f"{len(text)} characters; at most {ARTEFACT_BYTES_MAX}")
+    try:
+        artefact = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelUnreadable(f"not JSON: {error}") from None
+    if not isinstance(artefact, dict):
+        raise ModelUnreadable("not a JSON object")
+    if artefact.get("format") != FORMAT:
+        raise ModelUnreadable(f"format {artefact.get('format')!r}; this code reads {FORMAT}")
+    try:
+        digest = digest_of(artefact)
+    except (ValueError, RecursionError) as error:
+        raise ModelUnreadable(f"malformed: {error}") from None
+    if artefact.get("digest") != digest:
+        raise ModelUnreadable("the digest does not fit the content")
+    if artefact.get("features") != list(FEATURES):
+        raise ModelUnreadable("made for other features than this code computes")
+    return artefact
+
+
+def _scikit_learn(artefact: Mapping[str, Any], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Imported here: it takes a second, which only loading a model needs.
+    from models import pipeline  # noqa: PLC0415
+
+    rebuilt = pipeline.rebuilt(
+        means=artefact["means"],
+        scales=artefact["scales"],
+        pairs=[(int(left), int(right)) for left, right in artefact["pairs"]],
+        bound=artefact["bound"],
+        coefficients=artefact["coefficients"],
+        intercept=artefact["intercept"],
+    )
+    return np.asarray(pipeline.probabilities(rebuilt, rows), dtype=np.float64)
+
+
+def _numbers(values: Any, length: int) -> NDArray[np.float64]:
+    if not isinstance(values, list) or len(values) != length:
+        raise ValueError(f"a list of {length} numbers is due")
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
+        raise TypeError("a number is due")
+    numbers = np.array(values, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a number is not finite")
+    return numbers
+
+
+def _pair(pair: Any, width: int) -> tuple[int, int]:
+    left, right = pair
+    if not (isinstance(left, int) and isinstance(right, int)):
+        raise TypeError("a pair is of integers")
+    if not (0 <= left < width and 0 <= right < width):
+        raise ValueError("a pair names a feature that does not exist")
+    return left, right
+
+
+WORDS: dict[str, tuple[str, str]] = {
+    "amount": ("large amount", "very small amount"),
+    "amount_against_own": (
+        "amount far above this seller's usual",
+        "amount far below this seller's usual",
+    ),
+    "sales_1h": ("many sales within the hour", "few sales within the hour"),
+    "sales_24h": ("many sales within the day", "few sales within the day"),
+    "burst_1h": ("sales come much faster than usual", "sales come slower than usual"),
+    "volume_burst_24h": (
+        "the day's volume is far above this seller's usual",
+        "the day's volume is below this seller's usual",
+    ),
+    "returns_ratio": ("much of what was sold came back", "hardly anything sold came back"),
+    "tenure": ("joined long ago", "joined recently"),
+    "experience": ("many sales before", "few or no sales before"),
+    "since_last_sale": ("first sale after a long pause", "just after the sale before"),
+    "payout_just_changed": (
+        "payout destination changed shortly before",
+        "payout destination not changed lately",
+    ),
+    "foreign": ("sold outside the seller's country", "sold in the seller's country"),
+    "card_1h": ("card used several times within the hour", "card not used within the hour"),
+    "card_24h": ("card used several times within the day", "card not used within the day"),
+    "card_other_sellers": ("card also used with other sellers", "card used with one seller"),
+    "card_new_sellers": (
+        "card moves between sellers",
+        "card stays with its sellers",
+    ),
+    "card_share": (
+        "one card pays much of this seller's sales",
+        "card pays little of this seller's sales",
+    ),
+    "device_1h": ("device used many times within the hour", "device not used within the hour"),
+    "device_other_sellers": ("device shared by several sellers", "device used by one seller"),
+    "device_new_sellers": ("device moves between sellers", "device stays with its sellers"),
+    "device_new_to_seller": ("device of another seller", "device known with this seller"),
+}
+"""What a feature says when it speaks for fraud: above its mean, and below it."""
+
+if tuple(WORDS) != FEATURES:
+    raise RuntimeError("every feature needs its words")
