@@ -1,0 +1,9 @@
+"""What the worker counts and times, in Prometheus terms.
+
+``definitions`` says which metrics there are; ``recorder`` holds the verbs the code calls, once a
+batch. Rules: one prefix, base units, ``_total`` on counters, no label per seller, payout or event.
+"""
+
+from streams.metrics.recorder import Metrics
+
+__all__ = ["Metrics"]

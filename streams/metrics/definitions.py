@@ -1,0 +1,144 @@
+"""Which metrics there are: name, help, labels, buckets."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+PREFIX = "payouts"
+
+STAGES = ("decode", "look", "score", "book", "publish")
+"""What a batch passes through, in order."""
+
+STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+LATENCY_BUCKETS_S = (
+    *(0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1),
+    *(0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0),
+)
+BATCH_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 200, 350, 500, 1_000, 5_000)
+HEAL_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
+
+
+class ManyHistogram(Collector):
+    """A histogram that takes a batch of values in one call, at about 0.2 µs a value.
+
+    prometheus-client's own costs more than a microsecond a value, which would be the largest
+    part of what counting costs on the hot path.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        buckets: Sequence[float],
+        registry: CollectorRegistry,
+    ) -> None:
+        if list(buckets) != sorted(set(buckets)):
+            raise ValueError("buckets must rise")
+        self._name = name
+        self._documentation = documentation
+        self._bounds = tuple(buckets)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+        registry.register(self)
+
+    def observe_many(self, values: Iterable[float]) -> None:
+        """Count every value in its bucket."""
+        bounds, counts = self._bounds, self._counts
+        with self._lock:
+            for value in values:
+                counts[bisect_left(bounds, value)] += 1
+                self._sum += value
+
+    def describe(self) -> Iterator[Metric]:
+        """The metric without samples, so that a registry sees a name used twice."""
+        yield HistogramMetricFamily(self._name, self._documentation)
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric as it stands."""
+        with self._lock:
+            counts, total = list(self._counts), self._sum
+        running = 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, map(float, self._bounds)), "+Inf"), counts, strict=True):
+            running += count
+            buckets.append((bound, running))
+        yield HistogramMetricFamily(
+            self._name,
+            self._documentation,
+            buckets=buckets,
+            sum_value=total,
+        )
+
+
+class Definitions:
+    """All metrics of one process, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(
+                f"{PREFIX}_{name}", text, labels, buckets=tuple(buckets), registry=registry
+            )
+
+        build = Info(f"{PREFIX}_build", "The version that runs; always 1.", registry=registry)
+        build.info({"version": version("payout-streams"), "python": platform.python_version()})
+
+        self.events = counter(
+            "events_total", "Events taken, by what became of them.", "topic", "outcome"
+        )
+        self.decisions = counter("decisions_total", "Fraud decisions.", "tier")
+        self.dead_letters = counter("dead_letters_total", "Events refused.", "reason")
+        self.booked = counter(
+            "booked_minor_units_total",
+            "Money booked, in minor units of the currency.",
+            *("currency", "direction"),
+        )
+        self.payouts = counter(
+            "payout_transitions_total", "Payouts that entered a state.", "rail", "state"
+        )
+        self.spendback = counter(
+            "spendback_credits_total", "Spendback credits granted and taken back.", "outcome"
+        )
+        self.waiting = gauge(
+            "waiting_events", "Early events that wait for what they depend on.", "kind"
+        )
+        self.outbox_age = gauge(
+            "outbox_age_seconds", "Age of the oldest booked entry not yet published."
+        )
+        self.heal = histogram(
+            "heal_seconds", "Time to bring a partition's wallets up to the journal.", HEAL_BUCKETS_S
+        )
+        self.batch_events = histogram("batch_events", "Events in a batch.", BATCH_BUCKETS, "topic")
+        self.stage = histogram(
+            "stage_seconds", "Time a batch spends in a stage.", STAGE_BUCKETS_S, "stage"
+        )
+        self.sale_to_command = ManyHistogram(
+            f"{PREFIX}_sale_to_command_seconds",
+            "From a sale's arrival in Kafka to its payout command in Kafka.",
+            LATENCY_BUCKETS_S,
+            registry,
+        )
+        self.lag = gauge("consumer_lag_messages", "Messages not yet handled.", "topic", "partition")
+        self.rebalances = counter(
+            "rebalances_total", "Changes of the partitions assigned here.", "change"
+        )
+        self.retries = counter(
+            "retries_total", "Calls repeated because a server did not answer.", "server"
+        )
+        self.scorer_up = gauge(
+            "scorer_up", "1 if the fraud model scores, 0 if payouts fall back to a small cap."
+        )

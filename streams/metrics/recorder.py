@@ -1,0 +1,166 @@
+"""The verbs: what the code calls to count and time, once a batch.
+
+A child of a labelled metric is looked up once and kept: the look-up costs more than the increment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from models.payouts import PayoutState
+from models.refusals import Reason
+from streams.metrics.definitions import STAGES, Definitions
+
+Stage = Literal["decode", "look", "score", "book", "publish"]
+Waiting = Literal["sales", "returns"]
+Server = Literal["kafka", "redis"]
+
+
+class _Counters:
+    """The children of one counter, by their labels in order of declaration."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._children: dict[tuple[str, ...], Counter] = {}
+
+    def add(self, amount: int, *labels: str) -> None:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._counter.labels(*labels)
+        child.inc(amount)
+
+
+class _Histograms:
+    """The children of one histogram with one label."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._children: dict[str, Histogram] = {}
+
+    def observe(self, value: float, label: str) -> None:
+        child = self._children.get(label)
+        if child is None:
+            child = self._children[label] = self._histogram.labels(label)
+        child.observe(value)
+
+
+class Metrics:
+    """Counts and times of one process; may be read from another thread at any time."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        definitions = Definitions(self.registry)
+        self._definitions = definitions
+        self._events = _Counters(definitions.events)
+        self._decisions = _Counters(definitions.decisions)
+        self._dead_letters = _Counters(definitions.dead_letters)
+        self._booked = _Counters(definitions.booked)
+        self._payouts = _Counters(definitions.payouts)
+        self._spendback = _Counters(definitions.spendback)
+        self._rebalances = _Counters(definitions.rebalances)
+        self._retries = _Counters(definitions.retries)
+        self._batch_events = _Histograms(definitions.batch_events)
+        self._stage = _Histograms(definitions.stage)
+        # A series that is there from the start reads 0 instead of "no data" in a first alert.
+        for stage in STAGES:
+            definitions.stage.labels(stage)
+        for reason in Reason:
+            self._dead_letters.add(0, reason)
+
+    def batch(self, topic: str, outcomes: Mapping[str, int]) -> None:
+        """A batch of a topic is done: how many events had which outcome.
+
+        Outcomes are few and fixed words: booked, duplicate, stale, waiting, refused.
+        """
+        self._batch_events.observe(sum(outcomes.values()), topic)
+        for outcome, count in outcomes.items():
+            self._events.add(count, topic, outcome)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Time what a batch spends in a stage, also when it fails."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self._stage.observe(perf_counter() - started, stage)
+
+    def stage_took(self, stage: Stage, seconds: float) -> None:
+        """A stage was timed by its caller."""
+        self._stage.observe(seconds, stage)
+
+    def decided(self, tiers: Mapping[str, int]) -> None:
+        """Fraud decisions of a batch, by tier."""
+        for tier, count in tiers.items():
+            self._decisions.add(count, tier)
+
+    def dead_lettered(self, reasons: Mapping[str, int]) -> None:
+        """Refused events of a batch, by reason."""
+        for reason, count in reasons.items():
+            self._dead_letters.add(count, reason)
+
+    def booked(self, amounts_minor: Mapping[tuple[str, str], int]) -> None:
+        """Money booked in a batch, by (currency, direction), in minor units, never negative.
+
+        Directions are few and fixed words: earned, reversed, paid, returned, redeemed.
+        """
+        for (currency, direction), amount_minor in amounts_minor.items():
+            self._booked.add(amount_minor, currency, direction)
+
+    def payouts(self, transitions: Mapping[tuple[str, PayoutState], int]) -> None:
+        """Payouts of a batch that entered a state, by (rail, state)."""
+        for (rail, state), count in transitions.items():
+            self._payouts.add(count, rail, state)
+
+    def spendback(self, *, granted: int = 0, unfired: int = 0) -> None:
+        """Spendback credits of a batch: granted, and taken back by returns."""
+        self._spendback.add(granted, "granted")
+        self._spendback.add(unfired, "unfired")
+
+    def waiting(self, kind: Waiting, events: int) -> None:
+        """How many early events of a kind wait now."""
+        self._definitions.waiting.labels(kind).set(events)
+
+    def outbox_age(self, seconds: float) -> None:
+        """Age of the oldest booked entry not yet published; 0 when there is none."""
+        self._definitions.outbox_age.set(seconds)
+
+    def healed(self, seconds: float) -> None:
+        """A partition's wallets were brought up to the journal."""
+        self._definitions.heal.observe(seconds)
+
+    def sale_to_command(self, seconds: Iterable[float]) -> None:
+        """Latencies of a batch, from a sale's arrival in Kafka to its payout command there."""
+        self._definitions.sale_to_command.observe_many(seconds)
+
+    def lag(self, messages: Mapping[tuple[str, int], int]) -> None:
+        """Messages not yet handled, by (topic, partition), of all partitions assigned here.
+
+        Partitions that are not named are another worker's now and are no longer reported.
+        """
+        gauge = self._definitions.lag
+        gauge.clear()
+        for (topic, partition), count in messages.items():
+            gauge.labels(topic, str(partition)).set(count)
+
+    def rebalanced(self, *, assigned: int = 0, revoked: int = 0) -> None:
+        """Partitions came or went in a rebalance; counted once each way, however many they are."""
+        self._rebalances.add(bool(assigned), "assigned")
+        self._rebalances.add(bool(revoked), "revoked")
+
+    def retried(self, server: Server) -> None:
+        """A call was repeated because the server did not answer."""
+        self._retries.add(1, server)
+
+    def scorer(self, *, up: bool) -> None:
+        """Whether the fraud model scores."""
+        self._definitions.scorer_up.set(up)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,396 @@
+"""Settings: one object read from the environment at start, checked, and passed on.
+
+Every setting is an environment variable ``PAYOUTS_<NAME>``. ``PAYOUTS_SECRETS_DIR`` names a
+directory with one file per variable (a mounted Kubernetes or Docker secret), ``PAYOUTS_ENV_FILE``
+a file of ``NAME=value`` lines; neither is read unless named. The environment wins over both.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.shards import SHARDS
+from rails.settings import RailSettings
+
+PREFIX = "PAYOUTS_"
+"""What every variable's name begins with."""
+
+SECRETS_DIR = PREFIX + "SECRETS_DIR"
+"""Variable that names a directory with one file per setting, the file named as the variable."""
+
+ENV_FILE = PREFIX + "ENV_FILE"
+"""Variable that names a file of ``NAME=value`` lines."""
+
+DEFAULTS = Path(__file__).parent / "defaults"
+"""Where the packaged plan, policy, campaigns and model lie."""
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+# Variables with the prefix that are read outside of the settings: by the loader and by the tests.
+_OTHER_VARIABLES = frozenset({SECRETS_DIR, ENV_FILE, PREFIX + "TEST_REDIS_URL"})
+
+
+class SettingsError(ValueError):
+    """The environment cannot be used. One line: the variable, what is wrong, what to do."""
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def _broker_list(value: str) -> str:
+    addresses = [address.strip() for address in value.split(",")]
+    for address in addresses:
+        host, colon, port = address.rpartition(":")
+        if not (host and colon and port.isdigit() and 0 < int(port) < 65_536):
+            raise ValueError(f"{address[:80]!r} is not host:port; write host:port,host:port")
+    return ",".join(addresses)
+
+
+def _redis_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("write redis://host:port/0, or rediss:// for TLS")
+    if parts.scheme != "unix" and not parts.hostname:
+        raise ValueError("no host in it; write redis://host:port/0")
+    return value
+
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Settings(BaseSettings):
+    """Everything that differs between two installations."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+    )
+
+    # Kafka
+    kafka_brokers: Annotated[str, AfterValidator(_broker_list)] = Field(
+        "127.0.0.1:9092", description="brokers to start from, as host:port,host:port"
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to speak to the brokers"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism, used with a SASL protocol"
+    )
+    kafka_sasl_username: str = Field("", description="SASL user name")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="SASL password")
+    kafka_ssl_ca: Path | None = Field(
+        None, description="PEM file of the authorities to trust; the system's if unset"
+    )
+    kafka_ssl_cert: Path | None = Field(None, description="PEM file of the client certificate")
+    kafka_ssl_key: Path | None = Field(None, description="PEM file of the client's private key")
+    kafka_ssl_key_password: SecretStr = Field(
+        SecretStr(""), description="password of the client's private key"
+    )
+    partitions: int = Field(
+        16, ge=1, le=SHARDS, description=f"partitions of every topic; must divide {SHARDS}"
+    )
+    topic_replication: int = Field(
+        1, ge=1, le=9, description="replicas of a topic that `payouts topics create` makes"
+    )
+
+    # Worker
+    group_id: str = Field(
+        "payouts", min_length=1, max_length=200, description="consumer group of the workers"
+    )
+    group_instance_id: str = Field(
+        "",
+        max_length=200,
+        description="this worker's fixed name for static membership; empty for dynamic",
+    )
+    assignment_strategy: Literal["cooperative-sticky", "range", "roundrobin"] = Field(
+        "cooperative-sticky",
+        description="how partitions are spread; the same for all workers of a group",
+    )
+    session_timeout_ms: int = Field(
+        10_000, ge=1_000, le=1_800_000, description="silence after which a worker is dead, in ms"
+    )
+    fetch_wait_ms: int = Field(
+        5,
+        ge=1,
+        le=60_000,
+        description="longest wait of a fetch for more data, in ms; trades CPU for latency",
+    )
+    fetch_min_bytes: int = Field(
+        1, ge=1, le=104_857_600, description="a fetch answers early with this much, in bytes"
+    )
+    batch_max: int = Field(
+        500, ge=1, le=10_000, description="largest batch an agent gets, in messages"
+    )
+    stall_timeout_s: int = Field(
+        60,
+        ge=5,
+        le=3_600,
+        description="work waiting and nothing finished for this long ends the worker, in s",
+    )
+    drain_timeout_s: int = Field(
+        20, ge=1, le=600, description="longest wait for batches in hand on stop or revoke, in s"
+    )
+    retry_timeout_s: int = Field(
+        60,
+        ge=1,
+        le=3_600,
+        description="how long an unreachable Kafka or Redis is retried before the end, in s",
+    )
+
+    # Redis
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = Field(
+        "redis://127.0.0.1:6379/0",
+        repr=False,
+        description="Redis or Valkey >= 7 as redis://, rediss:// (TLS) or unix://",
+    )
+    redis_username: str = Field("", description="Redis ACL user; the default user if unset")
+    redis_password: SecretStr = Field(
+        SecretStr(""), description="Redis password, rather here than in the address"
+    )
+    redis_cluster: bool = Field(False, description="whether the address is of a Redis Cluster")
+    redis_ssl_ca: Path | None = Field(
+        None, description="PEM file of the authorities to trust for rediss://"
+    )
+    redis_timeout_ms: int = Field(
+        2_000, ge=10, le=60_000, description="longest wait for an answer of Redis, in ms"
+    )
+
+    # Rules
+    event_retention_days: int = Field(
+        90,
+        ge=1,
+        le=3_650,
+        description="how long event ids are remembered; older events are refused, in days",
+    )
+    waiting_days: int = Field(
+        30,
+        ge=1,
+        le=365,
+        description="how long an early event waits for what it depends on, in days",
+    )
+    plan: Path = Field(DEFAULTS / "plan.yaml", description="commission plan, YAML file")
+    policy: Path = Field(DEFAULTS / "policy.yaml", description="payout policy, YAML file")
+    campaigns: Path = Field(
+        DEFAULTS / "campaigns.yaml", description="spendback campaigns, YAML file"
+    )
+    model: Path = Field(DEFAULTS / "model.json", description="fraud model, JSON file")
+    seal_keys: SecretStr = Field(
+        SecretStr(""),
+        description="keys that seal destinations, as id:base64key,id2:base64key; the first seals",
+    )
+
+    # PayPal
+    paypal_base_url: str = Field(
+        "https://api-m.sandbox.paypal.com", description="PayPal's API, or a sandbox of it"
+    )
+    paypal_plain_http_allowed: bool = Field(
+        False, description="whether that may be http to another host; for a sandbox only"
+    )
+    paypal_client_id: str = Field("", description="PayPal REST app's client id")
+    paypal_client_secret: SecretStr = Field(
+        SecretStr(""), description="PayPal REST app's client secret"
+    )
+    paypal_webhook_id: str = Field("", description="id of the webhook whose signatures are checked")
+    paypal_webhook_cert_prefixes: str = Field(
+        "",
+        description="where webhook certificates may come from, as url,url; PayPal's own if unset",
+    )
+    paypal_timeout_s: int = Field(
+        30, ge=1, le=300, description="longest wait for an answer of PayPal, in s"
+    )
+    paypal_concurrency: int = Field(
+        64, ge=1, le=1_000, description="calls to PayPal open at a time, per worker"
+    )
+
+    # Ports
+    metrics_host: str = Field(
+        "127.0.0.1", description="address that /metrics, /healthz and /readyz listen on"
+    )
+    metrics_port: Port = Field(9464, description="their port; 0 takes a free one")
+    heartbeat_timeout_s: int = Field(
+        15, ge=1, le=600, description="/healthz fails when the event loop is stuck this long, in s"
+    )
+    webhook_host: str = Field("127.0.0.1", description="address that rails' webhooks arrive at")
+    webhook_port: Port = Field(8443, description="their port; 0 takes a free one")
+
+    # Logs
+    log_format: Literal["json", "text"] = Field(
+        "text", description="a JSON object a line, or text for people"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="least severity that is written"
+    )
+
+    @field_validator("kafka_security_protocol", "kafka_sasl_mechanism", "log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("partitions")
+    @classmethod
+    def _divides_shards(cls, value: int) -> int:
+        if SHARDS % value:
+            raise ValueError(f"{value} does not divide {SHARDS}; use 1, 2, 4, 8, 16, 32 or 64")
+        return value
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_username and self.kafka_sasl_password.get_secret_value()
+        ):
+            raise ValueError(
+                f"{variable('kafka_security_protocol')}={self.kafka_security_protocol} needs "
+                f"{variable('kafka_sasl_username')} and {variable('kafka_sasl_password')}; set both"
+            )
+        if (self.kafka_ssl_cert is None) != (self.kafka_ssl_key is None):
+            raise ValueError(
+                f"{variable('kafka_ssl_cert')} and {variable('kafka_ssl_key')} go together; "
+                "set both or neither"
+            )
+        return self
+
+    @property
+    def event_retention_ms(self) -> int:
+        """How long event ids are remembered, in milliseconds."""
+        return self.event_retention_days * _DAY_MS
+
+    @property
+    def waiting_ms(self) -> int:
+        """How long an early event waits, in milliseconds."""
+        return self.waiting_days * _DAY_MS
+
+    @property
+    def redis_address(self) -> str:
+        """The Redis address without user and password, to show to people."""
+        parts = urlsplit(self.redis_url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+    def kafka_client(self) -> dict[str, str]:
+        """What every librdkafka client needs: brokers, TLS and SASL. Holds secrets."""
+        client = {
+            "bootstrap.servers": self.kafka_brokers,
+            "security.protocol": self.kafka_security_protocol,
+        }
+        if self.kafka_security_protocol.startswith("SASL"):
+            client["sasl.mechanism"] = self.kafka_sasl_mechanism
+            client["sasl.username"] = self.kafka_sasl_username
+            client["sasl.password"] = self.kafka_sasl_password.get_secret_value()
+        files = {
+            "ssl.ca.location": self.kafka_ssl_ca,
+            "ssl.certificate.location": self.kafka_ssl_cert,
+            "ssl.key.location": self.kafka_ssl_key,
+        }
+        client |= {name: str(path) for name, path in files.items() if path is not None}
+        if password := self.kafka_ssl_key_password.get_secret_value():
+            client["ssl.key.password"] = password
+        return client
+
+    def redis_client(self) -> dict[str, Any]:
+        """Keyword arguments beside the address for a redis-py client. Holds secrets."""
+        timeout_s = self.redis_timeout_ms / 1000
+        client: dict[str, Any] = {
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+        }
+        if self.redis_username:
+            client["username"] = self.redis_username
+        if password := self.redis_password.get_secret_value():
+            client["password"] = password
+        if self.redis_ssl_ca is not None:
+            client["ssl_ca_certs"] = str(self.redis_ssl_ca)
+        return client
+
+    def paypal(self) -> RailSettings:
+        """The PayPal rail's settings.
+
+        Raises:
+            SettingsError: a value that the rail refuses, named by its variable.
+        """
+        try:
+            return RailSettings(
+                provider="paypal",
+                base_url=self.paypal_base_url,
+                plain_http_allowed=self.paypal_plain_http_allowed,
+                client_id=self.paypal_client_id,
+                secret=self.paypal_client_secret,
+                webhook_id=self.paypal_webhook_id,
+                webhook_cert_prefixes=tuple(
+                    filter(None, map(str.strip, self.paypal_webhook_cert_prefixes.split(",")))
+                ),
+                timeout_ms=self.paypal_timeout_s * 1000,
+                concurrency_max=self.paypal_concurrency,
+            )
+        except ValidationError as error:
+            problems = _one_line(error, PREFIX + "PAYPAL_")
+            raise SettingsError(
+                problems.replace("base_url", variable("paypal_base_url")).replace(
+                    "plain_http_allowed", variable("paypal_plain_http_allowed")
+                )
+            ) from None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read and check the settings; `overrides` win over the environment.
+
+    Raises:
+        SettingsError: one line that names every wrong variable and what to do about it.
+    """
+    secrets_dir = os.environ.get(SECRETS_DIR) or None
+    if secrets_dir is not None and not Path(secrets_dir).is_dir():
+        raise SettingsError(
+            f"{SECRETS_DIR}: {secrets_dir} is not a directory; mount it or unset it"
+        )
+    env_file = os.environ.get(ENV_FILE) or None
+    if env_file is not None and not Path(env_file).is_file():
+        raise SettingsError(f"{ENV_FILE}: {env_file} is not a file; create it or unset it")
+    try:
+        return Settings(_secrets_dir=secrets_dir, _env_file=env_file, **overrides)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, PREFIX)) from None
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """Variables with our prefix that no setting reads, each with the nearest real name.
+
+    They are no error: a Kubernetes service called `payouts` adds some to every container.
+    """
+    known = {variable(name) for name in Settings.model_fields}
+    return [
+        (name, next(iter(difflib.get_close_matches(name, known, 1, 0.8)), None))
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known | _OTHER_VARIABLES
+    ]
+
+
+def _one_line(error: ValidationError, prefix: str) -> str:
+    return "; ".join(_problem(detail, prefix) for detail in error.errors(include_url=False))
+
+
+def _problem(detail: ErrorDetails, prefix: str) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message
+    name = prefix + str(detail["loc"][0]).upper()
+    return f"{name}: {message[0].lower()}{message[1:]}"
