@@ -1,0 +1,107 @@
+-- book: apply a batch of operations to one shard, atomically.
+-- KEYS[1] "{s<n>}:m". ARGV[1] context JSON: now (ms), retention_ms, wait_ms, ask_ms, campaigns
+-- (list of {id, metric, expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}),
+-- known (the highest seq the caller has seen), published (seqs whose messages the broker has
+-- acknowledged: they leave the outbox), journal (a ledger offset of theirs: a reader that starts there
+-- finds every later entry), cleared (refusals whose dead letters are published). ARGV[2] operations, a JSON list; each has op, id, seller; from an
+-- event also kind, hash, topic, partition, offset; if it was decided upon a profile also rev.
+-- Returns {seq, {outcome of each}, {{seq, {field, value, …}}, …}}: outbox entries made by this call.
+-- Outcomes: booked, parked, repeat (same id, same body), stale (offset already applied),
+-- ignored:<why>, refused:<reason>, retry (the profile moved: look again; nothing after it is applied).
+-- Error REWOUND: the shard is behind what the caller has seen; heal before anything else.
+
+local function fence_of(shard, op)
+  local name = 'f:' .. op.topic .. ':' .. int(op.partition)
+  if not shard.fences[name] then
+    shard.fences[name] = tonumber(call('HGET', shard.meta, name) or -1)
+  end
+  return name
+end
+
+local function revision_of(shard, seller)
+  local revision = shard.revisions[seller]
+  if not revision then
+    local stored = get(shard, 'p:' .. seller)
+    revision = stored and tonumber(stored:match('^(%d+)|')) or 0
+    shard.revisions[seller] = revision
+  end
+  return revision
+end
+
+local function refusal_key(op)
+  return op.topic .. ':' .. int(op.partition) .. ':' .. int(op.offset)
+end
+
+local function attempt(shard, op)
+  if op.hash then
+    local seen = get(shard, 'd:' .. op.id)
+    if seen then
+      return seen == op.hash and 'repeat' or 'refused:id_reused'
+    end
+  end
+  if op.rev and revision_of(shard, op.seller) ~= op.rev then
+    return 'retry'
+  end
+  local fine, outcome = pcall(operations[op.op], shard, op)
+  if fine then
+    return outcome
+  elseif tostring(outcome):find('TOO_LARGE', 1, true) then
+    return 'refused:balance_too_large'
+  end
+  error(outcome, 0)
+end
+
+local function apply_one(shard, op)
+  if not op.topic then
+    return attempt(shard, op)
+  end
+  local fence = fence_of(shard, op)
+  if op.offset <= shard.fences[fence] then
+    local reason = call('HGET', shard.prefix .. 'u', refusal_key(op))
+    return reason and 'refused:' .. reason or 'stale'
+  end
+  local outcome = attempt(shard, op)
+  if outcome ~= 'retry' then
+    shard.fences[fence] = op.offset
+    if outcome:sub(1, 8) == 'refused:' then
+      call('HSET', shard.prefix .. 'u', refusal_key(op), outcome:sub(9))
+    end
+  end
+  return outcome
+end
+
+local function book(keys, args)
+  local context = cjson.decode(args[1])
+  local shard = open_shard(keys[1], context)
+  if shard.seq < context.known then
+    return redis.error_reply('REWOUND shard ' .. shard.number .. ' is at ' .. int(shard.seq)
+      .. ', the caller has seen ' .. int(context.known))
+  end
+  shard.revisions = {}
+  if context.published then
+    local ids = {}
+    for i, seq in ipairs(context.published) do
+      ids[i] = int(seq) .. '-0'
+    end
+    call('XDEL', shard.prefix .. 'o', unpack(ids))
+    call('HSET', shard.meta, 'journal', int(context.journal))
+  end
+  if context.cleared then
+    call('HDEL', shard.prefix .. 'u', unpack(context.cleared))
+  end
+  local outcomes, stopped = {}, false
+  for i, op in ipairs(cjson.decode(args[2])) do
+    local outcome = 'retry'
+    if not stopped then
+      local fine, result = pcall(apply_one, shard, op)
+      -- An operation that raised has written nothing; what went before it stands.
+      outcome = fine and result or 'error:' .. tostring(type(result) == 'table' and result.err or result)
+      stopped = outcome == 'retry' or not fine
+    end
+    outcomes[i] = outcome
+  end
+  close_shard(shard)
+  return {int(shard.seq), outcomes, shard.outbox}
+end
+
+redis.register_function{function_name = FUNCTION('book'), callback = book}

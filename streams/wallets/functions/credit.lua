@@ -1,0 +1,61 @@
+-- Credit: spendback is spent on the company's products, soonest expiry first, or expires.
+
+-- Lots of a seller in a currency, soonest expiry first (0 = never, last), then by id.
+local function lots_of(shard, seller, currency)
+  local flat = call('HGETALL', shard.prefix .. 'l:' .. seller)
+  local lots = {}
+  for i = 1, #flat, 2 do
+    local lot_currency, left, granted, expires, campaign = flat[i + 1]:match(
+      '^([^,]+),([^,]+),([^,]+),([^,]+),(.*)$')
+    if lot_currency == currency then
+      lots[#lots + 1] = {id = flat[i], left = tonumber(left), granted = granted,
+        expires = tonumber(expires), campaign = campaign}
+    end
+  end
+  table.sort(lots, function(a, b)
+    local first = a.expires == 0 and EXACT_MAX or a.expires
+    local second = b.expires == 0 and EXACT_MAX or b.expires
+    if first ~= second then
+      return first < second
+    end
+    return a.id < b.id
+  end)
+  return lots
+end
+
+-- op: currency, amount. Outcomes: booked; refused insufficient_credit.
+function operations.redeem(shard, op)
+  local entry = new_entry(shard, op, op.kind, op.currency)
+  local rest = op.amount
+  for _, lot in ipairs(lots_of(shard, op.seller, op.currency)) do
+    local expired = lot.expires > 0 and lot.expires <= shard.now
+    if rest > 0 and not expired then
+      local used = lot.left < rest and lot.left or rest
+      rest = rest - used
+      write(entry, 'HSET', 'l:' .. op.seller, lot.id, format('%s,%s,%s,%s,%s', op.currency,
+        int(lot.left - used), lot.granted, int(lot.expires), lot.campaign))
+    end
+  end
+  if rest > 0 then
+    return 'refused:insufficient_credit'
+  end
+  move(entry, 'credit', '/sales', op.amount)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- A lot's time is over. op: seller, lot, timer, due. Outcomes: booked; ignored.
+function operations.expire(shard, op)
+  local due = call('ZSCORE', shard.prefix .. 't', op.timer)
+  local lot = call('HGET', shard.prefix .. 'l:' .. op.seller, op.lot)
+  if not due or tonumber(due) ~= op.due or not lot then
+    return 'ignored:gone'
+  end
+  local currency, left = lot:match('^([^,]+),([^,]+),')
+  local entry = new_entry(shard, op, 'credit.expired', currency)
+  move(entry, 'credit', '/spendback', tonumber(left))
+  write(entry, 'HDEL', 'l:' .. op.seller, op.lot)
+  write(entry, 'ZREM', 't', op.timer)
+  commit(shard, entry)
+  return 'booked'
+end

@@ -1,0 +1,26 @@
+-- due: what the shard has to do by now, and how it stands. Changes nothing.
+-- KEYS[1] "{s<n>}:m". ARGV[1] now in ms, ARGV[2] most timers to return.
+-- Returns {seq, {timer, due, stored payout or profile or false, …}, length of the outbox, first id of
+-- the outbox or false, {length of timers}}.
+local function due(keys, args)
+  local prefix = keys[1]:sub(1, -2)
+  local timers = call('ZRANGEBYSCORE', prefix .. 't', '-inf', args[1], 'WITHSCORES', 'LIMIT', 0, args[2])
+  local result = {}
+  for i = 1, #timers, 2 do
+    local kind, rest = timers[i]:match('^(%w+):(.*)$')
+    local stored = false
+    if kind == 'ask' then
+      stored = call('GET', prefix .. 'y:' .. rest)
+    elseif kind == 'pay' then
+      stored = call('GET', prefix .. 'p:' .. rest:match('^(.*):[^:]*$'))
+    end
+    result[#result + 1] = timers[i]
+    result[#result + 1] = timers[i + 1]
+    result[#result + 1] = stored
+  end
+  local first = call('XRANGE', prefix .. 'o', '-', '+', 'COUNT', 1)
+  return {call('HGET', keys[1], 'seq') or '0', result, call('XLEN', prefix .. 'o'),
+    first[1] and first[1][1] or false}
+end
+
+redis.register_function{function_name = FUNCTION('due'), callback = due, flags = {'no-writes'}}

@@ -1,0 +1,229 @@
+-- Earnings: a sale or a commission credits its seller; a return takes back along the same lineage.
+
+-- A record of what was earned is kept as JSON under r:<kind>:<id>:
+--   seller, currency, base (sale's amount), amount (earned), returned (of base), reversed (of
+--   amount), held (of it, still in `held`), waiting (for the profile), tier, occurred,
+--   counts {campaign, period, forget, metric}, up {to, commission, sale, origin, level}
+-- or, while returns are ahead of their sale, early = list of parked return operations.
+
+local EARLY_MAX = 20
+local WAITING_MAX = 500
+
+local function upline_body(up, currency, amount, base)
+  return '"version":1,"occurred_at":"' .. up.occurred_at .. '","seller_id":"' .. up.to
+    .. '","commission_id":"' .. up.commission .. '","currency":"' .. currency .. '","amount_minor":'
+    .. int(amount) .. ',"source":{"sale_id":"' .. up.sale .. '","seller_id":"' .. up.origin
+    .. '","level":' .. int(up.level) .. ',"base_minor":' .. int(base) .. '}}'
+end
+
+-- The next seller up earns her share of the same sale: `up.amount` of `record.base`.
+local function pass_up(entry, record)
+  local up = record.up
+  publish(entry, 'commissions', up.to, '{"type":"commission.earned","id":"' .. up.commission .. '",'
+    .. upline_body(up, entry.currency, up.amount, record.base))
+  entry.emits[#entry.emits + 1] = up.commission
+end
+
+local function reverse_up(entry, up, base, cause)
+  local id = uuid5(cause .. '/' .. up.commission)
+  publish(entry, 'commissions', up.to, '{"type":"commission.reversed","id":"' .. id .. '",'
+    .. upline_body(up, entry.currency, 0, base))
+  entry.emits[#entry.emits + 1] = id
+end
+
+-- Take an amount back from the seller: what is still held of it, then available, then debt.
+local function take_back(entry, record, amount)
+  local from_held = amount < record.held and amount or record.held
+  if from_held > 0 then
+    move(entry, 'held', '/commissions', from_held)
+    record.held = record.held - from_held
+  end
+  amount = amount - from_held
+  local from_available = amount < entry.draft.available and amount or entry.draft.available
+  move(entry, 'available', '/commissions', from_available)
+  move(entry, 'debt', '/commissions', amount - from_available)
+end
+
+-- The money of a return: what is taken back in all is the returned share of what was earned, so
+-- that parts, in whatever order, never add up to more than the whole.
+local function take_share(entry, record, base)
+  record.returned = record.returned + base
+  local reversed = ratio(record.amount, record.returned, record.base)
+  take_back(entry, record, reversed - record.reversed)
+  record.reversed = reversed
+end
+
+-- Returns that came ahead of their sale: those that fit it are applied, before the sale counts
+-- anywhere; the others become dead letters. Returns the ones applied.
+local function take_early(shard, entry, record, early)
+  local taken = {}
+  write(entry, 'ZREM', 't', 'early:' .. entry.op.record)
+  for _, parked in ipairs(early) do
+    if parked.currency == record.currency and record.returned + parked.base <= record.base then
+      take_share(entry, record, parked.base)
+      taken[#taken + 1] = parked
+    else
+      publish(entry, 'dead-letters', entry.seller, parked.raw, parked.headers)
+    end
+  end
+  return taken
+end
+
+-- Apply a return of `base` to a record: money, campaign totals, and the upline's share.
+local function give_back(shard, entry, record, base, cause)
+  local before = {}
+  for i, count in ipairs(record.counts) do
+    before[i] = metric_of(record, count[4])
+  end
+  take_share(entry, record, base)
+  if record.waiting then
+    return
+  end
+  for i, count in ipairs(record.counts) do
+    local delta = metric_of(record, count[4]) - before[i]
+    if delta ~= 0 then
+      tally(entry, shard, count, nil, delta, 0)
+    end
+  end
+  if record.up then
+    reverse_up(entry, record.up, base, cause)
+  end
+end
+
+-- The earning counts in campaigns and goes up the tree: at once, or when the profile has come.
+local function take_effect(shard, entry, record, counts)
+  record.counts = {}
+  for i, count in ipairs(counts) do
+    local campaign = shard.context.campaigns[count[1]]
+    local kept = {campaign.id, count[2], count[3], campaign.metric}
+    record.counts[i] = kept
+    local delta = metric_of(record, campaign.metric)
+    if delta ~= 0 then
+      tally(entry, shard, kept, campaign, delta, record.occurred)
+    end
+  end
+  if record.up then
+    pass_up(entry, record)
+  end
+end
+
+local function store(shard, entry, suffix, record)
+  write(entry, 'SET', suffix, encode(record), 'PXAT', forget_at(shard))
+end
+
+-- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
+-- {{campaign index, period, forget ms}}, up, pay (terms or nil), decision, state, waiting (profile
+-- missing). Outcomes: booked; refused sale_reused, currency_mismatch, too_many_waiting.
+function operations.earn(shard, op)
+  local suffix = 'r:' .. op.record
+  local stored = get(shard, suffix)
+  local early
+  if stored then
+    early = cjson.decode(stored).early
+    if not early then
+      return 'refused:sale_reused'
+    end
+  end
+  if op.waiting and call('LLEN', shard.prefix .. 'q:' .. op.seller) >= WAITING_MAX then
+    return 'refused:too_many_waiting'
+  end
+  local entry = new_entry(shard, op, op.kind, op.currency)
+  local record = {seller = op.seller, currency = op.currency, base = op.base, amount = op.amount,
+    returned = 0, reversed = 0, held = 0, tier = op.tier, occurred = op.occurred, counts = {},
+    up = op.up, waiting = op.waiting}
+  local instant = op.tier == 'instant' and not op.waiting
+  local kept = receive(entry, '/commissions', instant and 'available' or 'held', op.amount)
+  if not instant then
+    record.held = kept
+  end
+  if op.waiting then
+    write(entry, 'RPUSH', 'q:' .. op.seller, encode({record = op.record, occurred = op.occurred,
+      base = op.base, currency = op.currency, sale = op.sale, origin = op.origin, level = op.level,
+      occurred_at = op.occurred_at, ref = op.id}))
+    write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
+  end
+  local returns = early and take_early(shard, entry, record, early) or {}
+  if not op.waiting then
+    take_effect(shard, entry, record, op.counts)
+    for _, parked in ipairs(record.up and returns or {}) do
+      reverse_up(entry, record.up, parked.base, parked.id)
+    end
+  end
+  store(shard, entry, suffix, record)
+  if op.state then
+    write(entry, 'SET', 'x:s:' .. op.seller, op.state)
+  end
+  if op.decision then
+    publish(entry, 'decisions', op.seller, op.decision)
+  end
+  entry.extra.tier = '"' .. (instant and 'instant' or 'hold') .. '"'
+  if op.waiting then
+    entry.extra.waiting = '"' .. op.record .. '"'
+  end
+  if op.pay and instant then
+    reserve(entry, shard, op.pay, op.occurred)
+  end
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- A return of a recorded sale or commission. op: record, currency, base, state, raw and headers
+-- (the dead letter it becomes if its sale never comes). Outcomes: booked; parked (ahead of its
+-- sale); refused currency_mismatch, return_exceeds_sale, too_many_waiting.
+function operations.reverse(shard, op)
+  local suffix = 'r:' .. op.record
+  local stored = get(shard, suffix)
+  local record = stored and cjson.decode(stored) or {early = {}}
+  local entry = new_entry(shard, op, op.kind, op.currency)
+  if op.state then
+    write(entry, 'SET', 'x:s:' .. op.seller, op.state)
+  end
+  if record.early then
+    if #record.early >= EARLY_MAX then
+      return 'refused:too_many_waiting'
+    end
+    record.early[#record.early + 1] = {id = op.id, base = op.base, currency = op.currency,
+      raw = op.raw, headers = op.headers, seller = op.seller}
+    write(entry, 'SET', suffix, encode(record))
+    write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'early:' .. op.record)
+    entry.extra.parked = '"' .. op.record .. '"'
+    commit(shard, entry)
+    return 'parked'
+  end
+  if record.currency ~= op.currency then
+    return 'refused:currency_mismatch'
+  end
+  if record.returned + op.base > record.base then
+    return 'refused:return_exceeds_sale'
+  end
+  give_back(shard, entry, record, op.base, op.id)
+  store(shard, entry, suffix, record)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- A return without a receipt: op: currency, base, amount (to take back), occurred, rev, counts, up.
+function operations.take(shard, op)
+  local entry = new_entry(shard, op, op.kind, op.currency)
+  take_back(entry, {held = 0}, op.amount)
+  for _, count in ipairs(op.counts) do
+    local campaign = shard.context.campaigns[count[1]]
+    local delta = 0
+    if campaign.metric == 'volume' then
+      delta = -op.base
+    elseif campaign.metric == 'earnings' then
+      delta = -op.amount
+    end
+    if delta ~= 0 then
+      tally(entry, shard, {campaign.id, count[2], count[3]}, nil, delta, 0)
+    end
+  end
+  if op.up then
+    reverse_up(entry, op.up, op.base, op.id)
+  end
+  if op.state then
+    write(entry, 'SET', 'x:s:' .. op.seller, op.state)
+  end
+  commit(shard, entry)
+  return 'booked'
+end

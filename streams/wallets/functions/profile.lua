@@ -1,0 +1,88 @@
+-- Profiles: what is known of a seller, and the earnings that waited for it.
+
+local function settle_waiting(shard, op, item, release)
+  local suffix = 'r:' .. item.record
+  local stored = get(shard, suffix)
+  if not stored then
+    return
+  end
+  local record = cjson.decode(stored)
+  local own = {id = op.id .. '/' .. item.record, seller = op.seller}
+  local entry = new_entry(shard, own, 'earning.released', record.currency)
+  record.waiting = nil
+  record.up = release.up
+  if record.tier == 'instant' then
+    move(entry, 'held', 'available', record.held)
+    record.held = 0
+  end
+  take_effect(shard, entry, record, release.counts)
+  if record.up and record.returned > 0 then
+    reverse_up(entry, record.up, record.returned, own.id)
+  end
+  store(shard, entry, suffix, record)
+  entry.extra.released = '"' .. item.record .. '"'
+  if release.pay and record.tier == 'instant' then
+    reserve(entry, shard, release.pay, record.occurred)
+  end
+  commit(shard, entry)
+end
+
+-- op: profile (JSON, without its revision), rev, release: one {counts, up, pay} for each waiting
+-- earning, in their order. Outcomes: booked; retry when the list of the waiting has changed.
+function operations.profile(shard, op)
+  local waiting = call('LRANGE', shard.prefix .. 'q:' .. op.seller, 0, -1)
+  if #waiting ~= #op.release then
+    return 'retry'
+  end
+  local entry = new_entry(shard, op, 'seller.updated', 'XXX')
+  write(entry, 'SET', 'p:' .. op.seller, int(op.rev + 1) .. '|' .. op.profile)
+  if #waiting > 0 then
+    write(entry, 'DEL', 'q:' .. op.seller)
+    write(entry, 'ZREM', 't', 'wait:' .. op.seller)
+  end
+  shard.revisions[op.seller] = op.rev + 1
+  commit(shard, entry)
+  for i, item in ipairs(waiting) do
+    settle_waiting(shard, op, cjson.decode(item), op.release[i])
+  end
+  return 'booked'
+end
+
+-- An event that changes nothing but must not be taken again, such as an outdated profile.
+function operations.skip(shard, op)
+  commit(shard, new_entry(shard, op, op.kind .. '.outdated', 'XXX'))
+  return 'booked'
+end
+
+-- The wait is over. op: timer, due. Waiting earnings stay held, for review; early returns become
+-- dead letters. Outcomes: booked; ignored.
+function operations.lapse(shard, op)
+  local due = call('ZSCORE', shard.prefix .. 't', op.timer)
+  if not due or tonumber(due) ~= op.due then
+    return 'ignored:gone'
+  end
+  local kind, rest = op.timer:match('^(%w+):(.*)$')
+  if kind == 'wait' then
+    op.seller = rest
+    local entry = new_entry(shard, op, 'earning.lapsed', 'XXX')
+    write(entry, 'ZREM', 't', op.timer)
+    entry.extra.lapsed = int(call('LLEN', shard.prefix .. 'q:' .. rest))
+    write(entry, 'DEL', 'q:' .. rest)
+    commit(shard, entry)
+    return 'booked'
+  end
+  local stored = get(shard, 'r:' .. rest)
+  local early = stored and cjson.decode(stored).early or {}
+  op.seller = early[1] and early[1].seller or ''
+  local entry = new_entry(shard, op, 'return.lapsed', 'XXX')
+  write(entry, 'ZREM', 't', op.timer)
+  if #early > 0 then
+    write(entry, 'DEL', 'r:' .. rest)
+  end
+  for _, parked in ipairs(early) do
+    publish(entry, 'dead-letters', op.seller, parked.raw, parked.headers)
+  end
+  entry.extra.lapsed = int(#early)
+  commit(shard, entry)
+  return 'booked'
+end

@@ -1,0 +1,98 @@
+-- Spendback: totals per campaign and period, the thresholds they cross, and the lots that grants make.
+--
+-- A campaign's tier is granted exactly while the period's total is at or above its threshold, so the
+-- end result does not hang on the order in which sales, commissions and returns are booked.
+
+local function credit_event(entry, shard, action, campaign, period, tier, lot, amount, extra)
+  local json = '{"v":1,"type":"credit.' .. action .. '","id":"' .. uuid5(entry.op.id .. '/' .. action
+    .. '/' .. lot) .. '","seller_id":"' .. entry.seller .. '","lot":"' .. lot .. '","campaign":"'
+    .. campaign .. '","period":"' .. period .. '","tier":' .. int(tier) .. ',"currency":"'
+    .. entry.currency .. '","amount_minor":' .. int(amount) .. ',"at_ms":' .. int(shard.now) .. extra
+    .. '}'
+  publish(entry, 'spendback.credits', entry.seller, json)
+  entry.credits = entry.credits or {}
+  entry.credits[#entry.credits + 1] = format('["%s","%s","%s","%s",%s,%s]', action, lot, campaign,
+    period, int(tier), int(amount))
+  entry.extra.credits = '[' .. table.concat(entry.credits, ',') .. ']'
+end
+
+local function grant(entry, shard, campaign, period, step, total, occurred)
+  local tier, threshold, amount, percent, cap = unpack(step)
+  if percent > 0 then
+    amount = part(total, percent)
+    if cap > 0 and amount > cap then
+      amount = cap
+    end
+  end
+  local lot = uuid5(entry.op.id .. '/' .. campaign.id .. '/' .. period .. '/' .. int(tier))
+  local expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0
+  move(entry, '/spendback', 'credit', amount)
+  write(entry, 'HSET', 'l:' .. entry.seller, lot, format('%s,%s,%s,%s,%s', entry.currency, int(amount),
+    int(amount), int(expires), campaign.id))
+  if expires > 0 then
+    write(entry, 'ZADD', 't', expires, 'lot:' .. entry.seller .. ':' .. lot)
+  end
+  credit_event(entry, shard, 'granted', campaign.id, period, tier, lot, amount,
+    ',"expires_ms":' .. int(expires))
+  return format('%s,%s,%s,%s', int(tier), lot, int(amount), int(threshold))
+end
+
+-- A return took the total back below the threshold: take back what of the lot is unspent.
+local function unfire(entry, shard, campaign_id, period, fired)
+  local tier, lot, granted = fired:match('^([^,]+),([^,]+),([^,]+),')
+  local held = call('HGET', shard.prefix .. 'l:' .. entry.seller, lot)
+  local left = 0
+  if held then
+    left = tonumber(held:match('^[^,]+,([^,]+),'))
+    move(entry, 'credit', '/spendback', left)
+    write(entry, 'HDEL', 'l:' .. entry.seller, lot)
+    write(entry, 'ZREM', 't', 'lot:' .. entry.seller .. ':' .. lot)
+  end
+  credit_event(entry, shard, 'unfired', campaign_id, period, tonumber(tier), lot, left,
+    ',"spent_minor":' .. int(tonumber(granted) - left))
+end
+
+-- Add `delta` to a period's total. `campaign` {id, steps, expires_ms} is nil where only a decrease
+-- is possible (a return): what was granted carries its own threshold.
+-- `count`: {campaign id, period, forget-at ms}.
+local function tally(entry, shard, count, campaign, delta, occurred)
+  local campaign_id, period, forget = unpack(count)
+  local suffix = 'n:' .. entry.seller .. ':' .. campaign_id .. ':' .. period .. ':' .. entry.currency
+  entry.tallies = entry.tallies or {}
+  local state = entry.tallies[suffix] or get(shard, suffix) or '0'
+  local total = tonumber(state:match('^[^|]+')) + delta
+  local parts, fired = {int(total)}, {}
+  for mark in state:gmatch('|([^|]+)') do
+    local tier, threshold = mark:match('^([^,]+),.*,([^,]+)$')
+    if total >= tonumber(threshold) then
+      parts[#parts + 1] = mark
+      fired[tonumber(tier)] = true
+    else
+      unfire(entry, shard, campaign_id, period, mark)
+    end
+  end
+  if campaign then
+    for _, step in ipairs(campaign.steps[entry.currency] or {}) do
+      if total >= step[2] and not fired[step[1]] then
+        parts[#parts + 1] = grant(entry, shard, campaign, period, step, total, occurred)
+      end
+    end
+  end
+  state = table.concat(parts, '|')
+  entry.tallies[suffix] = state
+  if forget > 0 then
+    write(entry, 'SET', suffix, state, 'PXAT', forget)
+  else
+    write(entry, 'SET', suffix, state)
+  end
+end
+
+-- What a sale or commission adds to a metric; a sale taken back whole no longer counts.
+local function metric_of(record, metric)
+  if metric == 'volume' then
+    return record.base - record.returned
+  elseif metric == 'earnings' then
+    return record.amount - record.reversed
+  end
+  return (record.base > record.returned or record.base == 0) and 1 or 0
+end

@@ -1,0 +1,62 @@
+"""The Redis Functions library: the Lua files, the state table of payouts, and a digest as version.
+
+The functions' names end in the digest of their source, so that workers of two versions can run
+against one Redis while an upgrade rolls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+
+from models.payouts import PAID, TERMINAL, TRANSITIONS
+
+PARTS = (
+    "shard", "spendback", "payout", "earn", "profile", "credit",
+    "book", "look", "due", "observe", "apply",
+)  # fmt: skip
+"""The Lua files, in the order in which they build on one another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The library's source, and its functions' names in Redis."""
+
+    source: str
+    name: str
+    digest: str
+
+    def function(self, verb: str) -> str:
+        """The name under which Redis knows a function of this version."""
+        return f"payouts_{verb}_{self.digest}"
+
+
+@cache
+def library() -> Library:
+    """The library of this version of the product."""
+    folder = files("streams.wallets") / "functions"
+    parts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in PARTS]
+    body = "\n".join([parts[0], _state_table(), *parts[1:]])
+    digest = sha256(body.encode()).hexdigest()[:8]
+    name = f"payouts_{digest}"
+    head = (
+        f"#!lua name={name}\n"
+        f"local function FUNCTION(verb) return 'payouts_' .. verb .. '_{digest}' end\n"
+    )
+    return Library(head + body, name, digest)
+
+
+def _state_table() -> str:
+    """The payout states as Lua tables, so that there is one truth for what may follow what."""
+
+    def as_set(states: frozenset[str]) -> str:
+        return "{" + ", ".join(f"{state} = true" for state in sorted(states)) + "}"
+
+    rows = ",\n".join(f"  {state} = {as_set(frozenset(after))}" for state, after in TRANSITIONS.items())
+    return (
+        f"local TRANSITIONS = {{\n{rows}\n}}\n"
+        f"local TERMINAL = {as_set(frozenset(TERMINAL))}\n"
+        f"local PAID = {as_set(frozenset(PAID))}\n"
+    )
