@@ -1,0 +1,72 @@
+"""Rails by provider. A new rail is a folder and a line in ``PROVIDERS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rails.paypal.capabilities import PAYPAL
+from rails.paypal.rail import paypal_rail
+from rails.paypal.webhooks import paypal_verifier
+from rails.rail import Capabilities, Rail
+from rails.settings import RailSettings
+from rails.webhooks import WebhookVerifier
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """How to make a provider's rail and the verifier of its webhooks from settings."""
+
+    capabilities: Capabilities
+    rail: Callable[[RailSettings, str], Rail]
+    verifier: Callable[[RailSettings], WebhookVerifier] | None = None
+
+
+class ProviderUnknown(KeyError):
+    """Settings name a provider there is no connector for."""
+
+    def __init__(self, provider: str) -> None:
+        """Name it, and those there are."""
+        super().__init__(provider)
+        self.provider = provider
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return f"no rail for provider {self.provider!r}; there are: {', '.join(PROVIDERS)}"
+
+
+PROVIDERS: Mapping[str, Provider] = MappingProxyType(
+    {
+        "paypal": Provider(PAYPAL, paypal_rail, paypal_verifier),
+    }
+)
+
+
+def provider(name: str) -> Provider:
+    """A provider by name. Raises ProviderUnknown."""
+    try:
+        return PROVIDERS[name]
+    except KeyError:
+        raise ProviderUnknown(name) from None
+
+
+def open_rails(settings: Mapping[str, RailSettings]) -> dict[str, Rail]:
+    """The rails of an installation by name. They connect at their first call.
+
+    Raises ProviderUnknown.
+    """
+    return {name: provider(one.provider).rail(one, name) for name, one in settings.items()}
+
+
+def open_verifiers(settings: Mapping[str, RailSettings]) -> dict[str, WebhookVerifier]:
+    """Webhook verifiers by rail name, for the rails that have a webhook set up.
+
+    Raises ProviderUnknown.
+    """
+    verifiers: dict[str, WebhookVerifier] = {}
+    for name, one in settings.items():
+        make = provider(one.provider).verifier
+        if make is not None and one.webhook_id:
+            verifiers[name] = make(one)
+    return verifiers
