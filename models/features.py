@@ -1,22 +1,23 @@
 """Features: what a sale looks like against what is known of its seller, card and device.
 
 One definition serves training and serving. What is known of an entity is a *state*, a short ASCII
-text (64 characters) that is stored, read back and handed to :func:`observe` again. That text is
-the definition: within a batch states travel as text as well, so a vector does not depend on how
-the events were cut into batches, and the history a model is trained on goes the same way.
+text that is stored, read back and handed to :func:`observe` again. That text is the definition:
+within a batch states travel as text as well, so a vector does not depend on how the events were
+cut into batches, and the history a model is trained on goes the same way.
 
 A state holds exponentially decayed counters (half-lives 1 h, 24 h and 7 d), a running mean and
 variance of the log amount with a prior, the first and last time, and for cards and devices the
-last four distinct sellers. It is a packed struct in base64: 47 bytes, so 64 characters, whatever
-the history. A state that cannot be read (cut, tampered with, of another format) counts as absent:
-the entity starts afresh, and no vector ever holds a NaN or an infinity.
+last four distinct sellers. It is a packed struct in hexadecimal, 82 characters for a seller and 62
+for a card or a device, whatever the history. A state that cannot be read (cut, tampered with, of
+another format) counts as absent: the entity starts afresh, and no vector ever holds a NaN or an
+infinity.
 
-An event that comes late, older than the last one seen, counts as if it came at that last time.
+Times are kept in whole seconds. An event that comes late, older than the last one seen, counts as
+if it came at that last time.
 """
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, log, log1p, sqrt
@@ -27,8 +28,8 @@ from models.events import SaleCompleted, SaleReturned
 from models.money import exponent
 from models.shards import key_hash
 
-STATE_CHARS_MAX = 64
-"""Length of every state, in characters. An event has at most three entities."""
+STATE_CHARS_MAX = 82
+"""Length of the longest state, in characters. An event has at most three entities."""
 
 FEATURES = (
     "amount",
@@ -120,14 +121,15 @@ _UNITS = {
 }
 
 _AMOUNT_MAX = 1e7  # reference units; a larger sale looks like this one
+_MARKS = 65_535  # a seller is remembered by a mark of 1 to 65,535; two may share one
 _COUNT_MAX = 60_000  # fits the state's 16 bits
 _FIGURE_MAX = 1e18  # a decayed figure beyond this was never written here
 _SPREAD_MAX = 1e3  # nor a mean or variance of log amounts beyond this
-_TIME_MAX = 2**45  # ms; nor a time after the year 3084
 
-_PER_HOUR = -log(2) / 3_600_000
+_PER_HOUR = -log(2) / 3600  # the decay of a second, for each half-life
 _PER_DAY = _PER_HOUR / 24
 _PER_WEEK = _PER_DAY / 7
+_DAY_S = 86_400
 _HOURS_A_WEEK = 168.0
 _DAYS_A_WEEK = 7.0
 
@@ -145,13 +147,17 @@ _VARIANCE_MIN = 0.01  # a seller of one fixed price still has some spread
 _GAP_MIN = 1440.0  # minutes since the last sale, when there was none
 
 _FORMAT = 1
-_SELLER = Struct("<BqIH8f")  # format, last ms, first s, sales, then the figures
-_THING = Struct("<BqIH4f4I")  # format, last ms, first s, sales, the figures, sellers
+_SELLER = Struct("<BIHH8f")  # format, last s, first day, sales, then the figures
+_THING = Struct("<BIH4f4H")  # format, last s, first day, the figures, the last four sellers
 _pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
 _pack_thing, _unpack_thing = _THING.pack, _THING.unpack
+_read = bytes.fromhex
 
-_Seller = tuple[int, int, int, int, float, float, float, float, float, float, float, float]
-_Thing = tuple[int, int, int, float, float, float, float, int, int, int, int]
+if 2 * max(_SELLER.size, _THING.size) != STATE_CHARS_MAX:
+    raise RuntimeError("the longest state is not as long as stated")
+
+_Seller = tuple[float, int, int, int, float, float, float, float, float, float, float, float]
+_Thing = tuple[int, int, float, float, float, float, int, int, int, int]
 
 _scales: dict[str, float] = {}
 
@@ -200,20 +206,22 @@ def observe(
     """
     if at_ms is None:
         at_ms = event.occurred_ms
-    key = "s:" + event.seller_id
+    at = at_ms // 1000
+    seller = event.seller_id
+    key = "s:" + seller
     x = reference_amount(event.amount_minor, event.currency)
-    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _seller(
-        states.get(key), at_ms
-    )
+    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _seller(states.get(key), at)
     if event.type == "sale.returned":
         packed = _pack_seller(_FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 + x)
-        return None, {key: b2a_base64(packed, newline=False).decode()}
+        return None, {key: packed.hex()}
 
     level = log1p(x)
-    tenure, changed, foreign = _standing(event, profile, at_ms, first)
+    spread = sqrt(variance + _VARIANCE_MIN)
+    surprise = (level - mean) / spread
+    tenure, changed, foreign = _standing(event, profile, at, first)
     row = [
         level,
-        _cut((level - mean) / sqrt(variance + _VARIANCE_MIN), _SURPRISE_MAX),
+        _cut(surprise, _SURPRISE_MAX),
         log1p(c1),
         log1p(c24),
         log((c1 + 1.0) / (c7 / _HOURS_A_WEEK + 1.0)),
@@ -221,39 +229,41 @@ def observe(
         r7 / (r7 + s7 + _VOLUME),
         tenure,
         log1p(n),
-        log1p(passed / 60_000 if n else _GAP_MIN),
+        log1p(passed / 60.0 if n else _GAP_MIN),
         changed,
         foreign,
     ]
+    # The mean learns from the sale, but only a part of a surprising one.
+    weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
+    step = _cut(surprise, _LEARN_MAX) * spread
+    mean += step / weight
+    variance += (step * step - variance) / weight
     n = n + 1 if n < _COUNT_MAX else n
-    mean, variance = _learned(mean, variance, level, n)
     packed = _pack_seller(
         _FORMAT, last, first, n, mean, variance, c1 + 1.0, c24 + 1.0, c7 + 1.0, s24 + x, s7 + x, r7
     )
-    updates = {key: b2a_base64(packed, newline=False).decode()}
+    updates = {key: packed.hex()}
 
-    seller_hash = key_hash(event.seller_id) + 1  # 0 marks an empty place
+    mark = key_hash(seller) % _MARKS + 1
     card, device = event.instrument_ref, event.device_ref
     if card is None:
         row += _NO_CARD
     else:
-        card_key = "i:" + card
-        t1, t24, t7, fresh, others, _, text = _thing(states.get(card_key), at_ms, seller_hash)
-        updates[card_key] = text
+        key = "i:" + card
+        t1, t24, t7, fresh, others, _, updates[key] = _thing(states.get(key), at, mark)
         share = t7 / (c7 + 1.0)
         row += (log1p(t1), log1p(t24), others, log1p(fresh), share if share < 1.0 else 1.0)
     if device is None:
         row += _NO_DEVICE
     else:
-        device_key = "d:" + device
-        t1, _, _, fresh, others, new, text = _thing(states.get(device_key), at_ms, seller_hash)
-        updates[device_key] = text
+        key = "d:" + device
+        t1, _, _, fresh, others, new, updates[key] = _thing(states.get(key), at, mark)
         row += (log1p(t1), others, log1p(fresh), new)
     return row, updates
 
 
-# A sale that names no card or device looks like one with a card or device seen for the first time
-# that is not new to the seller: what is not known neither accuses nor clears.
+# A sale that names no card or device looks like one with a card or device seen for the first time:
+# what is not known neither accuses nor clears.
 _NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0)
 _NO_DEVICE = (0.0, 0.0, 0.0, 0.0)
 
@@ -262,142 +272,105 @@ def _cut(value: float, bound: float) -> float:
     return bound if value > bound else -bound if value < -bound else value
 
 
-def _learned(mean: float, variance: float, level: float, n: int) -> tuple[float, float]:
-    """Mean and variance after the ``n``-th sale; of a surprising one they learn only a part."""
-    weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
-    step = _cut(level - mean, _LEARN_MAX * sqrt(variance + _VARIANCE_MIN))
-    return mean + step / weight, variance + (step * step - variance) / weight
-
-
 def _standing(
-    event: SaleCompleted, profile: Profile | None, at_ms: int, first_s: int
+    event: SaleCompleted, profile: Profile | None, at: int, first: int
 ) -> tuple[float, float, float]:
     """Tenure, how lately the payout destination changed, and whether the sale is foreign."""
-    since_ms = first_s * 1000
+    days = at / _DAY_S - first
     changed = foreign = 0.0
     if profile is not None:
         if profile.joined_ms is not None:
-            since_ms = profile.joined_ms
-        change_ms = profile.payout_changed_ms
-        if change_ms is not None:
-            changed = exp((at_ms - change_ms) * _PER_DAY) if at_ms > change_ms else 1.0
-        if event.country is not None and profile.country is not None:
-            foreign = 0.0 if event.country == profile.country else 1.0
-    return log1p((at_ms - since_ms) / 86_400_000) if at_ms > since_ms else 0.0, changed, foreign
+            days = (at - profile.joined_ms / 1000) / _DAY_S
+        if profile.payout_changed_ms is not None:
+            since = at - profile.payout_changed_ms / 1000
+            changed = exp(since * _PER_DAY) if since > 0 else 1.0
+        if event.country != profile.country and event.country and profile.country:
+            foreign = 1.0
+    return log1p(days) if days > 0 else 0.0, changed, foreign
 
 
-def _seller(text: str | None, at_ms: int) -> _Seller:
-    """A seller's figures decayed to ``at_ms``; in place of the format, how long that is in ms."""
+def _seller(text: str | None, at: int) -> _Seller:
+    """A seller's figures decayed to second ``at``; in place of the format, how long that took."""
     if text is None:
-        return _fresh_seller(at_ms)
+        return _fresh_seller(at)
     try:
-        state: _Seller = _unpack_seller(a2b_base64(text))
+        form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _unpack_seller(_read(text))
     except (ValueError, StructError):
-        return _fresh_seller(at_ms)
-    form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = state
-    # Chained comparisons refuse NaN, infinities and whatever was never written here.
+        return _fresh_seller(at)
+    # A slower counter never holds less than a faster one. The comparisons also refuse NaN,
+    # infinities, and whatever else was never written here.
     if not (
         form == _FORMAT
-        and 0.0 <= c1 <= _FIGURE_MAX
-        and 0.0 <= c24 <= _FIGURE_MAX
-        and 0.0 <= c7 <= _FIGURE_MAX
-        and 0.0 <= s24 <= _FIGURE_MAX
-        and 0.0 <= s7 <= _FIGURE_MAX
+        and 0.0 <= c1 <= c24 <= c7 <= _FIGURE_MAX
+        and 0.0 <= s24 <= s7 <= _FIGURE_MAX
         and 0.0 <= r7 <= _FIGURE_MAX
         and 0.0 <= variance <= _SPREAD_MAX
         and 0.0 <= mean <= _SPREAD_MAX
-        and 0 <= last <= _TIME_MAX
     ):
-        return _fresh_seller(at_ms)
-    passed = at_ms - last
+        return _fresh_seller(at)
+    passed = at - last
     if passed <= 0:
-        return (0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7)
+        return 0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7
     day, week = exp(passed * _PER_DAY), exp(passed * _PER_WEEK)
     c1 *= exp(passed * _PER_HOUR)
-    return (
-        passed,
-        at_ms,
-        first,
-        n,
-        mean,
-        variance,
-        c1,
-        c24 * day,
-        c7 * week,
-        s24 * day,
-        s7 * week,
-        r7 * week,
-    )
+    c24 *= day
+    c7 *= week
+    return passed, at, first, n, mean, variance, c1, c24, c7, s24 * day, s7 * week, r7 * week
 
 
-def _fresh_seller(at_ms: int) -> _Seller:
-    return (0, at_ms, at_ms // 1000, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+def _fresh_seller(at: int) -> _Seller:
+    return 0, at, at // _DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
 def _thing(
-    text: str | None, at_ms: int, seller: int
+    text: str | None, at: int, seller: int
 ) -> tuple[float, float, float, float, float, float, str]:
     """A card's or a device's figures before a sale by ``seller``, and its state after it.
 
     The figures: sales decayed by 1 h, 24 h and 7 d, arrivals of new sellers decayed by 7 d, other
     sellers among the last four, and 1.0 if it is known but new to this seller.
     """
-    last, first, n, t1, t24, t7, fresh, a, b, c, d = _things_figures(text, at_ms)
-    # The last four distinct sellers, the latest first.
-    new, after = 0.0, fresh
-    others = (1.0 if b else 0.0) + (1.0 if c else 0.0) + (1.0 if d else 0.0)
-    if seller != a:
+    last, first, t1, t24, t7, fresh, a, b, c, d = _figures(text, at)
+    # The last four distinct sellers, the latest first; 0 is an empty place.
+    new = 0.0
+    if seller == a:
+        others = (1.0 if b else 0.0) + (1.0 if c else 0.0) + (1.0 if d else 0.0)
+    else:
+        others = 1.0 + (1.0 if c else 0.0) + (1.0 if d else 0.0)
         if seller == b:
             a, b = b, a
         elif seller == c:
             a, b, c = c, a, b
+        elif seller == d:
+            a, b, c, d = d, a, b, c
         else:
-            if seller != d:
-                others += 1.0 if a else 0.0
-                new = 1.0 if a else 0.0
-                after = fresh + new
+            new = 1.0 if a else 0.0
+            others = new + (others if b else 0.0)
             a, b, c, d = seller, a, b, c
     packed = _pack_thing(
-        _FORMAT,
-        last,
-        first,
-        n + 1 if n < _COUNT_MAX else n,
-        t1 + 1.0,
-        t24 + 1.0,
-        t7 + 1.0,
-        after,
-        a,
-        b,
-        c,
-        d,
+        _FORMAT, last, first, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, a, b, c, d
     )
-    return t1, t24, t7, fresh, others, new, b2a_base64(packed, newline=False).decode()
+    return t1, t24, t7, fresh, others, new, packed.hex()
 
 
-def _things_figures(text: str | None, at_ms: int) -> _Thing:
+def _figures(text: str | None, at: int) -> _Thing:
+    """A card's or a device's figures decayed to second ``at``."""
     if text is None:
-        return _fresh_thing(at_ms)
+        return _fresh_thing(at)
     try:
-        form, last, first, n, t1, t24, t7, fresh, a, b, c, d = _unpack_thing(a2b_base64(text))
+        form, last, first, t1, t24, t7, fresh, a, b, c, d = _unpack_thing(_read(text))
     except (ValueError, StructError):
-        return _fresh_thing(at_ms)
-    if not (
-        form == _FORMAT
-        and 0.0 <= t1 <= _FIGURE_MAX
-        and 0.0 <= t24 <= _FIGURE_MAX
-        and 0.0 <= t7 <= _FIGURE_MAX
-        and 0.0 <= fresh <= _FIGURE_MAX
-        and 0 <= last <= _TIME_MAX
-    ):
-        return _fresh_thing(at_ms)
-    passed = at_ms - last
+        return _fresh_thing(at)
+    if not (form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= _FIGURE_MAX and 0.0 <= fresh <= t7):
+        return _fresh_thing(at)
+    passed = at - last
     if passed <= 0:
-        return (last, first, n, t1, t24, t7, fresh, a, b, c, d)
+        return last, first, t1, t24, t7, fresh, a, b, c, d
     week = exp(passed * _PER_WEEK)
     t1 *= exp(passed * _PER_HOUR)
     t24 *= exp(passed * _PER_DAY)
-    return (at_ms, first, n, t1, t24, t7 * week, fresh * week, a, b, c, d)
+    return at, first, t1, t24, t7 * week, fresh * week, a, b, c, d
 
 
-def _fresh_thing(at_ms: int) -> _Thing:
-    return (at_ms, at_ms // 1000, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0)
+def _fresh_thing(at: int) -> _Thing:
+    return at, at // _DAY_S, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0

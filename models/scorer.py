@@ -33,6 +33,7 @@ PARITY_MAX = 1e-9
 
 _LOGIT_MAX = 40.0  # beyond this a probability is 0 or 1 to the last bit but one
 _REASONS = 3
+_LOOP_MIN = 128  # columns from which on a loop over the terms is the faster way to add them
 
 
 class ModelUnreadable(Exception):
@@ -100,8 +101,7 @@ class Scorer:
     def score(self, matrix: ArrayLike) -> NDArray[np.float64]:
         """The probability of fraud for each row. Raises :class:`RowRefused`."""
         terms = self._terms(matrix)
-        # Row after row: the sum's order, so its last bit, is the same in any batch.
-        logits = np.add.accumulate(terms, axis=0)[-1]
+        logits = _sums(terms)
         logits += self._intercept
         # libm's exp, one by one: numpy's differs between processors in the last bit.
         return np.array([_probability(logit) for logit in logits.tolist()])
@@ -140,6 +140,17 @@ class Scorer:
         np.multiply(values[self._left], values[self._right], out=terms[width:])
         terms *= self._weights
         return terms
+
+
+def _sums(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of each column, term after term, so that its last bit is the same in any batch."""
+    if terms.shape[1] < _LOOP_MIN:
+        sums: NDArray[np.float64] = np.add.accumulate(terms, axis=0)[-1]
+        return sums
+    sums = terms[0].copy()
+    for term in terms[1:]:
+        sums += term
+    return sums
 
 
 def _probability(logit: float) -> float:

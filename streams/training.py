@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from models import pipeline
-from models.events import SaleCompleted, SaleReturned
+from models.events import SaleCompleted, SaleReturned, SellerStatus, SellerUpdated, decode
 from models.features import FEATURES, Profile, observe
 from models.scorer import FORMAT, Scorer, digest_of
+from streams.demo.company import Company, Kind
 
 BOUND = 6.0
 """Standard deviations at which a feature is cut off, so that no outlier decides alone."""
@@ -33,9 +35,12 @@ STRENGTH = 1.0
 FALSE_POSITIVES = 0.01
 """The share of genuine sales that a threshold may hold, for which recall is stated."""
 
-_TRAIN_SEEDS = 3
-_TEST_SEEDS = 2
 _TEST_SEED_OFFSET = 1_000_000
+_START_MS = 1_790_000_000_000
+_DAY_MS = 86_400_000
+_PACES = ((400, 0.28), (400, 7.0), (150, 1.0), (1_000, 3.0))
+"""Sellers, and days that a history's events are spread over: one history for each, so that the
+model knows quiet sellers and busy ones."""
 _PROBES = 32
 
 _CROSSES = (
@@ -66,8 +71,40 @@ class Labelled:
     pattern: str | None
 
 
-History = Callable[[int, int], Iterable[Labelled]]
+History = Callable[[int, int], Iterator[Labelled]]
 """A simulator: from a seed and a number of events to a history in the order of its events."""
+
+
+def company_history(seed: int, events: int) -> Iterator[Labelled]:
+    """The sales and returns of a simulated company, as the stream would take them.
+
+    What the stream refuses (bad messages, repeats) is left out. The seed also picks how many
+    sellers there are and how fast they sell.
+    """
+    sellers, days = _PACES[seed % len(_PACES)]
+    company = Company(seed, sellers, seal=lambda seller, destination: "v1.simulated")
+    profiles: dict[str, Profile] = {}
+    stream = company.events(events, start_ms=_START_MS, rate=events / (days * _DAY_MS / 1000))
+    for message in chain(company.profiles(_START_MS), stream):
+        if message.kind not in (Kind.EVENT, Kind.PROFILE) or message.topic == "commissions":
+            continue
+        event = decode(
+            message.topic, message.value, now_ms=message.at_ms, retention_ms=message.at_ms
+        )
+        if isinstance(event, SellerUpdated):
+            profiles[event.seller_id] = _profile(event)
+        else:
+            yield Labelled(event, profiles.get(event.seller_id), message.label)
+
+
+def _profile(event: SellerUpdated) -> Profile:
+    changed = event.payout.changed_at if event.payout else None
+    return Profile(
+        country=event.country,
+        joined_ms=round(event.joined_at.timestamp() * 1000) if event.joined_at else None,
+        payout_changed_ms=round(changed.timestamp() * 1000) if changed else None,
+        suspended=event.status is SellerStatus.SUSPENDED,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +150,17 @@ def vectors(history: Iterable[Labelled]) -> Vectors:
     return Vectors(np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES)), patterns)
 
 
-def train(*, seed: int, events: int, out: Path, history: History) -> Report:
+def train(*, seed: int, events: int, out: Path, history: History = company_history) -> Report:
     """Train on ``events`` events a seed, test on other seeds, and write the artefact to ``out``.
+
+    There are as many train and as many test seeds as paces.
 
     Raises ValueError when a history holds no fraud or nothing but fraud.
     """
-    trained = _together([vectors(history(seed + i, events)) for i in range(_TRAIN_SEEDS)])
-    test_seeds = [seed + _TEST_SEED_OFFSET + i for i in range(_TEST_SEEDS)]
-    tested = _together([vectors(history(test_seed, events)) for test_seed in test_seeds])
+    train_seeds = [seed + i for i in range(len(_PACES))]
+    test_seeds = [train_seed + _TEST_SEED_OFFSET for train_seed in train_seeds]
+    trained = _together([vectors(history(each, events)) for each in train_seeds])
+    tested = _together([vectors(history(each, events)) for each in test_seeds])
     for what in (trained, tested):
         if len(set(what.frauds.tolist())) != 2:
             raise ValueError("a history needs genuine and fraudulent sales")
@@ -137,7 +177,7 @@ def train(*, seed: int, events: int, out: Path, history: History) -> Report:
         "provenance": {
             "data": "simulated company history",
             "events_per_seed": events,
-            "train_seeds": [seed + i for i in range(_TRAIN_SEEDS)],
+            "train_seeds": train_seeds,
             "test_seeds": test_seeds,
             "sales_trained": len(trained.rows),
             "frauds_trained": int(trained.frauds.sum()),
