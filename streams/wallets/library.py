@@ -15,7 +15,7 @@ from models.payouts import PAID, TERMINAL, TRANSITIONS
 
 PARTS = (
     "shard", "spendback", "payout", "earn", "profile", "credit",
-    "book", "look", "due", "observe", "apply",
+    "book", "outbox", "look", "due", "observe", "apply",
 )  # fmt: skip
 """The Lua files, in the order in which they build on one another."""
 
@@ -54,7 +54,9 @@ def _state_table() -> str:
     def as_set(states: frozenset[str]) -> str:
         return "{" + ", ".join(f"{state} = true" for state in sorted(states)) + "}"
 
-    rows = ",\n".join(f"  {state} = {as_set(frozenset(after))}" for state, after in TRANSITIONS.items())
+    rows = ",\n".join(
+        f"  {state} = {as_set(frozenset(after))}" for state, after in TRANSITIONS.items()
+    )
     return (
         f"local TRANSITIONS = {{\n{rows}\n}}\n"
         f"local TERMINAL = {as_set(frozenset(TERMINAL))}\n"

@@ -11,8 +11,8 @@ local function credit_event(entry, shard, action, campaign, period, tier, lot, a
     .. '}'
   publish(entry, 'spendback.credits', entry.seller, json)
   entry.credits = entry.credits or {}
-  entry.credits[#entry.credits + 1] = format('["%s","%s","%s","%s",%s,%s]', action, lot, campaign,
-    period, int(tier), int(amount))
+  entry.credits[#entry.credits + 1] = format('["%s","%s","%s","%s","%s",%s,%s]', action, lot,
+    campaign, period, entry.currency, int(tier), int(amount))
   entry.extra.credits = '[' .. table.concat(entry.credits, ',') .. ']'
 end
 

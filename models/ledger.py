@@ -1,0 +1,237 @@
+"""The ledger: accounts, postings, journal entries, and the fold that re-derives every figure.
+
+A journal entry is a list of postings that sums to zero per currency. An account is written
+``<seller>/<account>``, or ``/<account>`` for one of the house. The fold is an independent second
+model of the wallets: what Redis holds must equal it (:mod:`streams.wallets.verify`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
+
+from models.payouts import IN_FLIGHT, PAID, PayoutState
+
+SELLER_ACCOUNTS = ("available", "held", "in_flight", "credit", "debt")
+"""A seller's accounts, per currency. ``debt`` is zero or below, the others zero or above."""
+
+HOUSE_ACCOUNTS = ("commissions", "clearing", "fees", "tax", "spendback", "sales", "fx", "writeoff")
+"""The house's accounts; ``clearing`` has one for each rail, ``tax`` one for each regime."""
+
+EARNING_KINDS = frozenset(
+    {"sale.completed", "sale.returned", "commission.earned", "commission.reversed"}
+)
+"""Kinds of entries whose postings against ``/commissions`` are what a seller earns."""
+
+
+class Posting(NamedTuple):
+    """A signed amount of integer minor units on an account."""
+
+    account: str
+    currency: str
+    minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journal entry, as the ``ledger`` topic holds it."""
+
+    shard: int
+    seq: int
+    kind: str
+    id: str
+    seller: str
+    at_ms: int
+    postings: tuple[Posting, ...]
+    source: tuple[str, int, int] | None = None
+    emits: tuple[str, ...] = ()
+    tier: str | None = None
+    payout: tuple[str, str, str, int, int] | None = None
+    credits: tuple[tuple[str, str, str, str, str, int, int], ...] = ()
+    waiting: str | None = None
+    released: str | None = None
+    parked: str | None = None
+
+    @classmethod
+    def parse(cls, value: bytes) -> Entry:
+        """The entry in a ledger message. Raises ValueError if it is none."""
+        try:
+            raw: dict[str, Any] = from_json(value)
+            return cls(
+                raw["shard"],
+                raw["seq"],
+                raw["kind"],
+                raw["id"],
+                raw["seller"],
+                raw["at"],
+                tuple(Posting(*posting) for posting in raw["postings"]),
+                tuple(raw["source"]) if "source" in raw else None,
+                tuple(raw.get("emits", ())),
+                raw.get("tier"),
+                tuple(raw["payout"]) if "payout" in raw else None,
+                tuple(tuple(credit) for credit in raw.get("credits", ())),
+                raw.get("waiting"),
+                raw.get("released"),
+                raw.get("parked"),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a journal entry: {error!r}") from error
+
+
+class Violation(NamedTuple):
+    """An invariant that an entry broke."""
+
+    invariant: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Fold:
+    """Everything that follows from the journal, entry by entry.
+
+    Entries of a shard may arrive twice and out of order (several workers publish): each is applied
+    once, in the order of its seq; what comes early waits.
+    """
+
+    seqs: dict[int, int] = field(default_factory=dict)
+    balances: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    earned: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    paid_out: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    payouts: dict[str, tuple[str, str, int, int]] = field(default_factory=dict)
+    grants: dict[tuple[str, str, str, str, int], dict[str, int]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    tiers: dict[str, str] = field(default_factory=dict)
+    booked: set[str] = field(default_factory=set)
+    emitted: set[str] = field(default_factory=set)
+    waiting: set[tuple[str, str]] = field(default_factory=set)
+    parked: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    credits: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+    early: dict[int, dict[int, Entry]] = field(default_factory=lambda: defaultdict(dict))
+    entries: int = 0
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry; apply it and what waited for it, when its turn has come."""
+        turn = self.seqs.get(entry.shard, 0) + 1
+        if entry.seq < turn:
+            return
+        waiting = self.early[entry.shard]
+        waiting[entry.seq] = entry
+        while turn in waiting:
+            self._apply(waiting.pop(turn))
+            self.seqs[entry.shard] = turn
+            turn += 1
+
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """``(shard, seq)`` of entries that are missing in front of ones that are there."""
+        for shard, waiting in self.early.items():
+            if waiting:
+                yield shard, self.seqs.get(shard, 0) + 1
+
+    def _apply(self, entry: Entry) -> None:
+        self.entries += 1
+        self.kinds[entry.kind] += 1
+        self._post(entry)
+        if entry.source is not None:
+            if entry.id in self.booked:
+                self._violated("every event has one effect", f"event {entry.id} was booked twice")
+            self.booked.add(entry.id)
+        self.emitted.update(entry.emits)
+        if entry.tier:
+            self.tiers[entry.id] = entry.tier
+        if entry.payout:
+            self._pay(entry, entry.payout)
+        for credit in entry.credits:
+            self._credit(entry, credit)
+        if entry.waiting:
+            self.waiting.add((entry.seller, entry.waiting))
+        if entry.released:
+            self.waiting.discard((entry.seller, entry.released))
+        if entry.parked:
+            self.parked += 1
+
+    def _post(self, entry: Entry) -> None:
+        sums: dict[str, int] = defaultdict(int)
+        for account, currency, minor in entry.postings:
+            sums[currency] += minor
+            balance = self.balances[account, currency] + minor
+            self.balances[account, currency] = balance
+            if not account.startswith("/"):
+                name = account.rpartition("/")[2]
+                if (balance > 0) if name == "debt" else (balance < 0):
+                    self._violated(
+                        "no account beyond zero", f"{account} {currency} at {balance} by {entry.id}"
+                    )
+            elif account == "/commissions":
+                self.earned[entry.seller, currency] -= minor
+            elif account.startswith("/clearing:") or account == "/fees":
+                self.paid_out[entry.seller, currency] += minor
+        for currency, total in sums.items():
+            if total:
+                self._violated("postings sum to zero", f"{entry.id}: {total} {currency}")
+
+    def _pay(self, entry: Entry, payout: tuple[str, str, str, int, int]) -> None:
+        payout_id, state, rail, amount, fee = payout
+        self.payouts[payout_id] = (state, rail, amount, fee)
+
+    def _credit(self, entry: Entry, credit: tuple[str, str, str, str, str, int, int]) -> None:
+        action, lot, campaign, period, currency, tier, minor = credit
+        active = self.grants[entry.seller, campaign, period, currency, tier]
+        self.credits[action] += 1
+        if action == "granted":
+            active[lot] = minor
+            if len(active) > 1:
+                self._violated(
+                    "a threshold fires once", f"{campaign} {period} tier {tier} of {entry.seller}"
+                )
+        elif lot in active:
+            del active[lot]
+        else:
+            self._violated("only a grant is undone", f"lot {lot} of {entry.seller}")
+
+    def _violated(self, invariant: str, detail: str) -> None:
+        if len(self.violations) < VIOLATIONS_KEPT_MAX:
+            self.violations.append(Violation(invariant, detail))
+
+    def unfinished_payouts(self) -> int:
+        """Payouts that wait for a rail."""
+        return sum(PayoutState(state) in IN_FLIGHT for state, *_ in self.payouts.values())
+
+    def pending(self) -> int:
+        """Commissions on their way up the tree: emitted, not yet booked."""
+        return len(self.emitted - self.booked)
+
+    def paid(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Per rail and payout: ``(amount, fee)`` of payouts that have left."""
+        return {
+            (rail, payout_id): (amount, fee)
+            for payout_id, (state, rail, amount, fee) in self.payouts.items()
+            if PayoutState(state) in PAID
+        }
+
+    def earned_sha256(self) -> str:
+        """A digest of what each seller has earned net of returns, and of the spendback granted.
+
+        Neither hangs on timing nor on the order between partitions.
+        """
+        lines = [
+            f"{seller} {currency} {minor}"
+            for (seller, currency), minor in self.earned.items()
+            if minor
+        ]
+        for (seller, campaign, period, currency, tier), lots in self.grants.items():
+            lines.extend(
+                f"{seller} {campaign} {period} {currency} {tier} {minor}" for minor in lots.values()
+            )
+        return sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+VIOLATIONS_KEPT_MAX = 1_000
+"""Violations that a fold keeps; one is already too many."""
