@@ -1,0 +1,315 @@
+"""Spendback campaigns: credit granted when a seller's total of a period crosses a threshold.
+
+A period is of the seller's own calendar: an event counts in the day, ISO week or month that her
+clock showed when it happened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property, lru_cache
+from typing import Annotated, Literal, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+
+from models.config import (
+    Amounts,
+    BasisPoints,
+    CurrencyCode,
+    PositiveMinor,
+    Section,
+    wrong,
+)
+
+CAMPAIGNS_MAX = 100
+TIERS_MAX = 20
+EXPIRES_DAYS_MAX = 3_650
+COUNT_MAX = 1_000_000
+"""Largest threshold of the metric ``count``."""
+
+_DAY_MS = 86_400_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A period: its id within a campaign, and the milliseconds it spans, the end not included.
+
+    Of the lifetime period, start and end are None.
+    """
+
+    id: str
+    end_ms: int | None
+    start_ms: int | None = None
+
+
+class Step(NamedTuple):
+    """One threshold in one currency. Amounts in minor units; a count for the metric ``count``.
+
+    Either ``credit_minor`` is granted or ``percent_bp`` of the total, at most ``cap_minor`` (0: no
+    cap).
+    """
+
+    tier: int
+    threshold: int
+    credit_minor: int
+    percent_bp: int
+    cap_minor: int
+
+
+class Credit(Section):
+    """What a tier grants: an amount per currency, or a percentage of the total with a cap."""
+
+    amounts: Amounts = Field(default_factory=dict)
+    percent: BasisPoints | None = None
+    cap: Amounts = Field(default_factory=dict)
+
+
+def _credit(value: object) -> object:
+    # `{EUR: 5000}` is the form without a percentage.
+    if isinstance(value, dict) and "percent" not in value and "cap" not in value:
+        return {"amounts": value}
+    return value
+
+
+class Reach(Section):
+    """What a tier's total must reach: an amount per currency, or a count in any currency."""
+
+    amounts: Mapping[CurrencyCode, PositiveMinor] = Field(default_factory=dict)
+    count: Annotated[int, Field(strict=True, ge=1, le=COUNT_MAX)] | None = None
+
+
+def _reach(value: object) -> object:
+    return {"amounts": value} if isinstance(value, dict) else {"count": value}
+
+
+class Tier(Section):
+    """One threshold of a campaign and what reaching it grants."""
+
+    reach: Annotated[Reach, BeforeValidator(_reach)]
+    credit: Annotated[Credit, BeforeValidator(_credit)]
+
+    def currencies(self) -> set[str]:
+        """The currencies in which the tier can be reached and grants something."""
+        return set(self.reach.amounts or self.credit.amounts)
+
+    def threshold(self, currency: str) -> int:
+        """What must be reached, in minor units or as a count."""
+        return self.reach.count or self.reach.amounts[currency]
+
+
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def _moment(value: object) -> object:
+    # Pydantic would also take a number of seconds, and a time without an offset.
+    if value is not None and not (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        raise wrong("write a time with its offset, such as 2026-11-23T00:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+
+
+class Campaign(Section):
+    """A campaign. Runs from ``start`` up to, not including, ``end``, by the time of the event."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,48}$")]
+    metric: Literal["volume", "earnings", "count"]
+    period: Literal["day", "week", "month", "lifetime"]
+    start: Moment | None = None
+    end: Moment | None = None
+    expires_days: Annotated[int, Field(strict=True, ge=1, le=EXPIRES_DAYS_MAX)] | None = Field(
+        None, description="how long a credit can be spent; for ever if not given"
+    )
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=TIERS_MAX)]
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.start and self.end and self.end <= self.start:
+            raise wrong("the end is not after the start", "end")
+        for i, tier in enumerate(self.tiers):
+            _check_tier(self.metric, tier, i)
+        for i, tier in enumerate(self.tiers[1:], start=1):
+            _check_order(self.tiers[i - 1], tier, i)
+        return self
+
+    @cached_property
+    def steps_by_currency(self) -> dict[str, tuple[Step, ...]]:
+        """The thresholds in each currency, lowest first."""
+        return {
+            currency: tuple(
+                _step(number, tier, currency) for number, tier in enumerate(self.tiers, 1)
+            )
+            for currency in self.tiers[0].currencies()
+        }
+
+    @cached_property
+    def span_ms(self) -> tuple[int, int]:
+        """From when, and until before when, events count; milliseconds since the epoch."""
+        return _ms(self.start) if self.start else 0, _ms(self.end) if self.end else 2**63
+
+    @property
+    def expires_ms(self) -> int:
+        """How long after the event a credit expires, in milliseconds; 0 for never."""
+        return (self.expires_days or 0) * _DAY_MS
+
+
+def _check_tier(metric: str, tier: Tier, i: int) -> None:
+    reach, credit = tier.reach, tier.credit
+    if (reach.count is not None) != (metric == "count"):
+        form = "a count" if metric == "count" else "an amount per currency"
+        raise wrong(f"metric {metric} needs {form}", "tiers", i, "reach")
+    if reach.count is None and not reach.amounts:
+        raise wrong("names no currency", "tiers", i, "reach")
+    if credit.percent is None:
+        if not credit.amounts:
+            raise wrong(
+                "grants nothing: an amount per currency, or a percent", "tiers", i, "credit"
+            )
+        granted = set(credit.amounts)
+    elif metric != "volume":
+        # A share of a total that a commission plan or another topic moves would hang on the order
+        # in which events are booked.
+        raise wrong("a percent needs metric volume", "tiers", i, "credit", "percent")
+    elif credit.percent == 0:
+        raise wrong("grants nothing", "tiers", i, "credit", "percent")
+    else:
+        granted = set(credit.cap) or tier.currencies()
+    if granted != tier.currencies():
+        apart = ", ".join(sorted(granted ^ tier.currencies()))
+        raise wrong(f"reach and credit name different currencies: {apart}", "tiers", i, "credit")
+
+
+def _check_order(before: Tier, tier: Tier, i: int) -> None:
+    if before.currencies() != tier.currencies():
+        apart = ", ".join(sorted(before.currencies() ^ tier.currencies()))
+        raise wrong(f"the tiers name different currencies: {apart}", "tiers", i)
+    for currency in sorted(tier.currencies()):
+        if tier.threshold(currency) <= before.threshold(currency):
+            where = ("tiers", i, "reach", currency)
+            raise wrong("the thresholds of the tiers must ascend", *where)
+
+
+def _step(number: int, tier: Tier, currency: str) -> Step:
+    credit = tier.credit
+    return Step(
+        number,
+        tier.threshold(currency),
+        credit.amounts.get(currency, 0),
+        credit.percent or 0,
+        credit.cap.get(currency, 0),
+    )
+
+
+class Campaigns(Section):
+    """All campaigns of a company."""
+
+    campaigns: Annotated[tuple[Campaign, ...], Field(max_length=CAMPAIGNS_MAX)] = ()
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Self:
+        seen: set[str] = set()
+        for i, campaign in enumerate(self.campaigns):
+            if campaign.id in seen:
+                raise wrong(f"another campaign has the id {campaign.id}", "campaigns", i, "id")
+            seen.add(campaign.id)
+        return self
+
+
+def running(campaign: Campaign, occurred_ms: int) -> bool:
+    """Whether an event of this time (milliseconds since the epoch) counts in the campaign."""
+    start_ms, end_ms = campaign.span_ms
+    return start_ms <= occurred_ms < end_ms
+
+
+def steps(campaign: Campaign, currency: str) -> tuple[Step, ...]:
+    """The campaign's thresholds in a currency, lowest first; none if it does not have any."""
+    return campaign.steps_by_currency.get(currency, ())
+
+
+_LIFE = Period("life", None)
+
+
+def period_of(campaign: Campaign, occurred_ms: int, zone: str) -> Period:
+    """The campaign's period in which an event of this time counts, for a seller in an IANA zone.
+
+    A period begins when a clock in the zone first shows its first day. Raises
+    ``zoneinfo.ZoneInfoNotFoundError`` for an unknown zone.
+    """
+    kind = campaign.period
+    if kind == "lifetime":
+        return _LIFE
+    for period in _periods(kind, zone, occurred_ms // _DAY_MS):
+        if occurred_ms < period.end_ms:  # type: ignore[operator]  # only a lifetime has no end
+            return period
+    raise RuntimeError(f"no {kind} of {zone} holds {occurred_ms}")
+
+
+@lru_cache(maxsize=32_768)
+def _periods(kind: str, zone: str, utc_day: int) -> tuple[Period, ...]:
+    """The periods that a day of UTC touches, in order."""
+    there = ZoneInfo(zone)
+    start_ms = utc_day * _DAY_MS
+    # Near midnight a clock may be set back to the day before, which has ended by then; the day
+    # before that is early enough.
+    day = _first_day(kind, _local_date(start_ms, there) - timedelta(days=1))
+    periods = []
+    while (begin_ms := _begin_ms(day, there)) < start_ms + _DAY_MS:
+        after = _next(kind, day)
+        end_ms = _begin_ms(after, there)
+        if start_ms < end_ms and begin_ms < end_ms:
+            periods.append(Period(_name(kind, day), end_ms, begin_ms))
+        day = after
+    return tuple(periods)
+
+
+def _name(kind: str, day: date) -> str:
+    if kind == "day":
+        return day.isoformat()
+    if kind == "month":
+        return day.isoformat()[:7]
+    year, week, _ = day.isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def _first_day(kind: str, day: date) -> date:
+    if kind == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if kind == "month" else day
+
+
+def _next(kind: str, first: date) -> date:
+    return _first_day(kind, first + timedelta(days={"day": 1, "week": 7, "month": 31}[kind]))
+
+
+def _local_date(at_ms: int, there: ZoneInfo) -> date:
+    return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(there).date()
+
+
+def _begin_ms(day: date, there: ZoneInfo) -> int:
+    """When a clock first shows the day, in milliseconds since the epoch."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=there)
+    early, late = _ms(midnight), _ms(midnight.replace(fold=1))
+    if early <= late:
+        return early  # midnight is there once, or twice and this is the first
+    # Clocks are put forward over midnight: the day begins when they are. PEP 495 gives the two
+    # readings of a time that does not exist in reverse.
+    before, at = late, early
+    while at - before > 1:
+        middle = (before + at) // 2
+        if _local_date(middle, there) < day:
+            before = middle
+        else:
+            at = middle
+    return at
+
+
+def _ms(moment: datetime) -> int:
+    return (moment.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)

@@ -1,0 +1,161 @@
+"""The payout policy: when earnings are paid out, on which terms, and what is held instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from models.config import Amounts, BasisPoints, CurrencyCode, Minor, PositiveMinor, Section, wrong
+from models.money import BASIS_POINTS
+
+WINDOW_SECONDS_MAX = 31 * 24 * 60 * 60
+"""Longest coalescing window, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a currency is paid out over a rail. Amounts in minor units.
+
+    The fee of a payout is ``fixed_minor`` and ``fee_bp`` of the principal (rounded down), at most
+    ``fee_cap_minor`` (0: no cap). ``window_ms`` is how long a payout waits for more to come.
+    """
+
+    rail: str
+    min_minor: int
+    max_minor: int
+    fixed_minor: int
+    fee_bp: int
+    fee_cap_minor: int
+    window_ms: int
+    seller_pays: bool = True
+
+
+class Limits(Section):
+    """The least and the most that one payout in a currency carries."""
+
+    min: PositiveMinor
+    max: PositiveMinor
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise wrong(f"the minimum {self.min} is above the maximum {self.max}", "min")
+        return self
+
+
+class Fee(Section):
+    """What a rail takes for a payout: a fixed part, a share of the principal, a cap on the sum."""
+
+    fixed: Minor = 0
+    percent: BasisPoints = 0
+    cap: PositiveMinor | None = None
+
+    @model_validator(mode="after")
+    def _cap_above_fixed(self) -> Self:
+        if self.cap is not None and self.cap < self.fixed:
+            raise wrong(f"the cap {self.cap} is below the fixed part {self.fixed}", "cap")
+        return self
+
+
+_NO_FEE = Fee()
+
+
+class RailPolicy(Section):
+    """What is paid over one rail."""
+
+    currencies: Annotated[tuple[CurrencyCode, ...], Field(min_length=1)]
+    fee: Mapping[CurrencyCode, Fee] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fees_of_its_currencies(self) -> Self:
+        for currency in self.fee:
+            if currency not in self.currencies:
+                raise wrong(f"{currency} is not one of the rail's currencies", "fee", currency)
+        return self
+
+
+def _probability(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 <= value <= 1:
+        raise wrong("write a number from 0 to 1, such as 0.35")
+    if Decimal(value) * BASIS_POINTS % 1:
+        raise wrong(f"{value} has more than four decimals")
+    return Decimal(value)
+
+
+class FraudPolicy(Section):
+    """What the fraud score leads to."""
+
+    hold_score: Annotated[Decimal, BeforeValidator(_probability)] = Field(
+        description="probability of fraud from which a sale's earnings are held for review"
+    )
+    unscored_cap: Amounts = Field(
+        default_factory=dict,
+        description="largest earning paid at once while nothing can be scored; none if not listed",
+    )
+
+    @property
+    def hold_score_bp(self) -> int:
+        """``hold_score`` in basis points."""
+        return int(self.hold_score * BASIS_POINTS)
+
+
+RailName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
+
+
+class PayoutPolicy(Section):
+    """The payout policy."""
+
+    currencies: Annotated[Mapping[CurrencyCode, Limits], Field(min_length=1)]
+    window_seconds: Annotated[int, Field(strict=True, ge=0, le=WINDOW_SECONDS_MAX)] = Field(
+        0, description="how long a payout waits for more earnings to join it; 0 pays at once"
+    )
+    fee_bearer: Literal["seller", "company"]
+    rails: Mapping[RailName, RailPolicy]
+    instant: tuple[Literal["instant"], ...] = Field(
+        ("instant",), description="tiers that are paid at once; an empty list pays none at once"
+    )
+    fraud: FraudPolicy
+
+    @model_validator(mode="after")
+    def _rails_have_limits(self) -> Self:
+        for name, rail in self.rails.items():
+            for i, currency in enumerate(rail.currencies):
+                if currency not in self.currencies:
+                    where = ("rails", name, "currencies", i)
+                    raise wrong(f"{currency} has no limits under `currencies`", *where)
+        return self
+
+    @cached_property
+    def all_terms(self) -> dict[tuple[str, str], Terms]:
+        """The terms by currency and rail, laid out once so that a look-up is quick."""
+        return {
+            (currency, name): self._laid_out(name, rail, currency)
+            for name, rail in self.rails.items()
+            for currency in rail.currencies
+        }
+
+    def _laid_out(self, name: str, rail: RailPolicy, currency: str) -> Terms:
+        limits, fee = self.currencies[currency], rail.fee.get(currency, _NO_FEE)
+        return Terms(
+            rail=name,
+            min_minor=limits.min,
+            max_minor=limits.max,
+            fixed_minor=fee.fixed,
+            fee_bp=fee.percent,
+            fee_cap_minor=fee.cap or 0,
+            window_ms=self.window_seconds * 1000,
+            seller_pays=self.fee_bearer == "seller",
+        )
+
+    def terms(self, currency: str, rail: str) -> Terms | None:
+        """The terms for paying a currency over a rail; None if the policy does not provide it."""
+        return self.all_terms.get((currency, rail))
+
+    def unscored_cap_minor(self, currency: str) -> int:
+        """The largest earning that is paid at once without a score, in minor units; 0 for none."""
+        return self.fraud.unscored_cap.get(currency, 0)
