@@ -93,8 +93,9 @@ class FraudPolicy(Section):
     hold_score: Annotated[Decimal, BeforeValidator(_probability)] = Field(
         description="probability of fraud from which a sale's earnings are held for review"
     )
-    unscored_cap: Amounts = Field(
+    unscored_caps: Amounts = Field(
         default_factory=dict,
+        alias="unscored_cap",
         description="largest earning paid at once while nothing can be scored; none if not listed",
     )
 
@@ -102,6 +103,10 @@ class FraudPolicy(Section):
     def hold_score_bp(self) -> int:
         """``hold_score`` in basis points."""
         return int(self.hold_score * BASIS_POINTS)
+
+    def unscored_cap(self, currency: str) -> int:
+        """The largest earning that is paid at once without a score, in minor units; 0 for none."""
+        return self.unscored_caps.get(currency, 0)
 
 
 RailName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
@@ -155,7 +160,3 @@ class PayoutPolicy(Section):
     def terms(self, currency: str, rail: str) -> Terms | None:
         """The terms for paying a currency over a rail; None if the policy does not provide it."""
         return self.all_terms.get((currency, rail))
-
-    def unscored_cap_minor(self, currency: str) -> int:
-        """The largest earning that is paid at once without a score, in minor units; 0 for none."""
-        return self.fraud.unscored_cap.get(currency, 0)
