@@ -11,3 +11,11 @@ NAMESPACE = UUID("5b1e9a70-3c4d-4f5e-8a11-7061796f7574")
 def derived(name: str) -> str:
     """The id that follows from a name, such as ``derived(f"{event_id}/payout")``."""
     return str(uuid5(NAMESPACE, name))
+
+
+def shard_of_payout(payout_id: str) -> int:
+    """The shard a payout lives in: the first byte of its id.
+
+    Raises ValueError for what is no payout id.
+    """
+    return int(payout_id[:2], 16)

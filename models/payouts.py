@@ -68,6 +68,28 @@ PAID = frozenset({S.SETTLED, S.DELIVERED})
 """States in which the money has left through the rail's clearing account."""
 
 
+_S = 1000
+ENQUIRE_AFTER_MS: dict[PayoutState, tuple[int, ...]] = {
+    S.RESERVED: (60 * _S,),
+    S.SUBMITTED: (60 * _S, 300 * _S),
+    S.UNKNOWN: (5 * _S, 30 * _S, 300 * _S, 3_600 * _S, 86_400 * _S),
+    S.ACCEPTED: (3 * _S, 15 * _S, 60 * _S, 600 * _S, 3_600 * _S, 86_400 * _S),
+    S.UNCLAIMED: (86_400 * _S,),
+}
+"""When to ask the rail again about a payout in a state, by how often it was asked; the last holds."""
+
+RETRY_AFTER_MS = 300 * _S
+"""When money of a payout that failed for the rail's own trouble is tried again, in a new payout."""
+
+
+def enquire_after_ms(state: PayoutState, asked: int) -> int:
+    """How long to wait before the next enquiry about a payout in a state that was asked ``asked``
+    times; 0 for a state that nothing is asked about.
+    """
+    waits = ENQUIRE_AFTER_MS.get(state, (0,))
+    return waits[min(asked, len(waits) - 1)]
+
+
 def may_follow(state: PayoutState, after: PayoutState) -> bool:
     """Whether a payout in ``state`` may go to ``after``."""
     return after in TRANSITIONS[state]

@@ -10,8 +10,9 @@ local EARLY_MAX = 20
 local WAITING_MAX = 500
 
 local function upline_body(up, currency, amount, base)
+  local commission = up.commission and '","commission_id":"' .. up.commission or ''
   return '"version":1,"occurred_at":"' .. up.occurred_at .. '","seller_id":"' .. up.to
-    .. '","commission_id":"' .. up.commission .. '","currency":"' .. currency .. '","amount_minor":'
+    .. commission .. '","currency":"' .. currency .. '","amount_minor":'
     .. int(amount) .. ',"source":{"sale_id":"' .. up.sale .. '","seller_id":"' .. up.origin
     .. '","level":' .. int(up.level) .. ',"base_minor":' .. int(base) .. '}}'
 end
@@ -25,7 +26,7 @@ local function pass_up(entry, record)
 end
 
 local function reverse_up(entry, up, base, cause)
-  local id = uuid5(cause .. '/' .. up.commission)
+  local id = uuid5(cause .. '/' .. (up.commission or up.to))
   publish(entry, 'commissions', up.to, '{"type":"commission.reversed","id":"' .. id .. '",'
     .. upline_body(up, entry.currency, 0, base))
   entry.emits[#entry.emits + 1] = id
@@ -202,24 +203,43 @@ function operations.reverse(shard, op)
   return 'booked'
 end
 
--- A return without a receipt: op: currency, base, amount (to take back), occurred, rev, counts, up.
-function operations.take(shard, op)
-  local entry = new_entry(shard, op, op.kind, op.currency)
-  take_back(entry, {held = 0}, op.amount)
-  for _, count in ipairs(op.counts) do
+-- The other effects of a return without a receipt: campaign totals and the upline's share.
+local function take_effect_back(shard, entry, item, counts, up)
+  for _, count in ipairs(counts) do
     local campaign = shard.context.campaigns[count[1]]
     local delta = 0
     if campaign.metric == 'volume' then
-      delta = -op.base
+      delta = -item.base
     elseif campaign.metric == 'earnings' then
-      delta = -op.amount
+      delta = -item.amount
     end
     if delta ~= 0 then
       tally(entry, shard, {campaign.id, count[2], count[3]}, nil, delta, 0)
     end
   end
-  if op.up then
-    reverse_up(entry, op.up, op.base, op.id)
+  if up then
+    reverse_up(entry, up, item.base, item.ref)
+  end
+end
+
+-- A return without a receipt. op: currency, base, amount (to take back), occurred, occurred_at, rev,
+-- counts, up, waiting (profile missing), sale, origin, level. Outcomes: booked; refused
+-- too_many_waiting.
+function operations.take(shard, op)
+  if op.waiting and call('LLEN', shard.prefix .. 'q:' .. op.seller) >= WAITING_MAX then
+    return 'refused:too_many_waiting'
+  end
+  local entry = new_entry(shard, op, op.kind, op.currency)
+  take_back(entry, {held = 0}, op.amount)
+  local item = {take = true, ref = op.id, base = op.base, amount = op.amount, currency = op.currency,
+    occurred = op.occurred, occurred_at = op.occurred_at, sale = op.sale, origin = op.origin,
+    level = op.level}
+  if op.waiting then
+    write(entry, 'RPUSH', 'q:' .. op.seller, encode(item))
+    write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
+    entry.extra.waiting = '"' .. op.id .. '"'
+  else
+    take_effect_back(shard, entry, item, op.counts, op.up)
   end
   if op.state then
     write(entry, 'SET', 'x:s:' .. op.seller, op.state)

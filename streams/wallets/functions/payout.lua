@@ -59,11 +59,17 @@ local function reserve(entry, shard, terms, caused_ms, now_due)
     return
   end
   local principal, fee = principal_of(terms, entry.draft.available)
+  -- A rail may carry fewer decimals than the currency has.
+  principal = principal - principal % terms.step
   if principal < terms.min or principal <= 0 then
     return
   end
+  if terms.seller_pays then
+    fee = fee_of(terms, principal)
+  end
   move(entry, 'available', 'in_flight', principal + fee)
-  local id = uuid5(entry.op.id .. '/payout')
+  -- The first byte of a payout's id is its shard, so that a report that names only the payout finds it.
+  local id = format('%02x', shard.number) .. uuid5(entry.op.id .. '/payout'):sub(3)
   local body = '"payout_id":"' .. id .. '","seller_id":"' .. entry.seller .. '","rail":"' .. terms.rail
     .. '","currency":"' .. entry.currency .. '","amount_minor":' .. int(principal) .. ',"fee_minor":'
     .. int(fee) .. ',"destination":"' .. terms.destination .. '","cause":"' .. entry.op.id

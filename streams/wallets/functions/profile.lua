@@ -1,6 +1,14 @@
 -- Profiles: what is known of a seller, and the earnings that waited for it.
 
 local function settle_waiting(shard, op, item, release)
+  if item.take then
+    local own = {id = op.id .. '/' .. item.ref, seller = op.seller}
+    local entry = new_entry(shard, own, 'return.released', item.currency)
+    take_effect_back(shard, entry, item, release.counts, release.up)
+    entry.extra.released = '"' .. item.ref .. '"'
+    commit(shard, entry)
+    return
+  end
   local suffix = 'r:' .. item.record
   local stored = get(shard, suffix)
   if not stored then
