@@ -12,15 +12,14 @@ from base64 import b64decode
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from math import isfinite
 from struct import Struct
 from struct import error as StructError
-from typing import Protocol
 
 from models.features import FEATURES, Profile
+from models.policy import FraudPolicy
 
 
 class Tier(StrEnum):
@@ -37,17 +36,6 @@ class Why(StrEnum):
     PROFILE = "profile"  # the seller's profile has not come
     UNSCORED = "unscored"  # no score, and the amount is above the cap
     SCORE = "score"  # the score is at or above the threshold; what speaks for fraud follows
-
-
-class FraudPolicy(Protocol):
-    """What a decision asks of the policy."""
-
-    @property
-    def hold_score(self) -> Decimal | float:
-        """The probability of fraud from which on earnings are held."""
-
-    def unscored_cap(self, currency: str) -> int:
-        """The most that is paid at once without a score, in minor units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +123,8 @@ def decide(
 ) -> Decision:
     """What becomes of earnings of ``amount_minor``.
 
-    ``score`` is None when the scorer is down or its model unreadable. ``explain`` gives what
+    ``score`` is None when the scorer is down or its model unreadable: then what is above the
+    policy's cap for the currency is held. ``explain`` gives what
     speaks for fraud in words; it is asked only when the score is the reason.
     """
     if score is not None and not isfinite(score):

@@ -6,11 +6,11 @@ within a batch states travel as text as well, so a vector does not depend on how
 cut into batches, and the history a model is trained on goes the same way.
 
 A state holds exponentially decayed counters (half-lives 1 h, 24 h and 7 d), a running mean and
-variance of the log amount with a prior, the first and last time, and for cards and devices the
-last four distinct sellers. It is a packed struct in hexadecimal, 82 characters for a seller and 62
-for a card or a device, whatever the history. A state that cannot be read (cut, tampered with, of
-another format) counts as absent: the entity starts afresh, and no vector ever holds a NaN or an
-infinity.
+variance of the log amount with a prior, the last time, a seller's first day, and for cards and
+devices the last four distinct sellers and the last customer, as 16-bit marks. It is a packed
+struct in hexadecimal, 82 characters for a seller and 62 for a card or a device, whatever the
+history. A state that cannot be read (cut, tampered with, of another format) counts as absent: the
+entity starts afresh, and no vector ever holds a NaN or an infinity.
 
 Times are kept in whole seconds. An event that comes late, older than the last one seen, counts as
 if it came at that last time.
@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from math import exp, log, log1p, sqrt
 from struct import Struct
 from struct import error as StructError
+from zlib import crc32
 
 from models.events import SaleCompleted, SaleReturned
 from models.money import exponent
-from models.shards import key_hash
 
 STATE_CHARS_MAX = 82
 """Length of the longest state, in characters. An event has at most three entities."""
@@ -49,6 +49,7 @@ FEATURES = (
     "card_other_sellers",
     "card_new_sellers",
     "card_share",
+    "card_other_customer",
     "device_1h",
     "device_other_sellers",
     "device_new_sellers",
@@ -57,7 +58,7 @@ FEATURES = (
 """The names of a vector's numbers, in order.
 
 Counts, times and amounts are natural logarithms of one plus the figure (per hour or day; days for
-``tenure``, minutes for ``since_last_sale``, reference units for ``amount``).
+``tenure``, minutes for ``since_last_sale``, which a return ends too, reference units for ``amount``).
 """
 
 
@@ -121,7 +122,7 @@ _UNITS = {
 }
 
 _AMOUNT_MAX = 1e7  # reference units; a larger sale looks like this one
-_MARKS = 65_535  # a seller is remembered by a mark of 1 to 65,535; two may share one
+_MARKS = 65_535  # who used a card is kept as a mark of 1 to 65,535; two people may share one
 _COUNT_MAX = 60_000  # fits the state's 16 bits
 _FIGURE_MAX = 1e18  # a decayed figure beyond this was never written here
 _SPREAD_MAX = 1e3  # nor a mean or variance of log amounts beyond this
@@ -148,7 +149,7 @@ _GAP_MIN = 1440.0  # minutes since the last sale, when there was none
 
 _FORMAT = 1
 _SELLER = Struct("<BIHH8f")  # format, last s, first day, sales, then the figures
-_THING = Struct("<BIH4f4H")  # format, last s, first day, the figures, the last four sellers
+_THING = Struct("<BI4f5H")  # format, last s, the figures, the last customer and four sellers
 _pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
 _pack_thing, _unpack_thing = _THING.pack, _THING.unpack
 _read = bytes.fromhex
@@ -157,7 +158,7 @@ if 2 * max(_SELLER.size, _THING.size) != STATE_CHARS_MAX:
     raise RuntimeError("the longest state is not as long as stated")
 
 _Seller = tuple[float, int, int, int, float, float, float, float, float, float, float, float]
-_Thing = tuple[int, int, float, float, float, float, int, int, int, int]
+_Thing = tuple[int, int, float, float, float, float, int, int, int, int, int]
 
 _scales: dict[str, float] = {}
 
@@ -244,27 +245,37 @@ def observe(
     )
     updates = {key: packed.hex()}
 
-    mark = key_hash(seller) % _MARKS + 1
-    card, device = event.instrument_ref, event.device_ref
+    mark = crc32(seller.encode()) % _MARKS + 1
+    card, device, customer = event.instrument_ref, event.device_ref, event.customer_ref
     if card is None:
         row += _NO_CARD
     else:
         key = "i:" + card
-        t1, t24, t7, fresh, others, _, updates[key] = _thing(states.get(key), at, mark)
+        buyer = 0 if customer is None else crc32(customer.encode()) % _MARKS + 1
+        t1, t24, t7, fresh, others, _, changed, updates[key] = _thing(
+            states.get(key), at, mark, buyer
+        )
         share = t7 / (c7 + 1.0)
-        row += (log1p(t1), log1p(t24), others, log1p(fresh), share if share < 1.0 else 1.0)
+        row += (
+            log1p(t1),
+            log1p(t24),
+            others,
+            log1p(fresh),
+            share if share < 1.0 else 1.0,
+            changed,
+        )
     if device is None:
         row += _NO_DEVICE
     else:
         key = "d:" + device
-        t1, _, _, fresh, others, new, updates[key] = _thing(states.get(key), at, mark)
+        t1, _, _, fresh, others, new, _, updates[key] = _thing(states.get(key), at, mark, 0)
         row += (log1p(t1), others, log1p(fresh), new)
     return row, updates
 
 
 # A sale that names no card or device looks like one with a card or device seen for the first time:
 # what is not known neither accuses nor clears.
-_NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0)
+_NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _NO_DEVICE = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -323,14 +334,27 @@ def _fresh_seller(at: int) -> _Seller:
 
 
 def _thing(
-    text: str | None, at: int, seller: int
-) -> tuple[float, float, float, float, float, float, str]:
+    text: str | None, at: int, seller: int, customer: int
+) -> tuple[float, float, float, float, float, float, float, str]:
     """A card's or a device's figures before a sale by ``seller``, and its state after it.
 
     The figures: sales decayed by 1 h, 24 h and 7 d, arrivals of new sellers decayed by 7 d, other
-    sellers among the last four, and 1.0 if it is known but new to this seller.
+    sellers among the last four, 1.0 if it is known but new to this seller, and 1.0 if another
+    customer used it last. Sellers and customers come as marks, 0 for none.
     """
-    last, first, t1, t24, t7, fresh, a, b, c, d = _figures(text, at)
+    last, t1, t24, t7, fresh, known, a, b, c, d = at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0
+    if text is not None:
+        state = _thing_state(text)
+        if state is not None:
+            _, last, t1, t24, t7, fresh, known, a, b, c, d = state
+            passed = at - last
+            if passed > 0:
+                last = at
+                week = exp(passed * _PER_WEEK)
+                t1 *= exp(passed * _PER_HOUR)
+                t24 *= exp(passed * _PER_DAY)
+                t7 *= week
+                fresh *= week
     # The last four distinct sellers, the latest first; 0 is an empty place.
     new = 0.0
     if seller == a:
@@ -348,29 +372,18 @@ def _thing(
             others = new + (others if b else 0.0)
             a, b, c, d = seller, a, b, c
     packed = _pack_thing(
-        _FORMAT, last, first, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, a, b, c, d
+        _FORMAT, last, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, customer, a, b, c, d
     )
-    return t1, t24, t7, fresh, others, new, packed.hex()
+    other = 1.0 if known and customer and known != customer else 0.0
+    return t1, t24, t7, fresh, others, new, other, packed.hex()
 
 
-def _figures(text: str | None, at: int) -> _Thing:
-    """A card's or a device's figures decayed to second ``at``."""
-    if text is None:
-        return _fresh_thing(at)
+def _thing_state(text: str) -> _Thing | None:
     try:
-        form, last, first, t1, t24, t7, fresh, a, b, c, d = _unpack_thing(_read(text))
+        state: _Thing = _unpack_thing(_read(text))
     except (ValueError, StructError):
-        return _fresh_thing(at)
-    if not (form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= _FIGURE_MAX and 0.0 <= fresh <= t7):
-        return _fresh_thing(at)
-    passed = at - last
-    if passed <= 0:
-        return last, first, t1, t24, t7, fresh, a, b, c, d
-    week = exp(passed * _PER_WEEK)
-    t1 *= exp(passed * _PER_HOUR)
-    t24 *= exp(passed * _PER_DAY)
-    return at, first, t1, t24, t7 * week, fresh * week, a, b, c, d
-
-
-def _fresh_thing(at: int) -> _Thing:
-    return at, at // _DAY_S, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0
+        return None
+    form, _, t1, t24, t7, fresh, _, _, _, _, _ = state
+    if form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= _FIGURE_MAX and 0.0 <= fresh <= t7:
+        return state
+    return None

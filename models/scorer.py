@@ -255,6 +255,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "one card pays much of this seller's sales",
         "card pays little of this seller's sales",
     ),
+    "card_other_customer": (
+        "card used before under another customer's name",
+        "card used by one customer",
+    ),
     "device_1h": ("device used many times within the hour", "device not used within the hour"),
     "device_other_sellers": ("device shared by several sellers", "device used by one seller"),
     "device_new_sellers": ("device moves between sellers", "device stays with its sellers"),
