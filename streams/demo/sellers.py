@@ -14,7 +14,17 @@ Seal = Callable[[str, str], str]
 
 RAIL = "paypal"
 
-BEHAVIOURS = ("unclaimed+", "closed+", "slow+", "denied+")
+BEHAVIOURS = (
+    "unclaimed+",
+    "closed+",
+    "slow+",
+    "denied+",
+    "reset-after+",
+    "error500+",
+    "returned+",
+    "webhook-lost+",
+    "webhook-twice+",
+)
 """Prefixes of a mail address by which the rail sandbox misbehaves for that receiver."""
 
 FRESH_DAYS_MAX = 4
@@ -158,8 +168,8 @@ def _sponsors(rng: Random, markets: list[Market], ghosts: int) -> list[int | Non
 
 
 def _prefixes(rng: Random, paid: list[int]) -> dict[int, str]:
-    """About four in a hundred destinations misbehave; each way at least once."""
-    each = max(1, len(paid) // 100)
+    """About five in a hundred destinations misbehave; each way at least once."""
+    each = max(1, len(paid) // 180)
     picked = rng.sample(paid, each * len(BEHAVIOURS))
     return {k: BEHAVIOURS[i % len(BEHAVIOURS)] for i, k in enumerate(picked)}
 
