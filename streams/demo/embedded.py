@@ -126,15 +126,21 @@ class _EmbeddedServer:
         """
         if self._child is not None and self._child.exit_code() is None:
             return self
+        tail = ""
         for attempt in range(1, _START_ATTEMPTS_MAX + 1):
             if not self.port:
                 self.port = free_port()
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._child = ChildProcess(self._command(), self.log, self.directory)
-            if self._wait_until_ready(self._child):
-                return self
-            tail = self._child.log_tail()
-            self._child.kill()
+            if accepts_connections(self.port):
+                # Whoever answers there would be taken for the server started here.
+                tail = f"port {self.port} is taken"
+            else:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                self._child = ChildProcess(self._command(), self.log, self.directory)
+                if self._wait_until_ready(self._child):
+                    return self
+                tail = self._child.log_tail()
+                self._child.kill()
+                self._child = None
             if self._fixed_port or attempt == _START_ATTEMPTS_MAX:
                 break
             self.port = 0
@@ -279,7 +285,8 @@ class EmbeddedRedis(_EmbeddedServer):
     def _serves(self) -> bool:
         client = redis.Redis(port=self.port, socket_timeout=2.0)
         try:
-            return bool(client.ping())
+            answering: dict[str, object] = client.info("server")
+            return answering.get("process_id") == self.pid
         except redis.RedisError:
             return False
         finally:
