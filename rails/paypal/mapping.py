@@ -28,7 +28,7 @@ _EMAIL = re.compile(
     r"[^@\s\"<>,;\x00-\x1f\x7f]{1,64}@[^@\s\"<>,;.\x00-\x1f\x7f-][^@\s\"<>,;\x00-\x1f\x7f]*"
 )
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
-_ACCOUNT = re.compile(r"[A-Z0-9]{10,20}")
+_ACCOUNT = re.compile(r"(?=[A-Z0-9]*[A-Z])[A-Z0-9]{13}")
 _CODE = re.compile(r"[^a-z0-9]+")
 
 R, M, P, T = (

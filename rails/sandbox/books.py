@@ -139,7 +139,10 @@ class Books:
         return self._by_attempt.get(attempt_id)
 
     def rows(self, now_ms: int) -> Iterator[dict[str, object]]:
-        """One row a payout, oldest first. ``paid_minor`` counts every execution that paid.
+        """One row a payout, oldest first.
+
+        ``paid_minor`` is what stands paid now, over all executions; ``paid_times`` how many of
+        them ever paid, also if the money came back: more than one is a double payment.
 
         Entries added while this runs may be missing.
         """
@@ -159,7 +162,12 @@ class Books:
                 "paid_minor": sum(
                     entry.amount_minor for entry in entries if entry.status(now_ms) in self._paid
                 ),
+                "paid_times": sum(self._ever_paid(entry, now_ms) for entry in entries),
             }
+
+    def _ever_paid(self, entry: Entry, now_ms: int) -> bool:
+        steps = entry.plan[: entry.step(now_ms) + 1]
+        return any(word in self._paid for _, _, word in steps)
 
     def executions(self, payout_id: str) -> int:
         """How often a payout was executed. Walks all entries: for tests and operators."""

@@ -141,13 +141,13 @@ class Console:
         """Counts and sums over the books."""
         statuses: Counter[str] = Counter()
         paid: Counter[str] = Counter()
-        executions = repeated = payouts = 0
+        executions = paid_twice = payouts = 0
         for number, row in enumerate(self._books.rows(self._clock.now_ms()), 1):
             payouts = number
             statuses[str(row["status"])] += 1
             paid[str(row["currency"])] += int(str(row["paid_minor"]))
             executions += int(str(row["executions"]))
-            repeated += row["executions"] != 1
+            paid_twice += int(str(row["paid_times"])) > 1
             if number % ROWS_A_CHUNK == 0:
                 await asyncio.sleep(0)
         hooks = self._paypal.hooks
@@ -155,7 +155,7 @@ class Console:
             {
                 "payouts": payouts,
                 "executions": executions,
-                "executed_more_than_once": repeated,
+                "paid_more_than_once": paid_twice,
                 "statuses": dict(statuses),
                 "paid_minor": dict(paid),
                 "requests": self._paypal.counts,
