@@ -57,8 +57,10 @@ FEATURES = (
 )
 """The names of a vector's numbers, in order.
 
-Counts, times and amounts are natural logarithms of one plus the figure (per hour or day; days for
-``tenure``, minutes for ``since_last_sale``, which a return ends too, reference units for ``amount``).
+Counts, times and amounts are natural logarithms of one plus the figure: sales decayed by the
+half-life in the name, days of ``tenure``, minutes ``since_last_sale`` (or return), reference units
+of ``amount``. Bursts are logarithms of the recent rate over the week's. The rest are shares, flags
+of 0 or 1, and numbers of sellers.
 """
 
 

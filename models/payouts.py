@@ -76,7 +76,7 @@ ENQUIRE_AFTER_MS: dict[PayoutState, tuple[int, ...]] = {
     S.ACCEPTED: (3 * _S, 15 * _S, 60 * _S, 600 * _S, 3_600 * _S, 86_400 * _S),
     S.UNCLAIMED: (86_400 * _S,),
 }
-"""When to ask the rail again about a payout in a state, by how often it was asked; the last holds."""
+"""When to ask the rail again about a payout, by its state and how often it was asked."""
 
 RETRY_AFTER_MS = 300 * _S
 """When money of a payout that failed for the rail's own trouble is tried again, in a new payout."""

@@ -8,7 +8,7 @@ An operation is a dict, ready for JSON; the keys stand in the Redis functions of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -22,14 +22,29 @@ from models.events import (
     SaleCompleted,
     SaleReturned,
     SellerUpdated,
+    Source,
 )
 from models.ids import derived, shard_of_payout
 from models.payouts import RETRY_AFTER_MS, FailureCategory, PayoutState, enquire_after_ms
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
-from models.sellers import Seller, stored_profile
+from models.sellers import Seller, read_seller, stored_profile
 
 Operation = dict[str, Any]
+
+
+class Lineage(NamedTuple):
+    """Which sale an earning comes from, and how far above its seller."""
+
+    sale_id: str
+    origin: str
+    level: int
+    """0 for the sale's own seller, 1 and up for those above; -1 for no sale at all."""
+    held: bool = False
+    """Whether the sale was held as a suspected fraud; what it earns above is held as well."""
+
+
+NO_SALE = Lineage("", "", -1)
 
 
 class Rules:
@@ -70,30 +85,26 @@ class Rules:
     def sale(
         self, event: SaleCompleted, seller: Seller | None, amount_minor: int, tier: Tier
     ) -> Operation:
-        """A sale credits its seller with ``amount_minor``; ``tier`` as if her profile were known."""
-        return self._earn(
-            event, "s:" + event.sale_id, event.amount_minor, amount_minor, seller, tier,
-            event.sale_id, event.seller_id, 0,
-        )  # fmt: skip
+        """A sale credits its seller. ``tier`` is the one it has once her profile is known."""
+        lineage = Lineage(event.sale_id, event.seller_id, 0, tier is not Tier.INSTANT)
+        amounts = (event.amount_minor, amount_minor)
+        return self._earn(event, "s:" + event.sale_id, amounts, seller, tier, lineage)
 
     def commission(self, event: CommissionEarned, seller: Seller | None, tier: Tier) -> Operation:
         """A commission credits its seller, and the next one up if it came from a sale."""
         source = event.source
+        base = event.amount_minor if source is None else source.base_minor
         record = "c:" + event.commission_id
-        if source is None:
-            amount = event.amount_minor
-            return self._earn(event, record, amount, amount, seller, tier, "", "", -1)
-        return self._earn(
-            event, record, source.base_minor, event.amount_minor, seller, tier,
-            source.sale_id, source.seller_id, source.level,
-        )  # fmt: skip
+        amounts = (base, event.amount_minor)
+        return self._earn(event, record, amounts, seller, tier, _lineage(source))
 
     def sale_return(self, event: SaleReturned, seller: Seller | None) -> Operation:
         """A return takes back what its sale earned; without a receipt, what a sale would earn."""
         if event.sale_id is not None:
             return self._reverse(event, "s:" + event.sale_id, event.amount_minor)
         amount = self.plan.retail(event.amount_minor, event.currency)
-        return self._take(event, event.amount_minor, amount, seller, event.id, event.seller_id, 0)
+        lineage = Lineage(event.id, event.seller_id, 0)
+        return self._take(event, (event.amount_minor, amount), seller, lineage)
 
     def reversal(self, event: CommissionReversed, seller: Seller | None) -> Operation:
         """A commission is taken back, in proportion to its base where it came from a sale."""
@@ -101,24 +112,25 @@ class Rules:
         base = event.amount_minor if source is None else source.base_minor
         if event.commission_id is not None:
             return self._reverse(event, "c:" + event.commission_id, base)
-        if source is None:
-            return self._take(event, base, base, seller, "", "", -1)
-        amount = self.plan.upline(base, event.currency, source.level) or 0
-        return self._take(
-            event, base, amount, seller, source.sale_id, source.seller_id, source.level
-        )
+        amount = base
+        if source is not None:
+            amount = self.plan.upline(base, event.currency, source.level) or 0
+        return self._take(event, (base, amount), seller, _lineage(source))
 
     def profile(
-        self, event: SellerUpdated, before: Seller | None, after: Seller, waiting: Sequence[bytes]
+        self, event: SellerUpdated, before: Seller | None, waiting: Sequence[bytes]
     ) -> Operation:
         """A profile replaces the one before and releases what waited for it."""
+        rev = before.rev if before else 0
+        profile = stored_profile(event, before)
+        after = read_seller(event.seller_id, f"{rev + 1}|{profile}".encode())
         return {
             "op": "profile",
             "id": event.id,
             "seller": event.seller_id,
             "kind": event.type,
-            "rev": before.rev if before else 0,
-            "profile": stored_profile(event, before),
+            "rev": rev,
+            "profile": profile,
             "release": [self._release(from_json(item), after) for item in waiting],
         }
 
@@ -178,19 +190,16 @@ class Rules:
             "step": self._steps.get((rail, currency), 1),
         }
 
-    def _earn(
+    def _earn(  # noqa: PLR0917 - one call each from a sale and a commission
         self,
         event: SaleCompleted | CommissionEarned,
         record: str,
-        base_minor: int,
-        amount_minor: int,
+        amounts: tuple[int, int],
         seller: Seller | None,
         tier: Tier,
-        sale_id: str,
-        origin: str,
-        level: int,
+        lineage: Lineage,
     ) -> Operation:
-        """``level``: 0 for a sale, 1 and up for a commission of a sale, -1 for another one."""
+        """``amounts``: what the earning is a share of, and the earning."""
         occurred_ms = event.occurred_ms
         operation: Operation = {
             "op": "earn",
@@ -199,24 +208,16 @@ class Rules:
             "kind": event.type,
             "record": record,
             "currency": event.currency,
-            "base": base_minor,
-            "amount": amount_minor,
+            "base": amounts[0],
+            "amount": amounts[1],
             "tier": tier.value,
             "occurred": occurred_ms,
             "rev": seller.rev if seller else 0,
         }
         if seller is None:
-            operation |= {
-                "waiting": True,
-                "sale": sale_id,
-                "origin": origin,
-                "level": level,
-                "occurred_at": event.occurred_at.isoformat(),
-                "counts": (),
-            }
-            return operation
-        operation["counts"] = self._counts(event.currency, occurred_ms, seller.zone, level)
-        up = self._up(seller, event.currency, base_minor, sale_id, origin, level)
+            return operation | _waits(event, lineage)
+        operation["counts"] = self._counts(event.currency, occurred_ms, seller.zone, lineage.level)
+        up = self._up(seller, event.currency, amounts[0], lineage)
         if up is not None:
             up["occurred_at"] = event.occurred_at.isoformat()
             operation["up"] = up
@@ -240,12 +241,9 @@ class Rules:
     def _take(
         self,
         event: SaleReturned | CommissionReversed,
-        base_minor: int,
-        amount_minor: int,
+        amounts: tuple[int, int],
         seller: Seller | None,
-        sale_id: str,
-        origin: str,
-        level: int,
+        lineage: Lineage,
     ) -> Operation:
         operation: Operation = {
             "op": "take",
@@ -253,31 +251,31 @@ class Rules:
             "seller": event.seller_id,
             "kind": event.type,
             "currency": event.currency,
-            "base": base_minor,
-            "amount": amount_minor,
+            "base": amounts[0],
+            "amount": amounts[1],
             "occurred": event.occurred_ms,
-            "occurred_at": event.occurred_at.isoformat(),
             "rev": seller.rev if seller else 0,
-            "counts": (),
         }
         if seller is None:
-            operation |= {"waiting": True, "sale": sale_id, "origin": origin, "level": level}
-            return operation
-        operation["counts"] = self._counts(event.currency, event.occurred_ms, seller.zone, level)
-        up = self._up(seller, event.currency, base_minor, sale_id, origin, level)
+            return operation | _waits(event, lineage)
+        operation["counts"] = self._counts(
+            event.currency, event.occurred_ms, seller.zone, lineage.level
+        )
+        up = self._up(seller, event.currency, amounts[0], lineage)
         if up is not None:
             # No commission was recorded for it, so there is none to name.
             del up["commission"]
-            operation["up"] = {**up, "occurred_at": operation["occurred_at"]}
+            operation["up"] = {**up, "occurred_at": event.occurred_at.isoformat()}
         return operation
 
     def _release(self, item: Mapping[str, Any], seller: Seller) -> Operation:
-        """What takes effect, now that the profile is there, of one earning or return that waited."""
-        currency, level = item["currency"], item["level"]
+        """What of a waiting earning or return takes effect, now that the profile is there."""
+        currency = item["currency"]
+        lineage = Lineage(item["sale"], item["origin"], item["level"], item["held"])
         release: Operation = {
-            "counts": self._counts(currency, item["occurred"], seller.zone, level)
+            "counts": self._counts(currency, item["occurred"], seller.zone, lineage.level)
         }
-        up = self._up(seller, currency, item["base"], item["sale"], item["origin"], level)
+        up = self._up(seller, currency, item["base"], lineage)
         if up is not None:
             if item.get("take"):
                 del up["commission"]
@@ -300,22 +298,47 @@ class Rules:
         return counts
 
     def _up(
-        self, seller: Seller, currency: str, base_minor: int, sale_id: str, origin: str, level: int
+        self, seller: Seller, currency: str, base_minor: int, lineage: Lineage
     ) -> Operation | None:
         """What the next seller up earns of a sale; None at the top of the tree or of the plan."""
-        if level < 0 or seller.sponsor_id is None or base_minor == 0:
+        level = lineage.level + 1
+        if level < 1 or seller.sponsor_id is None or base_minor == 0:
             return None
-        amount = self.plan.upline(base_minor, currency, level + 1)
+        amount = self.plan.upline(base_minor, currency, level)
         if amount is None:
             return None
-        return {
+        up: Operation = {
             "to": seller.sponsor_id,
-            "commission": derived(f"{origin}/{sale_id}/{level + 1}"),
-            "sale": sale_id,
-            "origin": origin,
-            "level": level + 1,
+            "commission": derived(f"{lineage.origin}/{lineage.sale_id}/{level}"),
+            "sale": lineage.sale_id,
+            "origin": lineage.origin,
+            "level": level,
             "amount": amount,
         }
+        if lineage.held:
+            up["held"] = True
+        return up
+
+
+def _lineage(source: Source | None) -> Lineage:
+    if source is None:
+        return NO_SALE
+    return Lineage(source.sale_id, source.seller_id, source.level, source.held)
+
+
+def _waits(
+    event: SaleCompleted | SaleReturned | CommissionEarned | CommissionReversed, lineage: Lineage
+) -> Operation:
+    """What an operation carries that waits for the seller's profile."""
+    return {
+        "waiting": True,
+        "sale": lineage.sale_id,
+        "origin": lineage.origin,
+        "level": lineage.level,
+        "held": lineage.held,
+        "occurred_at": event.occurred_at.isoformat(),
+        "counts": (),
+    }
 
 
 def transition(

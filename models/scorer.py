@@ -33,6 +33,7 @@ PARITY_MAX = 1e-9
 
 _LOGIT_MAX = 40.0  # beyond this a probability is 0 or 1 to the last bit but one
 _REASONS = 3
+_SHARE_MIN = 0.1  # of a logit: below it a feature is not worth a reviewer's time
 _LOOP_MIN = 128  # columns from which on a loop over the terms is the faster way to add them
 
 
@@ -87,7 +88,7 @@ class Scorer:
             rebuilt = _scikit_learn(artefact, rows)
         except ModelUnreadable:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelUnreadable(f"malformed: {error!r}") from None
         if len(rows) < 1:
             raise ModelUnreadable("malformed: no probes")
@@ -106,10 +107,10 @@ class Scorer:
         # libm's exp, one by one: numpy's differs between processors in the last bit.
         return np.array([_probability(logit) for logit in logits.tolist()])
 
-    def reasons(self, row: Sequence[float]) -> list[str]:
-        """The features that speak most for fraud in a row, strongest first, in a reviewer's words.
+    def shares(self, row: Sequence[float]) -> list[float]:
+        """What each feature adds to a row's logit; they sum to it, but for the intercept.
 
-        Exact: each feature's share of the logit, a product's share going half to each factor.
+        Exact: a product's share goes half to each of its factors.
         """
         terms = self._terms([row])[:, 0]
         width = len(FEATURES)
@@ -117,10 +118,21 @@ class Scorer:
         halves = terms[width:] / 2
         np.add.at(shares, self._left, halves)
         np.add.at(shares, self._right, halves)
-        order = np.argsort(-shares, kind="stable")[:_REASONS]
-        higher = np.asarray(row) >= self._means[:, 0]
+        found: list[float] = shares.tolist()
+        return found
+
+    def reasons(self, row: Sequence[float]) -> list[str]:
+        """The features that speak most for fraud in a row, strongest first, in a reviewer's words.
+
+        At most three, and none that adds next to nothing.
+        """
+        shares = self.shares(row)
+        strongest = sorted(range(len(shares)), key=lambda i: -shares[i])[:_REASONS]
+        means = self._means[:, 0].tolist()
         return [
-            WORDS[FEATURES[i]][0 if higher[i] else 1] for i in order.tolist() if shares[i] > 0.1
+            WORDS[FEATURES[i]][0 if row[i] >= means[i] else 1]
+            for i in strongest
+            if shares[i] > _SHARE_MIN
         ]
 
     def _terms(self, matrix: ArrayLike) -> NDArray[np.float64]:

@@ -1,0 +1,45 @@
+"""Commissions: credit the seller, pass the sale's next share up the tree, take back reversals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.decisions import Tier
+from models.events import CommissionEarned
+from models.rules import Rules
+from streams.agents.sales import seller_of
+from streams.desk import Desk, Taken
+from streams.engine import Batch
+from streams.wallets.store import Operation
+
+
+class Commissions:
+    """Decides about batches of ``commissions``."""
+
+    def __init__(self, desk: Desk, rules: Rules) -> None:
+        self._desk = desk
+        self._rules = rules
+
+    async def handle(self, batch: Batch) -> None:
+        """One batch, to its end."""
+        await self._desk.handle(batch, self.decide)
+
+    async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
+        """An operation for each event, in order.
+
+        A commission has no card or device to score: it is held when its sale is, and when its
+        seller is suspended.
+        """
+        look = await self._desk.wallets.look({t.event.seller_id for t in taken})
+        operations = []
+        for t in taken:
+            event = t.event
+            seller = seller_of(look, event.seller_id)
+            if isinstance(event, CommissionEarned):
+                suspended = seller is not None and seller.suspended
+                held = suspended or (event.source is not None and event.source.held)
+                tier = Tier.HOLD if held else Tier.INSTANT
+                operations.append(self._rules.commission(event, seller, tier))
+            else:
+                operations.append(self._rules.reversal(event, seller))
+        return operations

@@ -1,0 +1,124 @@
+"""Payouts: commands are handed to their rail, once.
+
+First Redis marks the payout as submitted, and only one caller can: whoever finds it marked leaves
+it to an enquiry. So a crash between mark and call, or a call without an answer, never sends twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic_core import from_json
+
+from models.ids import derived
+from models.payouts import FailureCategory, PayoutState
+from models.rules import transition
+from rails.destination import Seal, SealError
+from rails.rail import Instruction, Outcome, Rail, failed, unknown
+from streams.engine import Batch
+from streams.metrics import Metrics
+from streams.wallets.store import Operation
+from streams.wallets.wallets import Wallets
+
+logger = logging.getLogger(__name__)
+
+SUBMITTING_MAX = 64
+"""Calls to rails under way at once, of one worker."""
+
+Ask = Callable[[Rail, Instruction], Awaitable[Outcome]]
+
+
+class Cashier:
+    """Talks to the rails about payouts, and books what they answer."""
+
+    def __init__(
+        self, wallets: Wallets, rails: Mapping[str, Rail], seal: Seal, metrics: Metrics
+    ) -> None:
+        self._wallets = wallets
+        self._rails = rails
+        self._seal = seal
+        self._metrics = metrics
+        self._places = asyncio.Semaphore(SUBMITTING_MAX)
+
+    async def handle(self, batch: Batch) -> None:
+        """One batch of ``payouts.commands``, to its end."""
+        await self.submit([from_json(message.value or b"") for message in batch.messages])
+        batch.ack()
+
+    async def submit(self, payouts: Sequence[Mapping[str, Any]]) -> None:
+        """Hand payouts that are reserved to their rails; leave the others alone."""
+        marks = [
+            {
+                **transition(
+                    derived(payout["payout_id"] + "/submit"),
+                    payout["payout_id"],
+                    PayoutState.SUBMITTED,
+                ),
+                "only_from": PayoutState.RESERVED.value,
+            }
+            for payout in payouts
+        ]
+        marked = await self._wallets.post(marks)
+        mine = [p for p, outcome in zip(payouts, marked, strict=True) if outcome == "booked"]
+        await self._call(mine, lambda rail, instruction: rail.submit(instruction))
+
+    async def enquire(self, payouts: Sequence[Mapping[str, Any]]) -> None:
+        """Ask the rails what became of payouts that may be there."""
+        await self._call(payouts, lambda rail, instruction: rail.enquire(instruction))
+
+    async def _call(self, payouts: Sequence[Mapping[str, Any]], ask: Ask) -> None:
+        outcomes = await asyncio.gather(*(self._outcome(payout, ask) for payout in payouts))
+        operations = [
+            self._booking(payout, outcome)
+            for payout, outcome in zip(payouts, outcomes, strict=True)
+        ]
+        booked = await self._wallets.post(operations)
+        self._metrics.payouts(
+            Counter(
+                (payout["rail"], outcome.state)
+                for payout, outcome, word in zip(payouts, outcomes, booked, strict=True)
+                if word == "booked"
+            )
+        )
+
+    async def _outcome(self, payout: Mapping[str, Any], ask: Ask) -> Outcome:
+        rail = self._rails.get(payout["rail"])
+        if rail is None:
+            return unknown("rail_not_configured", payout.get("provider_ref"))
+        try:
+            destination = self._seal.open(payout["seller_id"], payout["destination"])
+        except SealError:
+            if payout.get("provider_ref") or payout.get("attempts", 0) > 1:
+                return unknown("destination_unreadable", payout.get("provider_ref"))
+            return failed(FailureCategory.METHOD, "destination_unreadable")
+        instruction = Instruction(
+            payout_id=payout["payout_id"],
+            amount_minor=payout["amount_minor"],
+            currency=payout["currency"],
+            destination=destination,
+            seller_ref=payout["seller_id"],
+            provider_ref=payout.get("provider_ref"),
+            first_submitted_ms=payout.get("submitted_ms"),
+        )
+        async with self._places:
+            return await ask(rail, instruction)
+
+    def _booking(self, payout: Mapping[str, Any], outcome: Outcome) -> Operation:
+        asked = int(payout.get("attempts", 0))
+        state = outcome.state
+        operation = transition(
+            derived(f"{payout['payout_id']}/{state}/{asked}"),
+            payout["payout_id"],
+            state,
+            asked=asked,
+            provider_ref=outcome.provider_ref,
+            category=outcome.category,
+            reason=outcome.reason,
+        )
+        # The same answer as before is booked as well: it sets the time of the next enquiry.
+        operation["again"] = True
+        return operation

@@ -1,0 +1,35 @@
+"""Rail updates: what rails say of payouts moves their states."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from models.payouts import PayoutState
+from models.rules import Rules
+from streams.desk import Desk, Taken
+from streams.engine import Batch
+from streams.wallets.store import Operation
+
+
+class RailUpdates:
+    """Decides about batches of ``rail.updates``."""
+
+    def __init__(self, desk: Desk, rules: Rules) -> None:
+        self._desk = desk
+        self._rules = rules
+
+    async def handle(self, batch: Batch) -> None:
+        """One batch, to its end."""
+        settled = await self._desk.handle(batch, self.decide)
+        self._desk.metrics.payouts(
+            Counter(
+                (one.taken.event.rail, PayoutState(one.operation["state"]))
+                for one in settled
+                if one.outcome == "booked"
+            )
+        )
+
+    async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
+        """An operation for each report, in order."""
+        return [self._rules.report(t.event) for t in taken]

@@ -1,0 +1,26 @@
+"""Redemptions: credit spent on the company's products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.rules import Rules
+from streams.desk import Desk, Taken
+from streams.engine import Batch
+from streams.wallets.store import Operation
+
+
+class Redemptions:
+    """Decides about batches of ``redemptions``."""
+
+    def __init__(self, desk: Desk, rules: Rules) -> None:
+        self._desk = desk
+        self._rules = rules
+
+    async def handle(self, batch: Batch) -> None:
+        """One batch, to its end."""
+        await self._desk.handle(batch, self.decide)
+
+    async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
+        """An operation for each event, in order."""
+        return [self._rules.redemption(t.event) for t in taken]

@@ -1,0 +1,176 @@
+"""Sales: score each, credit its seller, pay at once what qualifies; returns take back."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from models.decisions import Decision, decide
+from models.events import SaleCompleted
+from models.features import Profile, entities, observe
+from models.rules import Rules
+from models.scorer import Scorer
+from models.sellers import Seller, read_seller
+from models.shards import shard_of
+from streams.desk import Desk, Taken
+from streams.engine import Batch
+from streams.wallets.store import Look, Operation
+
+SHARED_STATE_TTL_MS = 90 * 86_400_000
+"""How long what is known of a card or device is kept after its last sale, in milliseconds."""
+
+_KNOWN = Profile()
+"""Stands for a profile that is on its way: nothing in it speaks against the seller."""
+
+
+class Sales:
+    """Decides about batches of ``sales``."""
+
+    def __init__(self, desk: Desk, rules: Rules, scorer: Scorer | None) -> None:
+        self._desk = desk
+        self._rules = rules
+        self._scorer = scorer
+        self._shared: dict[int, dict[str, str]] = {}
+        desk.metrics.scorer(up=scorer is not None)
+
+    async def handle(self, batch: Batch) -> None:
+        """One batch, to its end."""
+        settled = await self._desk.handle(batch, self.decide)
+        shared, self._shared = self._shared, {}
+        if shared:
+            await self._desk.wallets.store.observe(shared, SHARED_STATE_TTL_MS)
+        now_ms = self._desk.clock()
+        self._desk.metrics.sale_to_command(
+            [
+                max(0, now_ms - one.taken.message.timestamp_ms) / 1000
+                for one in settled
+                if one.outcome == "booked" and "pay" in one.operation
+            ]
+        )
+        earned: Counter[tuple[str, str]] = Counter()
+        for one in settled:
+            if one.outcome == "booked" and one.operation["op"] == "earn":
+                earned[one.operation["currency"], "earned"] += one.operation["amount"]
+        self._desk.metrics.booked(earned)
+
+    async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
+        """An operation for each event, in order."""
+        started = perf_counter()
+        look = await self._look(taken)
+        looked = perf_counter()
+        states: dict[str, str | None] = dict(look.states)
+        rows: list[list[float] | None] = []
+        changed: list[dict[str, str]] = []
+        sellers = [seller_of(look, t.event.seller_id) for t in taken]
+        for t, seller in zip(taken, sellers, strict=True):
+            profile = seller.profile if seller else None
+            row, updates = observe(states, t.event, profile)
+            states.update(updates)
+            rows.append(row)
+            changed.append(updates)
+        self._shared = _shared(changed)
+        scores = self._scores(rows)
+        operations = [
+            self._operation(t, seller, row, score, updates)
+            for t, seller, row, score, updates in zip(
+                taken, sellers, rows, scores, changed, strict=True
+            )
+        ]
+        self._desk.metrics.stage_took("look", looked - started)
+        self._desk.metrics.stage_took("score", perf_counter() - looked)
+        return operations
+
+    async def _look(self, taken: Sequence[Taken]) -> Look:
+        """Profiles and feature states of everyone and everything the batch names."""
+        sellers = {t.event.seller_id for t in taken}
+        wanted: set[tuple[int, str]] = set()
+        for t in taken:
+            first, *others = entities(t.event)
+            wanted.add((shard_of(t.event.seller_id), first))
+            wanted.update((shard_of(other), other) for other in others)
+        return await self._desk.wallets.look(sellers, wanted)
+
+    def _scores(self, rows: Sequence[list[float] | None]) -> list[float | None]:
+        """The probability of fraud of each row; None where there is no row or no scorer."""
+        if self._scorer is None:
+            return [None] * len(rows)
+        real = [row for row in rows if row is not None]
+        scores = iter(self._scorer.score(real).tolist() if real else ())
+        return [None if row is None else next(scores) for row in rows]
+
+    def _operation(
+        self,
+        taken: Taken,
+        seller: Seller | None,
+        row: list[float] | None,
+        score: float | None,
+        updates: dict[str, str],
+    ) -> Operation:
+        event = taken.event
+        state = updates["s:" + event.seller_id]
+        if not isinstance(event, SaleCompleted):
+            operation = self._rules.sale_return(event, seller)
+            operation["state"] = state
+            return operation
+        amount = self._rules.plan.retail(event.amount_minor, event.currency)
+        decision = self._decision(
+            score, amount, event.currency, seller.profile if seller else None, row
+        )
+        tier = decision.tier
+        if seller is None:
+            tier = self._decision(score, amount, event.currency, _KNOWN, row).tier
+        operation = self._rules.sale(event, seller, amount, tier)
+        operation["state"] = state
+        operation["decision"] = self._record(taken, operation, decision, row)
+        self._desk.metrics.decided({decision.tier.value: 1})
+        return operation
+
+    def _decision(
+        self,
+        score: float | None,
+        amount: int,
+        currency: str,
+        profile: Profile | None,
+        row: list[float] | None,
+    ) -> Decision:
+        scorer = self._scorer
+        return decide(
+            score,
+            amount,
+            currency,
+            self._rules.policy.fraud,
+            profile=profile,
+            explain=(lambda: scorer.reasons(row)) if scorer and row else None,
+        )
+
+    def _record(self, taken: Taken, operation: Operation, decision: Decision, row: Any) -> str:
+        message = taken.message
+        scored = decision.score is not None
+        return decision.record(
+            event_id=operation["id"],
+            seller_id=operation["seller"],
+            topic=message.topic,
+            partition=message.partition,
+            offset=message.offset,
+            vector=row if scored else None,
+            model=self._scorer.digest if self._scorer and scored else None,
+            at_ms=operation["occurred"],
+        ).decode()
+
+
+def seller_of(look: Look, seller_id: str) -> Seller | None:
+    """The seller's profile as it was read; None if it has not come."""
+    stored = look.profiles.get(seller_id)
+    return None if stored is None else read_seller(seller_id, stored)
+
+
+def _shared(changed: Sequence[dict[str, str]]) -> dict[int, dict[str, str]]:
+    """The last state of each card and device, by the shard that keeps it."""
+    shared: dict[int, dict[str, str]] = defaultdict(dict)
+    for updates in changed:
+        for entity, state in updates.items():
+            if not entity.startswith("s:"):
+                shared[shard_of(entity)][entity] = state
+    return dict(shared)

@@ -1,0 +1,159 @@
+"""The desk: what every agent of inbound events does with a batch.
+
+Decode, decide, book, dead-letter what was refused, acknowledge. An agent brings only the decision.
+Nothing here raises for a bad event: poison goes to ``dead-letters``, awaited, before the batch is
+acknowledged. What does raise (Redis or Kafka gone for too long, an invariant broken) ends the
+process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+from pydantic_core import to_json
+
+from models.events import body_hash, decode
+from models.refusals import Reason, Refused
+from streams.deadletters import dead_letter
+from streams.engine import Batch, Outgoing, RawMessage
+from streams.metrics import Metrics
+from streams.wallets.store import Clock, Operation
+from streams.wallets.wallets import Wallets, shard_for
+
+logger = logging.getLogger(__name__)
+
+DECISIONS_MAX = 1_000
+"""How often a batch is decided again because profiles moved under it."""
+
+
+class Taken(NamedTuple):
+    """A message and the event it holds."""
+
+    message: RawMessage
+    event: Any
+
+
+class Settled(NamedTuple):
+    """An event, the operation that was decided for it, and its outcome."""
+
+    taken: Taken
+    operation: Operation
+    outcome: str
+
+
+class Decide(Protocol):
+    """An agent's decision: one operation for each event, in order."""
+
+    def __call__(self, taken: Sequence[Taken]) -> Awaitable[Sequence[Operation]]:
+        """Decide."""
+        ...
+
+
+Send = Callable[[Sequence[Outgoing]], Awaitable[Any]]
+
+
+class Desk:
+    """Takes batches of inbound events through to their effects."""
+
+    def __init__(
+        self, wallets: Wallets, send: Send, metrics: Metrics, *, clock: Clock, retention_ms: int
+    ) -> None:
+        self.wallets = wallets
+        self.metrics = metrics
+        self.clock = clock
+        self._send = send
+        self._retention_ms = retention_ms
+
+    async def handle(self, batch: Batch, decide: Decide) -> list[Settled]:
+        """Take a batch through to its effects and acknowledge it; what became of each event."""
+        started = perf_counter()
+        taken, letters = self._decode(batch.messages)
+        self.metrics.stage_took("decode", perf_counter() - started)
+        settled = await self._book(taken, decide)
+        refused = [one for one in settled if one.outcome.startswith("refused:")]
+        letters += [
+            self._letter(one.taken.message, Reason(one.outcome[8:]), "refused when it was booked")
+            for one in refused
+        ]
+        if letters:
+            await self._send([letter for _, letter in letters])
+            self.metrics.dead_lettered(Counter(reason for reason, _ in letters))
+            for one in refused:
+                message = one.taken.message
+                self.wallets.clear(
+                    shard_for(one.operation),
+                    f"{message.topic}:{message.partition}:{message.offset}",
+                )
+        batch.ack()
+        words = Counter(_word(one.outcome) for one in settled)
+        words["refused"] += len(letters) - len(refused)
+        self.metrics.batch(batch.topic, words)
+        return settled
+
+    def _decode(
+        self, messages: Sequence[RawMessage]
+    ) -> tuple[list[Taken], list[tuple[Reason, Outgoing]]]:
+        now_ms, retention_ms = self.clock(), self._retention_ms
+        taken: list[Taken] = []
+        letters: list[tuple[Reason, Outgoing]] = []
+        for message in messages:
+            try:
+                event = decode(
+                    message.topic, message.value, now_ms=now_ms, retention_ms=retention_ms
+                )
+            except Refused as refused:
+                letters.append(self._letter(message, refused.reason, refused.detail))
+            else:
+                taken.append(Taken(message, event))
+        return taken, letters
+
+    def _letter(self, message: RawMessage, reason: Reason, detail: str) -> tuple[Reason, Outgoing]:
+        return reason, dead_letter(message, reason, detail, self.clock())
+
+    async def _book(self, taken: list[Taken], decide: Decide) -> list[Settled]:
+        settled: list[Settled] = []
+        pending = taken
+        for _ in range(DECISIONS_MAX):
+            if not pending:
+                return settled
+            operations = await decide(pending)
+            for t, operation in zip(pending, operations, strict=True):
+                self._sourced(t, operation)
+            started = perf_counter()
+            outcomes = await self.wallets.post(operations)
+            self.metrics.stage_took("book", perf_counter() - started)
+            decided = list(map(Settled, pending, operations, outcomes))
+            settled += [one for one in decided if one.outcome != "retry"]
+            pending = [one.taken for one in decided if one.outcome == "retry"]
+        raise RuntimeError(f"{len(pending)} events were decided {DECISIONS_MAX} times in vain")
+
+    def _sourced(self, taken: Taken, operation: Operation) -> None:
+        """Say where the operation's event comes from, for fence, dedupe and dead letter."""
+        message = taken.message
+        value = message.value or b""
+        operation["hash"] = body_hash(value)
+        operation["topic"] = message.topic
+        operation["partition"] = message.partition
+        operation["offset"] = message.offset
+        if operation["op"] == "reverse":
+            letter = dead_letter(
+                message, Reason.RETURN_WITHOUT_SALE, "its sale never came", self.clock()
+            )
+            operation["raw"] = value.decode()
+            operation["headers"] = to_json(_texts(letter.headers)).decode()
+
+
+def _texts(headers: Sequence[tuple[str, bytes | None]] | None) -> Mapping[str, str]:
+    return {name: (value or b"").decode() for name, value in headers or ()}
+
+
+_WORDS = {"booked": "booked", "parked": "waiting", "repeat": "duplicate", "stale": "stale"}
+
+
+def _word(outcome: str) -> str:
+    """The metric's word for an outcome."""
+    return _WORDS.get(outcome) or ("refused" if outcome.startswith("refused") else "ignored")

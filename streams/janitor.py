@@ -1,0 +1,118 @@
+"""The janitor: what is due by the clock, of the shards that this worker looks after.
+
+Coalescing windows and retries that have run out, payouts to ask a rail about, lots that expire,
+events that waited too long. Every timer is removed by the operation it leads to, so that one that
+two workers see is carried out once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from pydantic_core import from_json
+
+from models.payouts import PayoutState
+from models.rules import Rules
+from models.sellers import read_seller
+from streams.agents.payouts import Cashier
+from streams.metrics import Metrics
+from streams.wallets.store import Clock, Due, Operation
+from streams.wallets.wallets import Wallets
+
+logger = logging.getLogger(__name__)
+
+ROUND_INTERVAL_S = 0.5
+"""Time between two looks at the timers."""
+
+TIMERS_MAX = 200
+"""Timers of a shard that are taken in one round."""
+
+
+class Janitor:
+    """Carries out timers, and keeps outboxes empty."""
+
+    def __init__(
+        self,
+        wallets: Wallets,
+        cashier: Cashier,
+        rules: Rules,
+        shards: Callable[[], Sequence[int]],
+        *,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """``shards``: the shards this worker looks after now."""
+        self._wallets = wallets
+        self._cashier = cashier
+        self._rules = rules
+        self._shards = shards
+        self._clock = clock
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Go on round after round, until cancelled."""
+        while True:
+            await self.round()
+            await asyncio.sleep(ROUND_INTERVAL_S)
+
+    async def round(self) -> int:
+        """Carry out what is due; how many timers that were."""
+        await self._wallets.flush()
+        shards = self._shards()
+        if not shards:
+            return 0
+        standings = await self._wallets.due(shards, TIMERS_MAX)
+        found = [(shard, due) for shard, at in standings.items() for due in at.timers]
+        questions = [due for _, due in found if due.timer.startswith("ask:") and due.stored]
+        operations = [
+            operation
+            for shard, due in found
+            if (operation := self._operation(shard, due)) is not None
+        ]
+        if operations:
+            await self._wallets.post(operations)
+        await self._ask(questions)
+        return len(found)
+
+    async def _ask(self, questions: Sequence[Due]) -> None:
+        payouts = [from_json(due.stored or b"") for due in questions]
+        reserved = [p for p in payouts if p["state"] == PayoutState.RESERVED]
+        if reserved:
+            # Its command was lost between Kafka and the rail; the mark makes a second one harmless.
+            await self._cashier.submit(reserved)
+        others = [p for p in payouts if p["state"] != PayoutState.RESERVED]
+        if others:
+            await self._cashier.enquire(others)
+
+    def _operation(self, shard: int, due: Due) -> Operation | None:
+        kind, _, rest = due.timer.partition(":")
+        operation: Operation = {
+            "id": f"{due.timer}:{due.due_ms}",
+            "shard": shard,
+            "timer": due.timer,
+            "due": due.due_ms,
+        }
+        if kind == "pay":
+            return operation | self._sweep(rest, due)
+        if kind == "lot":
+            seller_id, _, lot = rest.rpartition(":")
+            return operation | {"op": "expire", "seller": seller_id, "lot": lot}
+        if kind in {"wait", "early"}:
+            return operation | {"op": "lapse"}
+        return None
+
+    def _sweep(self, rest: str, due: Due) -> Operation:
+        seller_id, _, currency = rest.rpartition(":")
+        seller = read_seller(seller_id, due.stored) if due.stored else None
+        sweep: Operation = {
+            "op": "sweep",
+            "seller": seller_id,
+            "currency": currency,
+            "rev": seller.rev if seller else 0,
+        }
+        pay = self._rules.pay(seller, currency)
+        if pay is not None:
+            sweep["pay"] = pay
+        return sweep
