@@ -169,7 +169,7 @@ for _kind, _pattern, _first in (
     ("null", r"null|~|", ["n", "~", ""]),
     ("bool", r"true|false", ["t", "f"]),
     ("int", r"-?(?:0|[1-9][0-9_]{0,20})", list("-0123456789")),
-    ("float", r"-?[0-9]{1,20}\.[0-9]{0,20}", list("-0123456789")),
+    ("float", r"-?[0-9]{1,20}\.[0-9]{1,20}", list("-0123456789")),
 ):
     _Loader.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_pattern})\Z"), _first)
 
@@ -195,7 +195,7 @@ def _read(text: str, name: str) -> tuple[yaml.Node, Any, _Lines]:
         return root, _value(root, lines), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        message = error.problem or error.context or "not YAML"
+        message = ", ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError([Problem(name, mark.line + 1 if mark else 1, message)]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

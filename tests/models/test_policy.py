@@ -1,0 +1,148 @@
+"""The payout policy: terms by currency and rail, and the policies that are refused."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from models.config import ConfigError, load
+from models.policy import WINDOW_SECONDS_MAX, PayoutPolicy, Terms
+from rails.paypal.capabilities import PAYPAL
+
+GOOD = """\
+currencies:
+  EUR: {min: 500, max: 500000}
+  JPY: {min: 100, max: 900}
+  BHD: {min: 1, max: 1}
+window_seconds: 90
+fee_bearer: seller
+rails:
+  paypal:
+    currencies: [EUR, JPY]
+    fee:
+      EUR: {fixed: 10, percent: 1.5, cap: 100}
+  wire:
+    currencies: [EUR]
+fraud:
+  hold_score: 0.35
+  unscored_cap: {EUR: 2000}
+"""
+
+
+def policy(old: str = "", new: str = "") -> PayoutPolicy:
+    assert old in GOOD
+    return load(GOOD.replace(old, new, 1) if old else GOOD, PayoutPolicy, "policy.yaml")
+
+
+def problem(old: str, new: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        policy(old, new)
+    (only,) = caught.value.problems
+    return str(only)
+
+
+class TestTerms:
+    def test_of_a_currency_and_rail(self) -> None:
+        assert policy().terms("EUR", "paypal") == Terms(
+            rail="paypal",
+            min_minor=500,
+            max_minor=500_000,
+            fixed_minor=10,
+            fee_bp=150,
+            fee_cap_minor=100,
+            window_ms=90_000,
+            seller_pays=True,
+        )
+
+    def test_without_a_fee(self) -> None:
+        for currency, rail in (("JPY", "paypal"), ("EUR", "wire")):
+            terms = policy().terms(currency, rail)
+            assert terms is not None
+            assert (terms.fixed_minor, terms.fee_bp, terms.fee_cap_minor) == (0, 0, 0)
+
+    @pytest.mark.parametrize(
+        ("currency", "rail"),
+        [("BHD", "paypal"), ("JPY", "wire"), ("EUR", "none"), ("USD", "paypal"), ("", "")],
+    )
+    def test_none_where_the_policy_provides_none(self, currency: str, rail: str) -> None:
+        assert policy().terms(currency, rail) is None
+
+    def test_the_company_may_bear_the_fee(self) -> None:
+        terms = policy("fee_bearer: seller", "fee_bearer: company").terms("EUR", "paypal")
+        assert terms is not None
+        assert not terms.seller_pays
+
+    def test_the_window_is_nothing_unless_given(self) -> None:
+        terms = policy("window_seconds: 90\n", "").terms("EUR", "wire")
+        assert terms is not None
+        assert terms.window_ms == 0
+
+    def test_looking_up_makes_nothing_new(self) -> None:
+        one = policy()
+        assert one.terms("EUR", "paypal") is one.terms("EUR", "paypal")
+
+
+class TestFraud:
+    def test_scores_are_exact(self) -> None:
+        fraud = policy().fraud
+        assert fraud.hold_score == Decimal("0.35")
+        assert fraud.hold_score_bp == 3500
+        assert policy("0.35", "1").fraud.hold_score_bp == 10_000
+        assert policy("0.35", "0.0001").fraud.hold_score_bp == 1
+
+    def test_nothing_is_paid_unscored_in_a_currency_that_is_not_listed(self) -> None:
+        assert policy().fraud.unscored_cap("EUR") == 2000
+        assert policy().fraud.unscored_cap("USD") == 0
+
+    def test_instant_payouts_can_be_stopped(self) -> None:
+        assert policy().instant == ("instant",)
+        assert policy("fraud:", "instant: []\nfraud:").instant == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("{min: 500,", "{min: 500001,", "2: currencies.EUR.min: the minimum 500001 is above the"),
+        ("{min: 500,", "{min: 0,", "2: currencies.EUR.min: must be more than 0 minor units"),
+        ("max: 900", "max: 9.5", "3: currencies.JPY.max: write an integer of minor units"),
+        ("max: 900", "max: 900, most: 1", "3: currencies.JPY.most: is not known here"),
+        ("BHD:", "BXX:", "4: currencies.BXX: 'BXX' is not an ISO 4217 currency"),
+        ("window_seconds: 90", "window_seconds: 1.5", "5: window_seconds: "),
+        ("window_seconds: 90", "window_seconds: -1", "5: window_seconds: "),
+        (": 90\n", f": {WINDOW_SECONDS_MAX + 1}\n", "5: window_seconds: "),
+        ("fee_bearer: seller", "fee_bearer: bank", "6: fee_bearer: "),
+        ("fee_bearer: seller\n", "", "1: fee_bearer: is missing"),
+        ("paypal:", "PayPal:", "8: rails.PayPal: "),
+        ("[EUR, JPY]", "[EUR, USD]", "9: rails.paypal.currencies[1]: USD has no limits"),
+        ("[EUR, JPY]", "[]", "9: rails.paypal.currencies: "),
+        ("      EUR: {fixed", "      BHD: {fixed", "11: rails.paypal.fee.BHD: BHD is not one of"),
+        (
+            "cap: 100",
+            "cap: 9",
+            "11: rails.paypal.fee.EUR.cap: the cap 9 is below the fixed part 10",
+        ),
+        ("cap: 100", "cap: 0", "11: rails.paypal.fee.EUR.cap: must be more than 0"),
+        ("1.5", "1.555", "11: rails.paypal.fee.EUR.percent: 1.555 is not a percentage"),
+        ("0.35", "1.01", "15: fraud.hold_score: write a number from 0 to 1"),
+        ("0.35", "35 %", "15: fraud.hold_score: write a number from 0 to 1"),
+        ("0.35", "true", "15: fraud.hold_score: write a number from 0 to 1"),
+        ("0.35", "0.35555", "15: fraud.hold_score: 0.35555 has more than four decimals"),
+        ("{EUR: 2000}", "{EUR: 20.00}", "16: fraud.unscored_cap.EUR: write an integer"),
+        ("fraud:", "instant: [hold]\nfraud:", "14: instant[0]: "),
+    ],
+)
+def test_refused_with_the_line(old: str, new: str, expected: str) -> None:
+    assert problem(old, new).startswith("policy.yaml:" + expected)
+
+
+def test_the_shipped_policy_fits_its_rail() -> None:
+    path = Path(__file__).parents[2] / "streams" / "defaults" / "policy.yaml"
+    shipped = load(path.read_text(), PayoutPolicy, path.name)
+    assert set(shipped.currencies) == {"EUR", "GBP", "USD", "JPY", "CAD", "BRL", "BHD"}
+    for (currency, rail), terms in shipped.all_terms.items():
+        assert rail == "paypal"
+        for amount_minor in (terms.min_minor, terms.max_minor):
+            assert PAYPAL.refusal(currency, amount_minor) is None
+        fee = terms.fixed_minor + terms.min_minor * terms.fee_bp // 10_000
+        assert fee < terms.min_minor
+        assert 0 < shipped.fraud.unscored_cap(currency) < terms.max_minor
