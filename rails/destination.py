@@ -82,11 +82,14 @@ class Seal:
 
     def seal(self, seller_id: str, plaintext: str) -> str:
         """Seal a seller's destination. Raises SealError for an empty or oversized one."""
-        data = plaintext.encode()
+        try:
+            data, owner = plaintext.encode(), seller_id.encode()
+        except UnicodeEncodeError:
+            raise SealError("a destination and a seller's id must be Unicode text") from None
         if not data or len(data) > PLAINTEXT_BYTES_MAX:
             raise SealError(f"a destination has 1 to {PLAINTEXT_BYTES_MAX} bytes, not {len(data)}")
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[self._sealing_id].encrypt(nonce, data, seller_id.encode())
+        sealed = self._ciphers[self._sealing_id].encrypt(nonce, data, owner)
         encoded = base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
         return f"{VERSION}.{self._sealing_id}.{encoded}"
 

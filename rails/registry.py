@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from rails.paypal.capabilities import PAYPAL
+from rails.paypal.mapping import destination_refusal
 from rails.paypal.rail import paypal_rail
 from rails.paypal.webhooks import paypal_verifier
 from rails.rail import Capabilities, Rail
@@ -16,9 +17,13 @@ from rails.webhooks import WebhookVerifier
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """How to make a provider's rail and the verifier of its webhooks from settings."""
+    """How to make a provider's rail and the verifier of its webhooks from settings.
+
+    ``destination_refusal`` tells before a reservation why an opened destination cannot be paid.
+    """
 
     capabilities: Capabilities
+    destination_refusal: Callable[[str], str | None]
     rail: Callable[[RailSettings, str], Rail]
     verifier: Callable[[RailSettings], WebhookVerifier] | None = None
 
@@ -38,7 +43,7 @@ class ProviderUnknown(KeyError):
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
-        "paypal": Provider(PAYPAL, paypal_rail, paypal_verifier),
+        "paypal": Provider(PAYPAL, destination_refusal, paypal_rail, paypal_verifier),
     }
 )
 

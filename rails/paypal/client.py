@@ -121,7 +121,7 @@ class PayPalClient:
 
     async def create_batch(self, body: Mapping[str, object]) -> Answer:
         """``POST /v1/payments/payouts``. Raises CallFailed."""
-        data = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        data = json.dumps(body, separators=(",", ":")).encode()
         return await self._call("POST", "/v1/payments/payouts", data)
 
     async def show_batch(self, batch_id: str) -> Answer:

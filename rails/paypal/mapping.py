@@ -30,6 +30,7 @@ _EMAIL = re.compile(
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _ACCOUNT = re.compile(r"(?=[A-Z0-9]*[A-Z])[A-Z0-9]{13}")
 _CODE = re.compile(r"[^a-z0-9]+")
+_WORD = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_ -]{1,48}")
 
 R, M, P, T = (
     FailureCategory.RETRYABLE,
@@ -223,7 +224,7 @@ def amount_minor(text: object, currency: str) -> int | None:
 
 def recipient_type(destination: str) -> str:
     """Which of PayPal's recipient types a destination is. Raises DestinationInvalid."""
-    if len(destination.encode()) <= 127:
+    if destination.isascii() and len(destination) <= 127:
         if _EMAIL.fullmatch(destination):
             return "EMAIL"
         if _PHONE.fullmatch(destination):
@@ -231,6 +232,15 @@ def recipient_type(destination: str) -> str:
         if _ACCOUNT.fullmatch(destination):
             return "PAYPAL_ID"
     raise DestinationInvalid("neither an e-mail address, an E.164 number nor a PayPal account id")
+
+
+def destination_refusal(destination: str) -> str | None:
+    """Why PayPal cannot pay to a destination, as a machine code; None if it can."""
+    try:
+        recipient_type(destination)
+    except DestinationInvalid:
+        return "destination_invalid"
+    return None
 
 
 def request_body(instruction: Instruction, email_subject: str) -> dict[str, object]:
@@ -392,8 +402,9 @@ def webhook_report(event: Json) -> dict[str, object] | None:
 
 
 def code(word: str) -> str:
-    """A provider's word as a machine code: lower case, bounded, nothing personal can hide in it."""
-    return _CODE.sub("_", word.lower()).strip("_")[:48] or "unreadable"
+    """A provider's word as a machine code in lower case. What is no word stays out: it might be
+    an address or a sentence."""
+    return _CODE.sub("_", word.lower()).strip("_") if _WORD.fullmatch(word) else "unreadable"
 
 
 def _outcome(state: PayoutState, reason: str, reference: str | None, item: Json) -> Outcome:

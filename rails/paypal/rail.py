@@ -16,6 +16,9 @@ GUARD_MS = (PAYPAL.guard_days - 1) * 86_400_000
 """How long after the first submission a repeat is trusted to be refused: a day less than PayPal
 promises, because the two clocks and the two meanings of "submitted" differ."""
 
+CLOCKS_APART_MS_MAX = 300_000
+"""A first submission further in the future than this means a clock that cannot be trusted."""
+
 
 class PayPalRail:
     """The Rail protocol over PayPal Payouts v1."""
@@ -47,7 +50,7 @@ class PayPalRail:
         first_ms = instruction.first_submitted_ms
         if first_ms is None:
             return unknown("no_submission_time")
-        if not 0 <= self._now_ms() - first_ms < GUARD_MS:
+        if not -CLOCKS_APART_MS_MAX <= self._now_ms() - first_ms < GUARD_MS:
             return unknown("guard_window_passed")
         outcome = await self._submit(instruction, repeat=True)
         if outcome.state is PayoutState.ACCEPTED and outcome.provider_ref is not None:

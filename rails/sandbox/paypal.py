@@ -66,6 +66,14 @@ CURRENCIES = frozenset(
 )
 NO_DECIMALS = frozenset({"HUF", "JPY", "TWD"})
 PAID = frozenset({"SUCCESS"})
+_ONCE = frozenset(
+    {
+        Manner.HANG_BEFORE_ONCE,
+        Manner.RESET_BEFORE_ONCE,
+        Manner.ERROR_BEFORE_ONCE,
+        Manner.BUSY_ONCE,
+    }
+)
 _WITH_ERROR = frozenset({"FAILED", "BLOCKED", "UNCLAIMED"})
 _VALUE = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{2}))?")
 _SPEC_ONE_LINE = re.compile(r".*")
@@ -162,15 +170,8 @@ class PayPalSandbox:
             header, item = _parts(body)
             attempt_id = _line(header, "sender_batch_id", 256)
             behaviour, name = self._behaviour(request, item, attempt_id)
-            first = self._first_try(attempt_id)
-            if behaviour.manner is Manner.HANG_BEFORE_ONCE and first:
-                return await self._hang(request)
-            if behaviour.manner is Manner.RESET_BEFORE_ONCE and first:
-                return _reset(request)
-            if behaviour.manner is Manner.ERROR_BEFORE_ONCE and first:
-                raise Refused(500, "INTERNAL_ERROR")
-            if behaviour.manner is Manner.BUSY_ONCE and first:
-                raise Refused(503, "SERVICE_UNAVAILABLE")
+            if behaviour.manner in _ONCE and self._first_try(attempt_id):
+                return await self._not_executed(request, behaviour.manner)
             entry = self._execute(request, attempt_id, item, behaviour, name)
         except Refused as refused:
             return _error(refused)
@@ -379,6 +380,14 @@ class PayPalSandbox:
         href = f"{request.url.origin()}/v1/payments/payouts/{entry.reference}"
         links = [{"href": href, "rel": "self", "method": "GET"}]
         return _json(201, {"batch_header": shown, "links": links})
+
+    async def _not_executed(self, request: web.Request, manner: Manner) -> web.StreamResponse:
+        """The first time of a manner that goes well the second time. Raises Refused."""
+        if manner is Manner.ERROR_BEFORE_ONCE:
+            raise Refused(500, "INTERNAL_ERROR")
+        if manner is Manner.BUSY_ONCE:
+            raise Refused(503, "SERVICE_UNAVAILABLE")
+        return _reset(request) if manner is Manner.RESET_BEFORE_ONCE else await self._hang(request)
 
     async def _hang(self, request: web.Request) -> web.StreamResponse:
         """Silence until the caller gives up."""

@@ -235,7 +235,7 @@ class RailContract:
         instruction, _ = await world.submit(world.instruction("timeout-after"))
         guard_ms = world.rail.capabilities.guard_days * 86_400_000
         old_ms = time.time_ns() // 1_000_000 - guard_ms
-        for first_ms in (old_ms, None, time.time_ns() // 1_000_000 + 60_000):
+        for first_ms in (old_ms, None, time.time_ns() // 1_000_000 + 600_000):
             lost = replace(instruction, provider_ref=None, first_submitted_ms=first_ms)
             before = world.sandbox.paypal.counts["create"]
             assert (await world.rail.enquire(lost)).state is PayoutState.UNKNOWN

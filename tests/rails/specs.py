@@ -30,14 +30,16 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 @cache
 def document(name: str) -> dict[str, Any]:
-    return json.loads((SPECS / name).read_text(encoding="utf-8-sig"))
+    found: dict[str, Any] = json.loads((SPECS / name).read_text(encoding="utf-8-sig"))
+    return found
 
 
 def operation(name: str, method: str, path: str) -> dict[str, Any]:
     """The operation of a concrete path; KeyError if the document has none."""
     for template, methods in document(name)["paths"].items():
         if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path):
-            return methods[method.lower()]
+            found: dict[str, Any] = methods[method.lower()]
+            return found
     raise KeyError(f"{method} {path}")
 
 

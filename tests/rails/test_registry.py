@@ -31,6 +31,7 @@ def test_every_provider_has_sound_capabilities() -> None:
         capabilities = provider(name).capabilities
         assert capabilities.currencies
         assert capabilities.destinations
+        assert provider(name).destination_refusal("") == "destination_invalid"
         for table in (
             capabilities.amount_minor_min,
             capabilities.amount_minor_max,

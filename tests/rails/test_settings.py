@@ -7,7 +7,7 @@ from rails.settings import RailSettings
 
 
 def test_the_secret_is_masked() -> None:
-    settings = RailSettings(client_id="me", secret="s3cret")  # type: ignore[arg-type]
+    settings = RailSettings(client_id="me", secret="s3cret")
     assert "s3cret" not in repr(settings) + str(settings) + settings.model_dump_json()
 
 

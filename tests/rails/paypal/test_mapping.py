@@ -321,13 +321,14 @@ class TestBatch:
             outcome = _read(_batch(_item("FAILED", spelt)))
             assert (outcome.category, outcome.reason) == (category, name.lower())
 
-    @pytest.mark.parametrize("name", ["NEW_REASON", "anna@example.com", "x" * 300])
+    @pytest.mark.parametrize(
+        "name", ["NEW_REASON", "anna@example.com", "x" * 300, "Dear Anna, no."]
+    )
     def test_a_failure_nobody_knows(self, name: str) -> None:
         outcome = _read(_batch(_item("FAILED", name)))
         assert outcome.category is mapping.ITEM_FAILURE_OTHERWISE
         assert outcome.reason is not None
-        assert len(outcome.reason) <= 48
-        assert "@" not in outcome.reason
+        assert outcome.reason == ("new_reason" if name == "NEW_REASON" else "unreadable")
 
     def test_an_error_on_what_has_not_failed_is_no_failure(self) -> None:
         outcome = _read(_batch(_item("UNCLAIMED", "RECEIVER_UNREGISTERED")))
@@ -439,7 +440,7 @@ class TestWebhook:
             {"create_time": 5},
         ],
     )
-    def test_an_event_without_its_ids(self, changes: dict[str, object]) -> None:
+    def test_an_event_without_its_ids(self, changes: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="no "):
             mapping.webhook_report(self._event(**changes))
 

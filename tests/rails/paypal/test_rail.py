@@ -133,6 +133,12 @@ class TestPayPal(RailContract):
         assert (outcome.category, outcome.reason) == (F.TREASURY, "token_refused")
         await rail.close()
 
+    async def test_odd_text_does_not_make_it_raise(self, world: World) -> None:
+        odd = world.instruction(note="\ud800 \x00 \u202e", destination="\ud800@example.com")
+        assert (await world.rail.submit(odd)).reason == "destination_invalid"
+        outcome = await world.rail.submit(world.instruction(note="\ud800 \x00 \u202e"))
+        assert outcome.state is PayoutState.ACCEPTED
+
     async def test_a_closed_rail_answers_too(self, world: World) -> None:
         await world.rail.close()
         outcome = await world.rail.submit(world.instruction())
