@@ -121,7 +121,7 @@ def test_secrets_come_from_a_directory(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv(SECRETS_DIR, str(tmp_path))
     settings = load_settings()
     assert settings.redis_password.get_secret_value() == "from a file"
-    assert settings.redis_client()["password"] == "from a file"
+    assert settings.redis_options() == {"password": "from a file"}
 
 
 def test_a_missing_secrets_directory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
