@@ -108,7 +108,8 @@ class Fold:
     )
     tiers: dict[str, str] = field(default_factory=dict)
     booked: set[str] = field(default_factory=set)
-    emitted: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
+    """Commissions on their way up the tree: emitted, not yet booked."""
     waiting: set[tuple[str, str]] = field(default_factory=set)
     parked: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -143,7 +144,8 @@ class Fold:
             if entry.id in self.booked:
                 self._violated("every event has one effect", f"event {entry.id} was booked twice")
             self.booked.add(entry.id)
-        self.emitted.update(entry.emits)
+            self.pending.discard(entry.id)
+        self.pending.update(id_ for id_ in entry.emits if id_ not in self.booked)
         if entry.tier:
             self.tiers[entry.id] = entry.tier
         if entry.payout:
@@ -204,10 +206,6 @@ class Fold:
         """Payouts that wait for a rail."""
         return sum(PayoutState(state) in IN_FLIGHT for state, *_ in self.payouts.values())
 
-    def pending(self) -> int:
-        """Commissions on their way up the tree: emitted, not yet booked."""
-        return len(self.emitted - self.booked)
-
     def paid(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Per rail and payout: ``(amount, fee)`` of payouts that have left."""
         return {
@@ -226,9 +224,10 @@ class Fold:
             for (seller, currency), minor in self.earned.items()
             if minor
         ]
-        for (seller, campaign, period, currency, tier), lots in self.grants.items():
+        # Without the period: it is a date, and the same events may be booked on another day.
+        for (seller, campaign, _, currency, tier), lots in self.grants.items():
             lines.extend(
-                f"{seller} {campaign} {period} {currency} {tier} {minor}" for minor in lots.values()
+                f"{seller} {campaign} {currency} {tier} {minor}" for minor in lots.values()
             )
         return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 

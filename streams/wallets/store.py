@@ -267,6 +267,14 @@ class Store:
             raise RedisGone(str(error)) from error
         return int(seq or 0), int(journal or 0)
 
+    async def payout(self, shard: int, payout_id: str) -> bytes | None:
+        """A payout as stored, JSON; None if there is none."""
+        try:
+            stored: bytes | None = await self._reader.get(f"{{s{shard}}}:y:{payout_id}")
+        except (RedisError, OSError) as error:
+            raise RedisGone(str(error)) from error
+        return stored
+
     async def leftovers(self, shard: int, first: int = 0) -> list[OutboxEntry]:
         """What the shard's outbox holds from a seq on: published or not, but not yet trimmed."""
         command = ("outbox", shard, str(first), str(LEFTOVERS_MAX))

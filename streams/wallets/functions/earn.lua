@@ -14,7 +14,8 @@ local function upline_body(up, currency, amount, base)
   return '"version":1,"occurred_at":"' .. up.occurred_at .. '","seller_id":"' .. up.to
     .. commission .. '","currency":"' .. currency .. '","amount_minor":'
     .. int(amount) .. ',"source":{"sale_id":"' .. up.sale .. '","seller_id":"' .. up.origin
-    .. '","level":' .. int(up.level) .. ',"base_minor":' .. int(base) .. '}}'
+    .. '","level":' .. int(up.level) .. ',"base_minor":' .. int(base)
+    .. (up.held and ',"held":true' or '') .. '}}'
 end
 
 -- The next seller up earns her share of the same sale: `up.amount` of `record.base`.
@@ -140,7 +141,7 @@ function operations.earn(shard, op)
   if op.waiting then
     write(entry, 'RPUSH', 'q:' .. op.seller, encode({record = op.record, occurred = op.occurred,
       base = op.base, currency = op.currency, sale = op.sale, origin = op.origin, level = op.level,
-      occurred_at = op.occurred_at, ref = op.id}))
+      held = op.held, occurred_at = op.occurred_at, ref = op.id}))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
   end
   local returns = early and take_early(shard, entry, record, early) or {}
@@ -233,7 +234,7 @@ function operations.take(shard, op)
   take_back(entry, {held = 0}, op.amount)
   local item = {take = true, ref = op.id, base = op.base, amount = op.amount, currency = op.currency,
     occurred = op.occurred, occurred_at = op.occurred_at, sale = op.sale, origin = op.origin,
-    level = op.level}
+    level = op.level, held = op.held}
   if op.waiting then
     write(entry, 'RPUSH', 'q:' .. op.seller, encode(item))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)

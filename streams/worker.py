@@ -1,0 +1,262 @@
+"""The worker: everything of one process put together, and run until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+from aiohttp import web
+from pydantic_core import from_json
+
+from models.campaigns import Campaigns
+from models.config import load
+from models.ids import shard_of_payout
+from models.plan import CommissionPlan
+from models.policy import PayoutPolicy
+from models.rules import Rules
+from models.scorer import ModelUnreadable, Scorer
+from models.shards import SHARDS, shards_of_partition
+from rails.destination import Seal
+from rails.rail import Rail
+from rails.registry import open_rails, open_verifiers
+from rails.webhooks import webhook_app
+from streams.agents.commissions import Commissions
+from streams.agents.payouts import Cashier
+from streams.agents.rail_updates import RailUpdates
+from streams.agents.redemptions import Redemptions
+from streams.agents.sales import Sales
+from streams.agents.sellers import Sellers
+from streams.connections import engine_settings
+from streams.desk import Desk
+from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
+from streams.health import Health, HealthServer
+from streams.janitor import Janitor
+from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.wallets.journal import Journal
+from streams.wallets.store import Store
+from streams.wallets.wallets import Terms, Wallets
+
+logger = logging.getLogger(__name__)
+
+INBOUND = ("sales", "commissions", "sellers", "redemptions", "rail.updates", "payouts.commands")
+"""The topics a worker takes messages from."""
+
+LAG_INTERVAL_S = 2.0
+"""How often lag, assignment and heartbeat are reported."""
+
+ASK_AFTER_MS = 60_000
+"""When a payout that nobody reports on is first looked after."""
+
+
+def now_ms() -> int:
+    """The wall clock, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def company_rules(settings: Settings) -> Rules:
+    """Plan, policy and campaigns from their files. Raises ConfigError, OSError."""
+    return Rules(
+        load(settings.plan.read_text(encoding="utf-8"), CommissionPlan, settings.plan.name),
+        load(settings.policy.read_text(encoding="utf-8"), PayoutPolicy, settings.policy.name),
+        load(settings.campaigns.read_text(encoding="utf-8"), Campaigns, settings.campaigns.name),
+        retention_ms=settings.event_retention_ms,
+        amount_steps=amount_steps(open_rails({"paypal": settings.paypal()})),
+    )
+
+
+def amount_steps(rails: Mapping[str, Rail]) -> dict[tuple[str, str], int]:
+    """Per (rail, currency), what amounts must be a multiple of."""
+    return {
+        (name, currency): step
+        for name, rail in rails.items()
+        for currency, step in rail.capabilities.amount_minor_step.items()
+    }
+
+
+def scorer_of(settings: Settings) -> Scorer | None:
+    """The fraud model; None, and an error in the log, if it cannot be used: then little is paid."""
+    try:
+        return Scorer.load(settings.model.read_text(encoding="utf-8"))
+    except (OSError, ModelUnreadable) as error:
+        logger.error("no fraud model, so only small amounts are paid at once: %s", error)
+        return None
+
+
+class Handler(Protocol):
+    """An agent's work: take a batch to its end and acknowledge it."""
+
+    async def handle(self, batch: Batch) -> None:
+        """One batch."""
+        ...
+
+
+class Worker:
+    """One process of the product: agents, janitor, webhooks, metrics."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.health = Health(float(settings.heartbeat_timeout_s))
+        self.app = engine_app(
+            settings.group_id,
+            engine_settings(settings),
+            on_assigned=self._assigned,
+            on_revoked=self._revoked,
+        )
+        self._partitions: set[int] = set()
+        rules = company_rules(settings)
+        rail_settings = {"paypal": settings.paypal()}
+        self.rails = open_rails(rail_settings)
+        self._verifiers = open_verifiers(rail_settings)
+        self.store = Store(
+            settings.redis_url, cluster=settings.redis_cluster, **settings.redis_options()
+        )
+        self.wallets = Wallets(
+            self.store,
+            Journal(settings.kafka_client()),
+            self._send,
+            Terms(settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, rules.context()),
+            partitions=settings.partitions,
+            clock=now_ms,
+            metrics=self,
+        )
+        desk = Desk(
+            self.wallets,
+            self._send,
+            self.metrics,
+            clock=now_ms,
+            retention_ms=settings.event_retention_ms,
+        )
+        seal = Seal.parse(settings.seal_keys.get_secret_value())
+        cashier = Cashier(self.wallets, self.rails, seal, self.metrics)
+        self.janitor = Janitor(
+            self.wallets, cashier, rules, self._shards, clock=now_ms, metrics=self.metrics
+        )
+        self._declare(
+            {
+                "sales": Sales(desk, rules, scorer_of(settings)),
+                "commissions": Commissions(desk, rules),
+                "sellers": Sellers(desk, rules),
+                "redemptions": Redemptions(desk, rules),
+                "rail.updates": RailUpdates(desk, rules),
+                "payouts.commands": cashier,
+            }
+        )
+
+    def run(self) -> int:
+        """Work until SIGTERM, SIGINT or a failure; the exit code of the process."""
+        settings = self.settings
+        with HealthServer(
+            self.metrics, self.health, settings.metrics_host, settings.metrics_port
+        ) as server:
+            logger.info("metrics at %s/metrics", server.url)
+            return run_worker(self.app)
+
+    def _declare(self, handlers: Mapping[str, Handler]) -> None:
+        for topic, handler in handlers.items():
+            self._agent(topic, handler)
+        self.app.task(self._background)
+
+    def _agent(self, topic: str, handler: Handler) -> None:
+        async def agent(stream: BatchStream) -> None:
+            async for batch in stream.batches():
+                await handler.handle(batch)
+
+        agent.__name__ = topic.replace(".", "_")
+        self.app.agent(self.app.topic(topic, value_serializer="raw"))(agent)
+
+    async def _background(self) -> None:
+        """What goes on beside the agents, as long as they do."""
+        async with AsyncExitStack() as stack:
+            if self._verifiers:
+                await stack.enter_async_context(self._webhooks())
+            for rail in self.rails.values():
+                stack.push_async_callback(rail.close)
+            stack.push_async_callback(self.store.close)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.janitor.run())
+                tasks.create_task(self.health.keep_beating())
+                tasks.create_task(self._report())
+
+    def _webhooks(self) -> _Site:
+        app = webhook_app(self._verifiers, self._publish_report, self._seller_of)
+        return _Site(app, self.settings.webhook_host, self.settings.webhook_port)
+
+    async def _publish_report(self, *, topic: str, key: bytes, value: bytes) -> None:
+        await self._send([Outgoing(topic, key, value)])
+
+    async def _seller_of(self, payout_id: str) -> str | None:
+        try:
+            shard = shard_of_payout(payout_id)
+        except ValueError:
+            return None
+        stored = await self.store.payout(shard, payout_id) if shard < SHARDS else None
+        return from_json(stored)["seller_id"] if stored else None
+
+    async def _report(self) -> None:
+        while True:
+            self.metrics.lag(self.app.counters.lag)
+            self.health.set("assigned", bool(self.app.counters.assigned))
+            self.health.set("healed", not self.app.counters.healing)
+            await asyncio.sleep(LAG_INTERVAL_S)
+
+    async def _assigned(self, partitions: set[tuple[str, int]]) -> None:
+        for partition in sorted({partition for _, partition in partitions}):
+            await self.wallets.heal_partition(partition)
+        self._partitions |= {partition for topic, partition in partitions if topic == "sales"}
+        self.metrics.rebalanced(assigned=len(partitions))
+
+    async def _revoked(self, partitions: set[tuple[str, int]]) -> None:
+        self._partitions -= {partition for topic, partition in partitions if topic == "sales"}
+        self.metrics.rebalanced(revoked=len(partitions))
+
+    def _shards(self) -> Sequence[int]:
+        return [
+            shard
+            for partition in sorted(self._partitions)
+            for shard in shards_of_partition(partition, self.settings.partitions)
+        ]
+
+    async def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int] | None:
+        await self.app.producer.send_batch(messages)
+        credits = Counter(
+            "granted" if b'"credit.granted"' in (message.value or b"")[:64] else "unfired"
+            for message in messages
+            if message.topic == "spendback.credits"
+        )
+        if credits:
+            self.metrics.spendback(granted=credits["granted"], unfired=credits["unfired"])
+        return None
+
+    # What the wallets report.
+
+    def redis_retry(self) -> None:
+        """A call to Redis is tried again."""
+        self.metrics.retried("redis")
+
+    def healed(self, seconds: float, entries: int, republished: int) -> None:
+        """Shards were compared with the journal and repaired."""
+        self.metrics.healed(seconds)
+
+
+class _Site:
+    """An aiohttp application served as long as the context lasts."""
+
+    def __init__(self, app: web.Application, host: str, port: int) -> None:
+        self._runner = web.AppRunner(app, access_log=None)
+        self._host = host
+        self._port = port
+
+    async def __aenter__(self) -> None:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+        logger.info("webhooks at port %d", self._port)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
