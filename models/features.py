@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, log, log1p, sqrt
+from math import copysign, exp, log, log1p, sqrt
 from struct import Struct
 from struct import error as StructError
 from zlib import crc32
@@ -221,10 +221,12 @@ def observe(
     level = log1p(x)
     spread = sqrt(variance + _VARIANCE_MIN)
     surprise = (level - mean) / spread
+    if not -_SURPRISE_MAX <= surprise <= _SURPRISE_MAX:
+        surprise = copysign(_SURPRISE_MAX, surprise)
     tenure, changed, foreign = _standing(event, profile, at, first)
     row = [
         level,
-        _cut(surprise, _SURPRISE_MAX),
+        surprise,
         log1p(c1),
         log1p(c24),
         log((c1 + 1.0) / (c7 / _HOURS_A_WEEK + 1.0)),
@@ -238,7 +240,9 @@ def observe(
     ]
     # The mean learns from the sale, but only a part of a surprising one.
     weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
-    step = _cut(surprise, _LEARN_MAX) * spread
+    if not -_LEARN_MAX <= surprise <= _LEARN_MAX:
+        surprise = copysign(_LEARN_MAX, surprise)
+    step = surprise * spread
     mean += step / weight
     variance += (step * step - variance) / weight
     n = n + 1 if n < _COUNT_MAX else n
@@ -279,10 +283,6 @@ def observe(
 # what is not known neither accuses nor clears.
 _NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _NO_DEVICE = (0.0, 0.0, 0.0, 0.0)
-
-
-def _cut(value: float, bound: float) -> float:
-    return bound if value > bound else -bound if value < -bound else value
 
 
 def _standing(

@@ -38,7 +38,7 @@ FALSE_POSITIVES = 0.01
 _TEST_SEED_OFFSET = 1_000_000
 _START_MS = 1_790_000_000_000
 _DAY_MS = 86_400_000
-_PACES = ((400, 0.28), (400, 7.0), (150, 1.0), (1_000, 3.0))
+_PACES = ((400, 0.28), (400, 7.0), (150, 1.0), (1_000, 3.0), (2_000, 0.28), (400, 30.0))
 """Sellers, and days that a history's events are spread over: one history for each, so that the
 model knows quiet sellers and busy ones."""
 _PROBES = 32
@@ -203,7 +203,7 @@ def train(*, seed: int, events: int, out: Path, history: History = company_histo
         "metrics": metrics,
     }
     artefact["digest"] = digest_of(artefact)
-    text = json.dumps(artefact, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    text = _text(artefact)
     Scorer.load(text)  # what cannot be read back is not written
     out.write_text(text, encoding="ascii")
     return Report(
@@ -212,6 +212,15 @@ def train(*, seed: int, events: int, out: Path, history: History = company_histo
         sales_tested=len(tested.rows),
         **metrics,
     )
+
+
+def _text(artefact: dict[str, Any]) -> str:
+    """JSON with a line for each part, so that a change shows where it is."""
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(part, sort_keys=True, allow_nan=False)}"
+        for name, part in sorted(artefact.items())
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _together(parts: Sequence[Vectors]) -> Vectors:

@@ -1,0 +1,326 @@
+"""Features: states round trip, vectors do not hang on batching, and nothing makes a NaN."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from math import isfinite, log1p
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.events import SaleCompleted, SaleReturned
+from models.features import (
+    FEATURES,
+    STATE_CHARS_MAX,
+    Profile,
+    entities,
+    observe,
+    reference_amount,
+)
+from models.money import MINOR_MAX
+
+START_MS = 1_790_000_000_000
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+
+
+def sale(
+    at_ms: int = START_MS,
+    amount_minor: int = 5_000,
+    *,
+    seller: str = "anna",
+    currency: str = "EUR",
+    card: str | None = None,
+    device: str | None = None,
+    customer: str | None = None,
+    country: str | None = None,
+) -> SaleCompleted:
+    return SaleCompleted(
+        id="e",
+        occurred_at=datetime.fromtimestamp(at_ms / 1000, UTC),
+        seller_id=seller,
+        sale_id="x",
+        currency=currency,
+        amount_minor=amount_minor,
+        instrument_ref=card,
+        device_ref=device,
+        customer_ref=customer,
+        country=country,
+    )
+
+
+def returned(at_ms: int = START_MS, amount_minor: int = 5_000) -> SaleReturned:
+    return SaleReturned(
+        id="r",
+        occurred_at=datetime.fromtimestamp(at_ms / 1000, UTC),
+        seller_id="anna",
+        sale_id="x",
+        currency="EUR",
+        amount_minor=amount_minor,
+    )
+
+
+def play(
+    events: Sequence[SaleCompleted | SaleReturned], profile: Profile | None = None
+) -> tuple[list[dict[str, float]], dict[str, str | None]]:
+    states: dict[str, str | None] = {}
+    named = []
+    for event in events:
+        row, updates = observe(states, event, profile)
+        states.update(updates)
+        if row is not None:
+            named.append(dict(zip(FEATURES, row, strict=True)))
+    return named, states
+
+
+def history(seed: int, length: int) -> list[SaleCompleted | SaleReturned]:
+    rng = random.Random(seed)
+    at_ms = START_MS
+    events: list[SaleCompleted | SaleReturned] = []
+    for _ in range(length):
+        at_ms += rng.choice((0, 1, 900, 60_000, DAY_MS)) - rng.choice((0, 0, 5_000))
+        if rng.random() < 0.1:
+            events.append(returned(at_ms, rng.randrange(1, 9_000)))
+        else:
+            events.append(
+                sale(
+                    at_ms,
+                    rng.randrange(20_000),
+                    seller=rng.choice(("anna", "bo", "cy", "di", "ed", "flo")),
+                    currency=rng.choice(("EUR", "JPY", "BHD")),
+                    card=rng.choice((None, "c1", "c2")),
+                    device=rng.choice((None, "d1", "d2")),
+                    customer=rng.choice((None, "k1", "k2")),
+                )
+            )
+    return events
+
+
+class TestEntities:
+    def test_the_seller_comes_first(self) -> None:
+        assert entities(sale(card="c", device="d")) == ("s:anna", "i:c", "d:d")
+
+    def test_what_is_not_named_is_left_out(self) -> None:
+        assert entities(sale()) == ("s:anna",)
+        assert entities(sale(device="d")) == ("s:anna", "d:d")
+
+    def test_a_return_concerns_its_seller(self) -> None:
+        assert entities(returned()) == ("s:anna",)
+
+    @pytest.mark.parametrize("event", [sale(card="c", device="d"), sale(card="c"), returned()])
+    def test_observing_changes_the_states_of_all_entities_and_no_other(
+        self, event: SaleCompleted | SaleReturned
+    ) -> None:
+        _, updates = observe({}, event, None)
+        assert set(updates) == set(entities(event))
+
+
+class TestBatching:
+    @pytest.mark.parametrize("size", [1, 7, 100, 500])
+    def test_vectors_do_not_hang_on_how_events_are_cut_into_batches(self, size: int) -> None:
+        events = history(3, 500)
+        whole, end = play(events)
+        store: dict[str, str] = {}
+        rows = []
+        for k in range(0, len(events), size):
+            batch = events[k : k + size]
+            # As the stream does: read what the batch needs, keep it at hand, write it back.
+            states: dict[str, str | None] = {
+                key: store.get(key) for event in batch for key in entities(event)
+            }
+            for event in batch:
+                row, updates = observe(states, event, None)
+                states.update(updates)
+                store.update(updates)
+                if row is not None:
+                    rows.append(dict(zip(FEATURES, row, strict=True)))
+        assert rows == whole
+        assert store == end
+
+    def test_the_time_may_be_given(self) -> None:
+        event = sale(card="c")
+        assert observe({}, event, None) == observe({}, event, None, at_ms=event.occurred_ms)
+
+    def test_a_vector_does_not_count_its_own_sale(self) -> None:
+        first, second = play([sale(), sale()])[0]
+        assert first["sales_1h"] == 0
+        assert second["sales_1h"] > 0
+
+
+refs = st.sampled_from([None, "a", "b", "c", "d", "e", "f"])
+sales = st.builds(
+    sale,
+    at_ms=st.integers(946_684_800_000, 4_000_000_000_000),
+    amount_minor=st.sampled_from([0, 1, 5_000, MINOR_MAX]),
+    seller=st.sampled_from(["a", "b", "c", "d", "e", "f"]),
+    currency=st.sampled_from(["EUR", "JPY", "BHD", "VND", "XOF"]),
+    card=refs,
+    device=refs,
+    customer=refs,
+    country=st.sampled_from([None, "DE", "US"]),
+)
+returns = st.builds(
+    returned,
+    at_ms=st.integers(946_684_800_000, 4_000_000_000_000),
+    amount_minor=st.sampled_from([1, MINOR_MAX]),
+)
+profiles = st.none() | st.builds(
+    Profile,
+    country=st.sampled_from([None, "DE"]),
+    joined_ms=st.none() | st.integers(0, 4_000_000_000_000),
+    payout_changed_ms=st.none() | st.integers(0, 4_000_000_000_000),
+)
+
+
+class TestBounds:
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.tuples(sales | returns, profiles), max_size=12))
+    def test_states_stay_small_and_vectors_finite(
+        self, items: list[tuple[SaleCompleted | SaleReturned, Profile | None]]
+    ) -> None:
+        states: dict[str, str | None] = {}
+        sold: Counter[str] = Counter()
+        for event, profile in items:
+            row, updates = observe(states, event, profile)
+            states.update(updates)
+            assert all(t.isascii() and len(t) <= STATE_CHARS_MAX <= 160 for t in updates.values())
+            if row is not None:
+                assert all(isfinite(x) for x in row)
+                # Her sales are still known: what was written was read, not taken for damaged.
+                assert row[FEATURES.index("experience")] == log1p(sold[event.seller_id])
+                sold[event.seller_id] += 1
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.text(max_size=100) | st.binary(min_size=47, max_size=47).map(bytes.hex))
+    def test_any_text_for_a_state_gives_a_finite_vector(self, text: str) -> None:
+        states: dict[str, str | None] = {"s:anna": text, "i:c": text, "d:d": text}
+        row, _ = observe(states, sale(card="c", device="d"), None)
+        assert row is not None
+        assert all(isfinite(x) for x in row)
+        assert observe(states, returned(), None)[0] is None
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 3e38])
+    @pytest.mark.parametrize("place", range(8))
+    def test_a_seller_with_an_impossible_figure_starts_afresh(
+        self, place: int, value: float
+    ) -> None:
+        figures = [4.0, 1.0, 1.0, 2.0, 3.0, 50.0, 90.0, 0.0]
+        at = START_MS // 1000
+        good = struct.pack("<BIHH8f", 1, at, at // 86_400, 3, *figures).hex()
+        known, _ = observe({"s:anna": good}, sale(), None)
+        figures[place] = value
+        bad = struct.pack("<BIHH8f", 1, at, at // 86_400, 3, *figures).hex()
+        fresh, _ = observe({}, sale(), None)
+        assert observe({"s:anna": bad}, sale(), None)[0] == fresh
+        assert known != fresh
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 3e38])
+    @pytest.mark.parametrize("place", range(4))
+    def test_a_card_with_an_impossible_figure_starts_afresh(self, place: int, value: float) -> None:
+        figures = [1.0, 2.0, 3.0, 1.0]
+        marks = (0, 5, 6, 0, 0)
+        at = START_MS // 1000
+        good = struct.pack("<BI4f5H", 1, at, *figures, *marks).hex()
+        figures[place] = value
+        bad = struct.pack("<BI4f5H", 1, at, *figures, *marks).hex()
+        fresh, _ = observe({}, sale(card="c"), None)
+        assert observe({"i:c": bad}, sale(card="c"), None)[0] == fresh
+        assert observe({"i:c": good}, sale(card="c"), None)[0] != fresh
+
+    def test_another_format_counts_as_absent(self) -> None:
+        text = observe({}, sale(), None)[1]["s:anna"]
+        fresh, _ = observe({}, sale(), None)
+        assert observe({"s:anna": text}, sale(), None)[0] != fresh
+        assert observe({"s:anna": "02" + text[2:]}, sale(), None)[0] == fresh
+
+
+class TestSeller:
+    def test_counts_halve_in_their_half_life(self) -> None:
+        rows, _ = play([sale(), sale(START_MS + HOUR_MS)])
+        assert rows[1]["sales_1h"] == pytest.approx(0.405465, abs=1e-5)  # ln 1.5
+
+    def test_a_late_event_counts_as_at_the_last_time(self) -> None:
+        late = play([sale(), sale(START_MS + HOUR_MS), sale()])
+        on_time = play([sale(), sale(START_MS + HOUR_MS), sale(START_MS + HOUR_MS)])
+        assert late[1] == on_time[1]
+
+    def test_an_amount_above_her_own_stands_out(self) -> None:
+        usual = [sale(START_MS + k * HOUR_MS, 5_000) for k in range(20)]
+        row = play([*usual, sale(START_MS + DAY_MS, 50_000)])[0][-1]
+        assert row["amount_against_own"] > 3
+
+    def test_one_large_sale_does_not_teach_that_large_is_usual(self) -> None:
+        usual = [sale(START_MS + k * HOUR_MS, 5_000) for k in range(20)]
+        large = [sale(START_MS + DAY_MS, 900_000), sale(START_MS + DAY_MS, 900_000)]
+        rows = play([*usual, *large])[0]
+        assert rows[-1]["amount_against_own"] > 4
+
+    def test_currencies_are_comparable(self) -> None:
+        assert reference_amount(8_000, "JPY") == pytest.approx(50)
+        assert reference_amount(5_000, "EUR") == pytest.approx(50)
+        with pytest.raises(KeyError):
+            reference_amount(1, "XAU")
+
+    def test_returns_raise_the_ratio(self) -> None:
+        rows, _ = play([sale(), returned(), sale()])
+        assert rows[0]["returns_ratio"] == 0
+        assert rows[1]["returns_ratio"] == pytest.approx(50 / 150)
+
+    def test_a_changed_destination_shows_and_fades(self) -> None:
+        profile = Profile(payout_changed_ms=START_MS)
+        at_once, day_later = play([sale(), sale(START_MS + DAY_MS)], profile)[0]
+        assert at_once["payout_just_changed"] == 1
+        assert day_later["payout_just_changed"] == pytest.approx(0.5)
+        assert play([sale()], Profile())[0][0]["payout_just_changed"] == 0
+
+    def test_foreign_needs_both_countries(self) -> None:
+        abroad = sale(country="US")
+        assert play([abroad], Profile(country="DE"))[0][0]["foreign"] == 1
+        assert play([abroad], Profile(country="US"))[0][0]["foreign"] == 0
+        assert play([abroad], Profile())[0][0]["foreign"] == 0
+        assert play([sale()], Profile(country="DE"))[0][0]["foreign"] == 0
+
+    def test_tenure_comes_from_the_profile_or_the_first_day_seen(self) -> None:
+        late = sale(START_MS + 30 * DAY_MS)
+        joined = Profile(joined_ms=START_MS - 70 * DAY_MS)
+        known, imputed = play([sale(), late], joined)[0][1], play([sale(), late])[0][1]
+        assert known["tenure"] > imputed["tenure"] > 3
+
+
+class TestCardsAndDevices:
+    def test_other_sellers_are_counted_to_four(self) -> None:
+        events = [sale(seller=name, card="c") for name in "abcdefg"]
+        others = [row["card_other_sellers"] for row in play(events)[0]]
+        assert others == [0, 1, 2, 3, 4, 4, 4]
+
+    def test_a_seller_is_not_other_to_herself(self) -> None:
+        events = [sale(seller=name, card="c") for name in "abcdabcd"]
+        others = [row["card_other_sellers"] for row in play(events)[0]]
+        assert others == [0, 1, 2, 3, 3, 3, 3, 3]
+
+    def test_a_new_seller_on_a_known_device(self) -> None:
+        events = [sale(seller=name, device="d") for name in "aabba"]
+        new = [row["device_new_to_seller"] for row in play(events)[0]]
+        assert new == [0, 0, 1, 0, 0]
+
+    def test_another_customer_on_a_known_card(self) -> None:
+        events = [sale(card="c", customer=name) for name in ("k", "k", "l", None, "m")]
+        other = [row["card_other_customer"] for row in play(events)[0]]
+        assert other == [0, 0, 1, 0, 0]
+
+    def test_one_card_that_pays_everything(self) -> None:
+        own = play([sale(card="own") for _ in range(20)])[0][-1]["card_share"]
+        many = play([sale(card=f"c{k}") for k in range(20)])[0][-1]["card_share"]
+        assert own > 0.9
+        assert many == 0
+
+    def test_tests_of_cards_show_on_the_device(self) -> None:
+        rows, _ = play([sale(card=f"c{k}", device="d") for k in range(20)])
+        counts = [row["device_1h"] for row in rows]
+        assert all(later > earlier for earlier, later in pairwise(counts))
