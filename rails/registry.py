@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +14,8 @@ from rails.paypal.webhooks import paypal_verifier
 from rails.rail import Capabilities, Rail
 from rails.settings import RailSettings
 from rails.webhooks import WebhookVerifier
+
+_NAME = re.compile(r"[a-z0-9_]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,15 @@ class ProviderUnknown(KeyError):
         return f"no rail for provider {self.provider!r}; there are: {', '.join(PROVIDERS)}"
 
 
+class RailNameInvalid(ValueError):
+    """A rail's name cannot be carried by events."""
+
+    def __init__(self, name: str) -> None:
+        """Name it."""
+        super().__init__(f"a rail's name is 1 to 32 of a-z 0-9 _, not {name!r}")
+        self.name = name
+
+
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
         "paypal": Provider(PAYPAL, destination_refusal, paypal_rail, paypal_verifier),
@@ -59,19 +71,26 @@ def provider(name: str) -> Provider:
 def open_rails(settings: Mapping[str, RailSettings]) -> dict[str, Rail]:
     """The rails of an installation by name. They connect at their first call.
 
-    Raises ProviderUnknown.
+    Raises ProviderUnknown, RailNameInvalid.
     """
-    return {name: provider(one.provider).rail(one, name) for name, one in settings.items()}
+    return {name: provider(one.provider).rail(one, _named(name)) for name, one in settings.items()}
 
 
 def open_verifiers(settings: Mapping[str, RailSettings]) -> dict[str, WebhookVerifier]:
     """Webhook verifiers by rail name, for the rails that have a webhook set up.
 
-    Raises ProviderUnknown.
+    Raises ProviderUnknown, RailNameInvalid.
     """
     verifiers: dict[str, WebhookVerifier] = {}
     for name, one in settings.items():
         make = provider(one.provider).verifier
+        _named(name)
         if make is not None and one.webhook_id:
             verifiers[name] = make(one)
     return verifiers
+
+
+def _named(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise RailNameInvalid(name)
+    return name

@@ -30,6 +30,7 @@ _EMAIL = re.compile(
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _ACCOUNT = re.compile(r"(?=[A-Z0-9]*[A-Z])[A-Z0-9]{13}")
 _CODE = re.compile(r"[^a-z0-9]+")
+_ATTEMPT_ID = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,62}")
 _WORD = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_ -]{1,48}")
 
 R, M, P, T = (
@@ -365,9 +366,9 @@ def cancelled(instruction: Instruction, reference: str, status: int, body: Json)
 
 
 def webhook_report(event: Json) -> dict[str, object] | None:
-    """A verified webhook event as the fields of ``payout.reported``; None if it is not about one.
+    """A verified webhook event as the fields of ``payout.reported``; None if it is about none.
 
-    Raises ValueError for an item event without the ids that make it useful.
+    Raises ValueError for an event about a payout without its own id or time.
     """
     kind = _text(_at(event, "event_type"))
     state = WEBHOOK_STATES.get(kind, WEBHOOK_STATE_OTHERWISE)
@@ -375,9 +376,10 @@ def webhook_report(event: Json) -> dict[str, object] | None:
         return None
     resource = _at(event, "resource")
     attempt_id = _at(resource, "payout_item", "sender_item_id")
+    if not isinstance(attempt_id, str) or not _ATTEMPT_ID.fullmatch(attempt_id):
+        # Another system's payout on the same account: every item of ours has its id.
+        return None
     event_id, occurred_at = _at(event, "id"), _at(event, "create_time")
-    if not isinstance(attempt_id, str) or not 1 <= len(attempt_id) <= 63:
-        raise ValueError("no sender_item_id")
     if not isinstance(event_id, str) or not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", event_id):
         raise ValueError("no event id")
     if not isinstance(occurred_at, str) or len(occurred_at) > 40:
@@ -391,7 +393,7 @@ def webhook_report(event: Json) -> dict[str, object] | None:
         "occurred_at": occurred_at,
         "payout_id": payout_of(attempt_id),
         "rail": "paypal",
-        "status": outcome.state.value,
+        "state": outcome.state.value,
         "reason": outcome.reason,
     }
     if reference is not None:

@@ -3,16 +3,31 @@
 import pytest
 
 from rails.rail import Rail
-from rails.registry import PROVIDERS, ProviderUnknown, open_rails, open_verifiers, provider
+from rails.registry import (
+    PROVIDERS,
+    ProviderUnknown,
+    RailNameInvalid,
+    open_rails,
+    open_verifiers,
+    provider,
+)
 from rails.settings import RailSettings
 
 
 async def test_two_accounts_of_one_provider_are_two_rails() -> None:
-    rails = open_rails({"paypal": RailSettings(), "paypal-us": RailSettings()})
-    assert [rail.name for rail in rails.values()] == ["paypal", "paypal-us"]
+    rails = open_rails({"paypal": RailSettings(), "paypal_us": RailSettings()})
+    assert [rail.name for rail in rails.values()] == ["paypal", "paypal_us"]
     for rail in rails.values():
         assert isinstance(rail, Rail)
         await rail.close()
+
+
+@pytest.mark.parametrize("name", ["", "PayPal", "paypal-us", "a" * 33, "a b"])
+def test_a_name_that_events_cannot_carry(name: str) -> None:
+    with pytest.raises(RailNameInvalid):
+        open_rails({name: RailSettings()})
+    with pytest.raises(RailNameInvalid):
+        open_verifiers({name: RailSettings()})
 
 
 def test_an_unknown_provider_is_named_with_those_there_are() -> None:

@@ -17,7 +17,7 @@ from rails.webhooks import (
     webhook_app,
 )
 
-REPORT: dict[str, object] = {"id": "WH-1", "payout_id": "p-1", "rail": "x", "status": "settled"}
+REPORT: dict[str, object] = {"id": "WH-1", "payout_id": "p-1", "rail": "x", "state": "settled"}
 
 
 class Verifier:

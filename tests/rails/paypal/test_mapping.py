@@ -401,7 +401,7 @@ class TestWebhook:
             "occurred_at": "2026-11-23T10:00:00Z",
             "payout_id": ID,
             "rail": "paypal",
-            "status": "settled",
+            "state": "settled",
             "reason": "succeeded",
             "provider_ref": REF,
         }
@@ -411,12 +411,18 @@ class TestWebhook:
         for spelt in (kind, kind.lower(), f" {kind} "):
             report = mapping.webhook_report(self._event(spelt))
             assert report is not None
-            assert report["status"] == state.value
+            assert report["state"] == state.value
             assert ("category" in report) == (state is PayoutState.FAILED)
 
     @pytest.mark.parametrize("kind", ["PAYMENT.PAYOUTSBATCH.SUCCESS", "NEW", "", None, 5])
     def test_others_report_nothing(self, kind: object) -> None:
         assert mapping.webhook_report(self._event(kind)) is None  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("item_id", [None, "", 5, "x" * 64, "Invoice 7", ".1", "a\n"])
+    def test_items_of_other_systems_report_nothing(self, item_id: object) -> None:
+        resource = _item(payout_item={"sender_item_id": item_id})
+        assert mapping.webhook_report(self._event(resource=resource)) is None
+        assert mapping.webhook_report(self._event(resource=None)) is None
 
     def test_a_later_attempt_reports_its_payout(self) -> None:
         resource = _item(payout_item={"sender_item_id": f"{ID}.3"})
@@ -431,10 +437,6 @@ class TestWebhook:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"resource": {}},
-            {"resource": None},
-            {"resource": {"payout_item": {"sender_item_id": "x" * 64}}},
-            {"resource": {"payout_item": {"sender_item_id": ""}}},
             {"id": "a b"},
             {"id": None},
             {"create_time": 5},
@@ -516,3 +518,52 @@ def test_the_tables_speak_the_documents_words() -> None:
         schemas = specs.document(specs.PAYPAL)["components"]["schemas"]
         assert {*schemas["transaction_enum"]["enum"]} == {*items}
         assert {*schemas["batch_enum"]["enum"]} == {*mapping.BATCH_STATES}
+
+
+class TestTables:
+    """The tables once more, by meaning: what a changed row would cost is written beside it."""
+
+    def test_only_success_settles(self) -> None:
+        settled = {word for word, state in mapping.ITEM_STATES.items() if state == "settled"}
+        assert settled == {"SUCCESS"}
+
+    def test_only_what_is_over_fails(self) -> None:
+        # A failure releases the money to the seller: under review is not over.
+        lost = {word for word, state in mapping.ITEM_STATES.items() if state == "failed"}
+        assert lost == {"FAILED", "BLOCKED", "DENIED"}
+        assert mapping.ITEM_STATES["ONHOLD"] is PayoutState.ACCEPTED
+        assert mapping.ITEM_STATES["PENDING"] is PayoutState.ACCEPTED
+
+    def test_money_that_came_back(self) -> None:
+        back = {word for word, state in mapping.ITEM_STATES.items() if state == "returned"}
+        assert back == {"RETURNED", "REFUNDED", "REVERSED"}
+
+    def test_what_nobody_knows_is_unknown(self) -> None:
+        assert mapping.ITEM_STATE_OTHERWISE is PayoutState.UNKNOWN
+        assert mapping.BATCH_STATE_OTHERWISE is PayoutState.UNKNOWN
+        assert mapping.SUBMIT_REFUSAL_OTHERWISE is None
+        assert mapping.WEBHOOK_STATE_OTHERWISE is None
+
+    def test_only_our_own_trouble_pauses_the_rail(self) -> None:
+        # A recipient's fault taken for the treasury's would stop everybody's payouts.
+        ours = {n for n, c in mapping.ITEM_FAILURES.items() if c is FailureCategory.TREASURY}
+        assert not any(name.startswith(("RECEIV", "RISK", "REGULATORY")) for name in ours)
+        assert {"INSUFFICIENT_FUNDS", "SENDER_ACCOUNT_LOCKED", "NON_HOLDING_CURRENCY"} <= ours
+
+    def test_only_a_wrong_destination_is_disabled(self) -> None:
+        wrong = {n for n, c in mapping.ITEM_FAILURES.items() if c is FailureCategory.METHOD}
+        assert {"RECEIVER_ACCOUNT_INVALID", "RECEIVER_ACCOUNT_LOCKED"} <= wrong
+        assert {"SELF_PAY_NOT_ALLOWED", "INVALID_EMAIL"} <= wrong
+        assert not {"RISK_DECLINE", "RECEIVING_LIMIT_EXCEEDED", "INTERNAL_ERROR"} & wrong
+
+    def test_only_paypals_trouble_is_tried_again(self) -> None:
+        again = {n for n, c in mapping.ITEM_FAILURES.items() if c is FailureCategory.RETRYABLE}
+        assert again == {"INTERNAL_ERROR", "UNDEFINED"}
+
+    def test_only_a_verdict_on_the_request_itself_is_lasting(self) -> None:
+        lasting = {key for key, refusal in mapping.SUBMIT_REFUSALS.items() if refusal.lasting}
+        assert {status for status, _ in lasting} == {400}
+        assert (400, "USER_BUSINESS_ERROR") not in mapping.SUBMIT_REFUSALS
+
+    def test_no_row_makes_a_failure_of_a_server_error(self) -> None:
+        assert all(status < 500 for status, _ in mapping.SUBMIT_REFUSALS)

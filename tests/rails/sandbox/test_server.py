@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from models.events import PayoutReported, decode
 from models.payouts import PayoutState
 from rails.paypal.rail import paypal_rail
 from rails.rail import Instruction
@@ -118,6 +119,9 @@ class Company:
 
     async def _publish(self, *, topic: str, key: bytes, value: bytes) -> None:
         assert (topic, key) == ("rail.updates", b"seller-1")
+        now_ms = time.time_ns() // 1_000_000
+        event = decode(topic, value, now_ms=now_ms, retention_ms=60_000)
+        assert isinstance(event, PayoutReported)
         self.reports.append(json.loads(value))
 
     async def _seller_of(self, _payout_id: str) -> str | None:
@@ -156,7 +160,7 @@ async def test_webhooks_from_end_to_end() -> None:
         await company.until(10)
         got: dict[str, list[str]] = {payout_id: [] for payout_id in expected}
         for report in company.reports:
-            got[report["payout_id"]].append(report["status"])
+            got[report["payout_id"]].append(report["state"])
         assert got == expected
         assert company.results.count("signature_refused") == 1
         assert company.results.count("published") == len(company.reports) == 9
