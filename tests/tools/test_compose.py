@@ -1,0 +1,146 @@
+"""Compose and image, as far as they can be checked without an engine.
+
+`compose-spec.json` is the Compose specification's own schema (Apache-2.0), as Docker Compose uses.
+"""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from rails.destination import Seal
+from rails.sandbox import server as sandbox
+from streams.cli import app
+from streams.settings import Settings, load_settings, unknown_variables
+
+ROOT = Path(__file__).parents[2]
+PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*(@sha256:[0-9a-f]{64})?")
+
+compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+services: dict[str, dict[str, Any]] = compose["services"]
+ours = {name: each for name, each in services.items() if "build" in each}
+
+
+def environment(service: dict[str, Any]) -> dict[str, str]:
+    """A service's environment with the defaults of `${NAME:-default}` filled in."""
+    given = service.get("environment") or {}
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value)) for name, value in given.items()}
+
+
+def test_it_is_valid_compose() -> None:
+    schema = json.loads((Path(__file__).parent / "compose-spec.json").read_text())
+    jsonschema.validate(compose, schema)
+
+
+@pytest.mark.parametrize("name", services)
+def test_images_are_pinned(name: str) -> None:
+    assert PINNED.fullmatch(services[name]["image"]), services[name]["image"]
+
+
+def test_the_dockerfile_builds_on_pinned_images_and_ends_without_root() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert len(bases) == 2
+    assert all(PINNED.fullmatch(base) for base in bases), bases
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users[-1].split(":")[0] not in {"root", "0"}
+    assert any("--require-hashes" in line for line in lines)
+
+
+def test_what_the_dockerfile_copies_reaches_the_builder() -> None:
+    sent = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    }
+    for line in (ROOT / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert source in sent, f"{source} is not in .dockerignore's list"
+
+
+@pytest.mark.parametrize("name", services)
+def test_every_variable_of_ours_is_a_setting(name: str) -> None:
+    variables = environment(services[name])
+    mine = {key for key in variables if key.startswith("PAYOUTS_")}
+    assert not unknown_variables(variables)
+    assert bool(mine) == (name in ours)
+
+
+@pytest.mark.parametrize("name", ours)
+def test_the_settings_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in environment(ours[name]).items():
+        monkeypatch.setenv(key, value)
+    settings = load_settings()
+    assert isinstance(settings, Settings)
+    settings.paypal()
+    Seal.parse(settings.seal_keys.get_secret_value())
+
+
+def test_the_example_key_says_that_it_is_one() -> None:
+    key = environment(ours["worker"])["PAYOUTS_SEAL_KEYS"].partition(":")[2]
+    assert b"example" in base64.b64decode(key)
+
+
+def test_the_worker_knows_the_sandbox() -> None:
+    variables = environment(services["worker"])
+    assert variables["PAYOUTS_PAYPAL_CLIENT_ID"] == sandbox.CLIENT_ID
+    assert variables["PAYOUTS_PAYPAL_CLIENT_SECRET"] == sandbox.SECRET
+    assert variables["PAYOUTS_PAYPAL_WEBHOOK_ID"] == sandbox.WEBHOOK_ID
+    assert variables["PAYOUTS_PAYPAL_WEBHOOK_CERT_PREFIXES"].endswith(sandbox.CERT_PATH)
+
+
+def test_ports_are_on_this_host_only() -> None:
+    for name, service in services.items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), f"{name}: {port}"
+
+
+def test_volumes_are_named_and_declared() -> None:
+    used = {
+        volume.split(":")[0] for each in services.values() for volume in each.get("volumes", [])
+    }
+    assert used == set(compose["volumes"])
+
+
+def test_who_is_waited_for_can_say_that_it_is_well() -> None:
+    for name, service in services.items():
+        for other, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in services[other], f"{name} waits for {other}"
+            else:
+                assert services[other]["restart"] == "no", f"{name} waits for {other}'s end"
+
+
+def test_the_worker_is_given_time_to_stop() -> None:
+    worker = services["worker"]
+    drain_s = int(environment(worker)["PAYOUTS_DRAIN_TIMEOUT_S"])
+    assert int(worker["stop_grace_period"].removesuffix("s")) >= drain_s + 20
+
+
+def test_our_containers_have_no_rights() -> None:
+    for name, service in ours.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+
+
+@pytest.mark.parametrize("name", ours)
+def test_every_command_is_one_of_ours(name: str) -> None:
+    words = ours[name]["command"]
+    path = [words[0], words[1]] if words[0] == "topics" else [words[0]]
+    result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    for word in words:
+        if word.startswith("--"):
+            assert word in result.stdout
+
+
+def test_redis_loses_nothing() -> None:
+    words = services["valkey"]["command"]
+    told = dict(zip(words[1::2], words[2::2], strict=True))
+    assert told["--maxmemory-policy"] == "noeviction"
+    assert (told["--appendonly"], told["--appendfsync"]) == ("yes", "everysec")
