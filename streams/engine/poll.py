@@ -27,6 +27,9 @@ _CONSUME_MESSAGES = 2_000
 _LAG_INTERVAL_S = 1.0
 _COMPLAINT_INTERVAL_S = 10.0
 _COMMITTED_TIMEOUT_S = 2.0
+_REST_S = 0.001
+_RESTS_A_POLL = 50
+_PATIENCE_S = 1.0
 
 # No retry mends these: the settings or the broker's rights are wrong.
 _HOPELESS = frozenset(
@@ -75,7 +78,8 @@ class PollThread(threading.Thread):
         self._partitions: dict[tuple[str, int], PartitionOffsets] = {}
         self._inboxes: dict[str, Inbox] = {}
         self._healing: set[tuple[str, int]] = set()
-        self._full: set[str] = set()
+        self._paused: set[str] = set()
+        self._rests = 0
         self._held = False
         self._closing = False
         self._commit_due = 0.0
@@ -129,21 +133,33 @@ class PollThread(threading.Thread):
     def _round(self) -> None:
         self.round_at = now = time.monotonic()
         self._obey()
-        self._regulate()
+        full = self._regulate(now)
         if now >= self._commit_due:
             self._commit_due = now + self._settings.commit_interval_ms / 1000
             self._commit_soon()
         if now >= self._lag_due:
             self._lag_due = now + _LAG_INTERVAL_S
             self._measure_lag()
-        waiting = self._healing or self._full or self._closing
-        first = self._consumer.poll(_PAUSED_POLL_S if waiting else _IDLE_POLL_S)
+        if full:
+            self._rest()
+            return
+        waiting = self._healing or self._paused or self._closing
+        self._take(_PAUSED_POLL_S if waiting else _IDLE_POLL_S, _CONSUME_MESSAGES)
+
+    def _rest(self) -> None:
+        # Callbacks are served by polling only, which costs a message now and then.
+        time.sleep(_REST_S)
+        self._rests += 1
+        if self._rests % _RESTS_A_POLL == 0:
+            self._take(0, 1)
+
+    def _take(self, timeout_s: float, messages_max: int) -> None:
+        first = self._consumer.poll(timeout_s)
         if first is None:
             return
         # consume(n, timeout) waits for n messages: only what is there already is taken.
-        rest = self._consumer.consume(_CONSUME_MESSAGES - 1, 0)
-        rest.insert(0, first)
-        chunks = self._chunks(rest)
+        more = self._consumer.consume(messages_max - 1, 0) if messages_max > 1 else []
+        chunks = self._chunks([first, *more])
         if chunks:
             self._owner.receive(chunks)
 
@@ -230,19 +246,36 @@ class PollThread(threading.Thread):
 
     # Pausing
 
-    def _regulate(self) -> None:
+    def _regulate(self, now: float) -> bool:
+        """Pause and resume topics by what they hold; whether nothing should be consumed now.
+
+        All topics share librdkafka's queue, so a full one is paused lest it stand in the way of
+        the others. The last one is not: with no partition left to fetch, librdkafka sleeps up to
+        a second before it notices a resume. It is just not consumed until there is room.
+        """
         bound = self._settings.inbox_messages_max
-        for topic, inbox in self._inboxes.items():
-            depth = inbox.depth
-            self._counters.inbox[topic] = depth
-            if topic in self._full:
-                if depth <= bound // 2:
-                    self._full.discard(topic)
-                    self._resume(self._of_topic(topic))
-            elif depth >= bound:
-                self._full.add(topic)
-                self._counters.pauses += 1
-                self._pause(self._of_topic(topic))
+        depths = {topic: self._inboxes[topic].depth for topic, _ in self._partitions}
+        self._counters.inbox = depths
+        for topic in [each for each in self._paused if depths.get(each, 0) <= bound // 2]:
+            self._paused.discard(topic)
+            self._resume(self._of_topic(topic))
+        wait = [topic for topic in depths if topic not in self._paused]
+        full = [topic for topic in wait if depths[topic] >= bound]
+        if len(full) < len(wait):
+            self._pause_topics(full)
+            return False
+        # An agent that finishes nothing may do so for long: then rebalances, which come through
+        # the same queue, must not wait for it.
+        stuck = now - self._counters.progress_at > _PATIENCE_S
+        brimming = [topic for topic in full if stuck or depths[topic] >= bound + _CONSUME_MESSAGES]
+        self._pause_topics(brimming)
+        return len(brimming) < len(full)
+
+    def _pause_topics(self, topics: list[str]) -> None:
+        for topic in topics:
+            self._paused.add(topic)
+            self._counters.pauses += 1
+            self._pause(self._of_topic(topic))
 
     def _of_topic(self, topic: str) -> list[tuple[str, int]]:
         return [key for key in self._partitions if key[0] == topic]
@@ -255,7 +288,7 @@ class PollThread(threading.Thread):
     def _resume(self, keys: Iterable[tuple[str, int]]) -> None:
         if self._held:
             return
-        wanted = [key for key in keys if key not in self._healing and key[0] not in self._full]
+        wanted = [key for key in keys if key not in self._healing and key[0] not in self._paused]
         if wanted:
             self._consumer.resume([TopicPartition(*key) for key in wanted])
 
@@ -332,7 +365,7 @@ class PollThread(threading.Thread):
             self._partitions.pop(partition.key, None)
             self._healing.discard(partition.key)
             self._counters.lag.pop(partition.key, None)
-        self._full.intersection_update(topic for topic, _ in self._partitions)
+        self._paused.intersection_update(topic for topic, _ in self._partitions)
         if self._settings.assignment == "cooperative-sticky":
             consumer.incremental_unassign(gone)
         else:

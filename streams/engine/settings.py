@@ -135,6 +135,8 @@ class EngineSettings(BaseModel):
             # What is fetched ahead is thrown away when its topic is paused: keep it to an inbox.
             "queued.min.messages": self.inbox_messages_max,
             "queued.max.messages.kbytes": 16 * 1024,
+            # librdkafka's second of rest after each full queue would bound the whole flow.
+            "fetch.queue.backoff.ms": 10,
             "fetch.error.backoff.ms": 100,
             "socket.timeout.ms": 10_000,
             "enable.auto.commit": False,

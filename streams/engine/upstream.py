@@ -7,7 +7,6 @@ them must be read before it is taken: `changed()` names it, and the test suite f
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable
 from functools import reduce
 from importlib.metadata import version
 from typing import Any
@@ -86,7 +85,7 @@ def changed() -> list[str]:
     return versions + sources
 
 
-def _function(found: Any) -> Callable[..., Any]:
+def _function(found: Any) -> Any:
     # Properties and service tasks wrap the function whose source counts.
     for attribute in ("fget", "fun"):
         found = getattr(found, attribute, found)

@@ -297,6 +297,31 @@ async def test_a_full_topic_is_paused_and_the_other_goes_on(
         assert [o for p, o in slow_seen if p == partition] == list(range(750))
 
 
+async def test_a_worker_whose_only_topic_is_full_and_stuck_still_gives_partitions_up(
+    broker: str, topic: str, group: str
+) -> None:
+    fill(broker, topic, 6_000)
+    chosen = settings(
+        broker, group, inbox_messages_max=100, batch_messages_max=50, drain_timeout_s=0.3
+    )
+    stuck = engine_app("stuck", chosen)
+
+    @stuck.agent(stuck.topic(topic, value_serializer="raw"))
+    async def hang(stream: Any) -> None:
+        async for _ in stream.batches():
+            await asyncio.sleep(3_600)
+
+    seen: list[Pair] = []
+    second = engine_app("second", chosen)
+    collector(second, topic, seen)
+    async with running(stuck):
+        await eventually(lambda: stuck.counters.pauses == 1)
+        async with running(second):
+            await eventually(lambda: len({p for p, _ in seen}) == 2)
+            await eventually(lambda: len(seen) == 3_000)
+        stuck.consumer.abandon(topic)
+
+
 async def test_an_agent_that_raises_is_reported_and_never_restarted(
     broker: str, topic: str, group: str
 ) -> None:
