@@ -151,5 +151,8 @@ def setup_logging(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    # Faust tells of every service it starts and stops: of use to nobody who runs a worker.
+    for chatty in ("faust", "mode"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     logging.captureWarnings(capture=True)
     return handler

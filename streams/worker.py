@@ -207,8 +207,11 @@ class Worker:
             await asyncio.sleep(LAG_INTERVAL_S)
 
     async def _assigned(self, partitions: set[tuple[str, int]]) -> None:
-        for partition in sorted({partition for _, partition in partitions}):
-            await self.wallets.heal_partition(partition)
+        await self.wallets.heal(
+            shard
+            for partition in sorted({partition for _, partition in partitions})
+            for shard in shards_of_partition(partition, self.settings.partitions)
+        )
         self._partitions |= {partition for topic, partition in partitions if topic == "sales"}
         self.metrics.rebalanced(assigned=len(partitions))
 

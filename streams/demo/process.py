@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -53,7 +53,13 @@ class ChildProcess:
     on Linux, the parent's sudden death.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, directory: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the command is our own
@@ -62,6 +68,7 @@ class ChildProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=directory,
+                env=environment,
                 start_new_session=True,
                 preexec_fn=_death_with_parent(),  # noqa: PLW1509 - only calls prctl
             )

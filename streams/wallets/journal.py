@@ -77,10 +77,11 @@ class Journal:
         try:
             consumer.assign([TopicPartition(self.topic, partition, offset)])
             while True:
-                messages = consumer.consume(READ_MAX, SILENCE_MAX_S)
-                if not messages:
+                # consume() waits until it has all it was asked for; poll() for the first only.
+                first = consumer.poll(SILENCE_MAX_S)
+                if first is None:
                     raise JournalUnreadable(f"{self.topic}[{partition}]: the broker is silent")
-                for message in messages:
+                for message in (first, *consumer.consume(READ_MAX, 0)):
                     error = message.error()
                     if error is None:
                         value = message.value() or b""

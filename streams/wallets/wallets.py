@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from pydantic_core import to_json
 
-from models.shards import shard_of, shards_of_partition
+from models.shards import shard_of
 from streams.engine import Outgoing
 from streams.wallets.journal import Journal
 from streams.wallets.store import (
@@ -188,10 +188,6 @@ class Wallets:
         }
         if idle:
             await self._patiently(idle)
-
-    async def heal_partition(self, partition: int) -> None:
-        """Repair the shards whose events arrive in a partition, before any of them is taken."""
-        await self.heal(shards_of_partition(partition, self._partitions))
 
     async def heal(self, shards: Iterable[int]) -> None:
         """Compare shards with the journal, redo what they lack, publish what was left behind."""

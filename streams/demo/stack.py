@@ -1,0 +1,173 @@
+"""The stack: broker, Redis, rail sandbox and worker in child processes, on free ports.
+
+For the demo, the replay and the benchmarks; everything ends with this process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from base64 import b64encode
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from rails.destination import Seal
+from rails.sandbox.server import CERT_PATH, CLIENT_ID, SECRET, WEBHOOK_ID
+from streams.demo.embedded import EmbeddedBroker, EmbeddedRedis
+from streams.demo.process import ChildProcess, free_port
+from streams.settings import Settings, load_settings
+from streams.topics import PARTITIONS_EMBEDDED, create_topics
+
+READY_TIMEOUT_S = 30.0
+SESSION_TIMEOUT_MS = 6_000
+"""The embedded broker waits half a session for a group to form."""
+
+
+class StackFailed(RuntimeError):
+    """A part of the stack did not come up, or ended by itself; one line with the end of its log."""
+
+
+class Stack:
+    """All parts, started in order by ``with``; a worker can be killed and started again."""
+
+    def __init__(
+        self, *, retention_days: int | None = None, settle_delay_ms: int = 200, workers: int = 1
+    ) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="payouts-demo-"))
+        self.broker = EmbeddedBroker(directory=self.directory / "broker")
+        self.redis = EmbeddedRedis(directory=self.directory / "redis")
+        self.seal_keys = "demo:" + b64encode(os.urandom(32)).decode()
+        self.seal = Seal.parse(self.seal_keys)
+        self._retention_days = retention_days
+        self._settle_delay_ms = settle_delay_ms
+        self._workers = workers
+        self._sandbox: ChildProcess | None = None
+        self._children: list[ChildProcess] = []
+        self.sandbox_port = free_port()
+        self.webhook_port = free_port()
+        self.metrics_port = free_port()
+        self.settings: Settings
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where the rail sandbox listens."""
+        return f"http://127.0.0.1:{self.sandbox_port}"
+
+    @property
+    def worker_log(self) -> Path:
+        """What the worker wrote."""
+        return self.directory / "worker.log"
+
+    def __enter__(self) -> Self:
+        """Start everything. Raises StackFailed, EmbeddedUnavailable."""
+        try:
+            self.broker.start()
+            self.redis.start()
+            create_topics(self.broker.bootstrap, PARTITIONS_EMBEDDED)
+            self.settings = load_settings(**self._overrides())
+            self._start_sandbox()
+            self.start_worker()
+            self._await_worker()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop everything."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop everything, the worker first."""
+        for child in [*self._children, *([self._sandbox] if self._sandbox else [])]:
+            child.stop()
+        self.redis.stop()
+        self.broker.stop()
+
+    def start_worker(self) -> None:
+        """Start a worker process."""
+        self._children.append(
+            ChildProcess(
+                [sys.executable, "-m", "streams.cli", "worker"],
+                self.worker_log,
+                self.directory,
+                environment=self._environment(),
+            )
+        )
+
+    def kill_worker(self) -> None:
+        """End the worker as a power cut would."""
+        self._children.pop().kill()
+
+    def worker_pid(self) -> int:
+        """The process id of the worker."""
+        return self._children[-1].pid
+
+    def check(self) -> None:
+        """Raise StackFailed if the worker has ended by itself."""
+        for child in self._children:
+            code = child.exit_code()
+            if code is not None:
+                raise StackFailed(f"the worker ended with {code}: {child.log_tail(8)}")
+
+    def _overrides(self) -> dict[str, object]:
+        overrides: dict[str, object] = {
+            "kafka_brokers": self.broker.bootstrap,
+            "redis_url": self.redis.url,
+            "partitions": PARTITIONS_EMBEDDED,
+            "session_timeout_ms": SESSION_TIMEOUT_MS,
+            "assignment_strategy": "range",
+            "fetch_wait_ms": 10,
+            "seal_keys": self.seal_keys,
+            "metrics_port": self.metrics_port,
+            "webhook_port": self.webhook_port,
+            "paypal_base_url": self.sandbox_url,
+            "paypal_client_id": CLIENT_ID,
+            "paypal_client_secret": SECRET,
+            "paypal_webhook_id": WEBHOOK_ID,
+            "paypal_webhook_cert_prefixes": self.sandbox_url + CERT_PATH,
+            "paypal_plain_http_allowed": True,
+        }
+        if self._retention_days is not None:
+            overrides["event_retention_days"] = self._retention_days
+        return overrides
+
+    def _environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PAYOUTS_")}
+        ours = {f"PAYOUTS_{name.upper()}": str(value) for name, value in self._overrides().items()}
+        return {**own, **ours, "OMP_NUM_THREADS": "1"}
+
+    def _start_sandbox(self) -> None:
+        command = [sys.executable, "-m", "streams.cli", "sandbox"]
+        command += ["--port", str(self.sandbox_port)]
+        command += ["--settle-delay-ms", str(self._settle_delay_ms)]
+        command += ["--webhook-url", f"http://127.0.0.1:{self.webhook_port}/webhooks/paypal"]
+        log = self.directory / "sandbox.log"
+        self._sandbox = ChildProcess(command, log, self.directory, environment=self._environment())
+        self._await(self._sandbox, f"{self.sandbox_url}/sandbox/summary", "sandbox")
+
+    def _await_worker(self) -> None:
+        url = f"http://127.0.0.1:{self.metrics_port}/readyz"
+        self._await(self._children[-1], url, "worker")
+
+    def _await(self, child: ChildProcess, url: str, noun: str) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if child.exit_code() is not None:
+                raise StackFailed(f"the {noun} ended at its start: {child.log_tail(8)}")
+            try:
+                with urlopen(url, timeout=1):  # noqa: S310 - our own address
+                    return
+            except (URLError, OSError):
+                time.sleep(0.05)
+        raise StackFailed(f"the {noun} is not ready after {READY_TIMEOUT_S:.0f} s")

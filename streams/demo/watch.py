@@ -1,0 +1,119 @@
+"""The watch: follows what the pipeline publishes, from outside, as it happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from pydantic_core import from_json
+
+from models.ledger import Entry, Fold
+from models.payouts import PayoutState
+
+FOLLOWED = ("ledger", "payouts.commands", "decisions", "dead-letters")
+
+WAITING_ON_RAIL = frozenset(
+    {PayoutState.RESERVED, PayoutState.SUBMITTED, PayoutState.ACCEPTED, PayoutState.UNKNOWN}
+)
+"""States of a payout that a run waits for. An unclaimed one may stay so for weeks."""
+
+
+class Watch:
+    """Folds the journal and counts the rest, in a thread of its own."""
+
+    def __init__(self, client: Mapping[str, Any], partitions: int) -> None:
+        self.fold = Fold()
+        self.dead_letters: dict[tuple[bytes, bytes, bytes], str] = {}
+        self.dead_ids: set[str] = set()
+        self.tiers: dict[str, str] = {}
+        self.latencies_ms: list[float] = []
+        self.intended: dict[str, float] = {}
+        """Event id → when it was meant to be sent, in seconds of ``time.time()``."""
+        self._commanded: set[str] = set()
+        self.first_s = 0.0
+        self.last_s = 0.0
+        self._consumer = Consumer(
+            {
+                **client,
+                "group.id": "payouts-watch",  # never joined: partitions are assigned by hand
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 5,
+                "log_level": 0,
+            }
+        )
+        self._consumer.assign(
+            [TopicPartition(t, p, OFFSET_BEGINNING) for t in FOLLOWED for p in range(partitions)]
+        )
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        self._thread.join(timeout=5.0)
+        self._consumer.close()
+
+    def booked(self) -> int:
+        """Source events that have had their effect."""
+        return len(self.fold.booked)
+
+    def unfinished(self) -> int:
+        """Payouts that a rail has yet to answer."""
+        with self._lock:
+            return sum(state in WAITING_ON_RAIL for state, *_ in self.fold.payouts.values())
+
+    def missing(self, expected: set[str]) -> int:
+        """How many of some events have neither had an effect nor been refused."""
+        with self._lock:
+            return len(expected - self.fold.booked - self.dead_ids)
+
+    def payouts(self) -> dict[str, int]:
+        """Payouts by state."""
+        with self._lock:
+            return dict(Counter(state for state, *_ in self.fold.payouts.values()))
+
+    def _follow(self) -> None:
+        while not self._ended.is_set():
+            messages = self._consumer.consume(500, 0.01)
+            now = time.time()
+            with self._lock:
+                for message in messages:
+                    error = message.error()
+                    if error is None:
+                        self._take(message, now)
+                    elif error.code() != KafkaError._PARTITION_EOF and error.fatal():
+                        return
+
+    def _take(self, message: Message, now: float) -> None:
+        value = message.value() or b""
+        topic = message.topic()
+        if topic == "ledger":
+            self.fold.add(Entry.parse(value))
+            self.last_s = now
+            self.first_s = self.first_s or now
+        elif topic == "payouts.commands":
+            cause = from_json(value)["cause"]
+            intended = self.intended.get(cause)
+            if intended is not None and cause not in self._commanded:
+                self._commanded.add(cause)
+                self.latencies_ms.append((now - intended) * 1000)
+        elif topic == "decisions":
+            decision = from_json(value)
+            self.tiers[decision["event_id"]] = decision["tier"]
+        else:
+            self._dead(message)
+
+    def _dead(self, message: Message) -> None:
+        headers = {name: value for name, value in message.headers() or []}
+        place = (headers["topic"], headers["partition"], headers["offset"])
+        self.dead_letters[place] = str(headers["reason"], "ascii")  # type: ignore[arg-type]
+        try:
+            self.dead_ids.add(from_json(message.value() or b"")["id"])
+        except (ValueError, KeyError, TypeError):
+            return  # what cannot be read has no id
