@@ -27,7 +27,9 @@ def engine_settings(settings: Settings, **changes: Any) -> EngineSettings:
         "assignment": settings.assignment_strategy,
         "session_timeout_ms": settings.session_timeout_ms,
         "heartbeat_ms": min(500, settings.session_timeout_ms // 3),
-        "poll_interval_max_ms": max(300_000, settings.session_timeout_ms * 2),
+        "poll_interval_max_ms": max(
+            300_000, settings.session_timeout_ms * 2, settings.drain_timeout_s * 2_000
+        ),
         "fetch_wait_max_ms": settings.fetch_wait_ms,
         "fetch_min_bytes": settings.fetch_min_bytes,
         "batch_messages_max": settings.batch_max,

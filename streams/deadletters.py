@@ -132,13 +132,13 @@ def _moment(text: str) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def read(client: Mapping[str, Any]) -> Iterator[DeadLetter]:
+def read(client: Mapping[str, Any], silence_max_s: float = _SILENCE_MAX_S) -> Iterator[DeadLetter]:
     """All dead letters there are now, oldest first within a partition, in one pass.
 
     `client` is librdkafka's configuration for the broker.
 
     Raises:
-        DeadLettersUnavailable: no topic, no broker, or no answer for 15 s.
+        DeadLettersUnavailable: no topic, no broker, or no answer for `silence_max_s`.
     """
     consumer = Consumer(
         {
@@ -151,15 +151,15 @@ def read(client: Mapping[str, Any]) -> Iterator[DeadLetter]:
         }
     )
     try:
-        yield from _read_to_end(consumer)
+        yield from _read_to_end(consumer, silence_max_s)
     except KafkaException as error:
         raise DeadLettersUnavailable(f"cannot read {TOPIC}: {error.args[0].str()}") from error
     finally:
         consumer.close()
 
 
-def _read_to_end(consumer: Consumer) -> Iterator[DeadLetter]:
-    metadata = consumer.list_topics(TOPIC, timeout=_SILENCE_MAX_S).topics[TOPIC]
+def _read_to_end(consumer: Consumer, silence_max_s: float) -> Iterator[DeadLetter]:
+    metadata = consumer.list_topics(TOPIC, timeout=silence_max_s).topics[TOPIC]
     if metadata.error is not None:
         raise DeadLettersUnavailable(
             f"no topic {TOPIC}: {metadata.error.str()}; run `payouts topics create`"
@@ -167,9 +167,9 @@ def _read_to_end(consumer: Consumer) -> Iterator[DeadLetter]:
     left = set(metadata.partitions)
     consumer.assign([TopicPartition(TOPIC, partition, OFFSET_BEGINNING) for partition in left])
     while left:
-        message = consumer.poll(_SILENCE_MAX_S)
+        message = consumer.poll(silence_max_s)
         if message is None:
-            raise DeadLettersUnavailable(f"the broker was silent for {_SILENCE_MAX_S:.0f} s")
+            raise DeadLettersUnavailable(f"the broker was silent for {silence_max_s:.0f} s")
         error = message.error()
         if error is None:
             yield _letter(message)

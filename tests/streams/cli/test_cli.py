@@ -13,6 +13,12 @@ from streams.cli.errors import CommandError, LineErrors
 runner = CliRunner()
 
 
+def one_line(text: str) -> str:
+    """The only line of an output."""
+    (line,) = text.splitlines()
+    return line
+
+
 def test_help_names_every_command() -> None:
     result = runner.invoke(app, ["--help"])
     assert result.exit_code == 0
