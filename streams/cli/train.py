@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from streams.cli.console import console, remarks
-from streams.cli.errors import CommandError
+from streams.cli.errors import BadUse, CommandError
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +29,8 @@ def train(
 
     The model is JSON: reading one runs no code. Use it by PAYOUTS_MODEL.
     """
+    if not out.parent.is_dir():
+        raise BadUse(f"{out}: there is no directory {out.parent}")
     from streams.training import train as train_model
 
     with remarks().status("training"):
