@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 from redis.asyncio import Redis
@@ -23,6 +23,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from models.shards import SHARDS
+from streams.engine import Outgoing
 from streams.wallets.library import library
 
 Operation = dict[str, Any]
@@ -47,20 +48,11 @@ class ShardMismatch(Exception):
     """Redis was filled by an installation with another number of shards."""
 
 
-class Message(NamedTuple):
-    """One message of an outbox entry."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: dict[str, str] | None
-
-
 class OutboxEntry(NamedTuple):
     """What one journal entry wants published; the first message is the entry itself."""
 
     seq: int
-    messages: list[Message]
+    messages: list[Outgoing]
 
 
 class Booked(NamedTuple):
@@ -259,10 +251,9 @@ class Store:
 
     async def standing(self, shard: int) -> tuple[int, int]:
         """A shard's seq, and the ledger offset from which the journal may hold what it has not."""
-        reader = cast(Any, self._writer)
         try:
             async with self._turn:
-                seq, journal = await reader.hmget(meta_key(shard), "seq", "journal")
+                seq, journal = await self._writer.hmget(meta_key(shard), "seq", "journal")
         except (RedisError, OSError) as error:
             raise RedisGone(str(error)) from error
         return int(seq or 0), int(journal or 0)
@@ -337,24 +328,21 @@ def _context(context: Mapping[str, Any], static: bytes) -> bytes:
 
 def _entry(raw: Sequence[Any]) -> OutboxEntry:
     seq, fields = raw
-    messages = []
-    for i in range(0, len(fields), 2):
-        topic, _, rest = fields[i].partition(b"\t")
-        key, _, headers = rest.partition(b"\t")
-        messages.append(
-            Message(
-                str(topic, "ascii"),
-                key,
-                fields[i + 1],
-                _headers(headers) if headers else None,
-            )
-        )
-    return OutboxEntry(int(seq), messages)
+    parts = iter(fields)
+    return OutboxEntry(int(seq), [_message(field, value) for field, value in zip(parts, parts)])  # noqa: B905
 
 
-def _headers(text: bytes) -> dict[str, str]:
-    return cast("dict[str, str]", from_json(text))
+def _message(field: bytes, value: bytes) -> Outgoing:
+    """From the outbox's ``<topic>\\t<key>[\\t<headers>]`` and the message's body."""
+    topic, key, *headers = field.split(b"\t")
+    name = _TOPICS.get(topic) or _TOPICS.setdefault(topic, topic.decode())
+    if not headers:
+        return Outgoing(name, key, value)
+    pairs = from_json(headers[0]).items()
+    return Outgoing(name, key, value, [(header, text.encode()) for header, text in pairs])
 
+
+_TOPICS: dict[bytes, str] = {}
 
 Clock = Callable[[], int]
 """Milliseconds since the epoch."""

@@ -25,7 +25,6 @@ from streams.wallets.store import (
     Booked,
     Clock,
     Look,
-    Message,
     Operation,
     OutboxEntry,
     RedisGone,
@@ -282,8 +281,8 @@ class Wallets:
         entries = [entry for outbox in outboxes.values() for entry in outbox]
         if not entries:
             return
-        offsets = await self._send([_outgoing(entry.messages[0]) for entry in entries])
-        rest = [_outgoing(message) for entry in entries for message in entry.messages[1:]]
+        offsets = await self._send([entry.messages[0] for entry in entries])
+        rest = [message for entry in entries for message in entry.messages[1:]]
         if rest:
             await self._send(rest)
         for shard, outbox in outboxes.items():
@@ -352,8 +351,3 @@ def _chunks(groups: Mapping[int, list[int]]) -> Iterable[dict[int, list[int]]]:
     longest = max(map(len, groups.values()), default=0)
     for first in range(0, longest, BOOK_MAX):
         yield {s: p[first : first + BOOK_MAX] for s, p in groups.items() if p[first:]}
-
-
-def _outgoing(message: Message) -> Outgoing:
-    headers = [(k, v.encode()) for k, v in message.headers.items()] if message.headers else None
-    return Outgoing(message.topic, message.key, message.value, headers)

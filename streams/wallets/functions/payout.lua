@@ -127,7 +127,8 @@ function operations.transit(shard, op)
   if op.only_from and before ~= op.only_from then
     return 'ignored:' .. before
   end
-  if before == op.state and not op.again then
+  -- Staying in a state is news only while the payout is under way: it sets the next enquiry.
+  if before == op.state and (not op.again or TERMINAL[before]) then
     return 'ignored:' .. before
   end
   if before ~= op.state and not (TRANSITIONS[before] or {})[op.state] then

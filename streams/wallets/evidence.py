@@ -1,0 +1,585 @@
+"""Evidence: what Redis, the topics and the rail's books say, gathered for the rules of verify.
+
+Read in an order that lets a running system be judged: first how far the workers have got, then
+Redis, then the journal up to there, then what follows from it. What came later is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple, cast
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from pydantic_core import from_json
+from redis.exceptions import RedisError
+
+from models.events import body_hash
+from models.ledger import Entry, Fold
+from models.payouts import PayoutState
+from models.shards import SHARDS
+from streams import deadletters
+from streams.connections import redis_client
+from streams.settings import Settings
+from streams.wallets.store import meta_key
+
+CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions")
+"""Inbound topics of which every message has an effect or a dead letter."""
+
+READ_MAX = 1_000
+"""Messages taken from a consumer at a time, and keys read from Redis in one round trip."""
+
+SILENCE_MAX_S = 30.0
+"""How long a read waits for the broker's first word on a partition."""
+
+QUIET_S = 0.3
+"""A broker may report a partition's end a few messages early; so long a read goes on behind it."""
+
+LATE_MAX_S = 10.0
+"""How long a read goes on behind the end while something that must be there is not."""
+
+STEADY_TRIES_MAX = 5
+"""How often shards that change while they are read are read again."""
+
+BOOKS_TIMEOUT_S = 30.0
+
+_PROVIDER_HOSTS = "paypal.com"
+
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a message."""
+
+
+class EvidenceMissing(Exception):
+    """Something that has to be read cannot be; one line."""
+
+
+@dataclass(slots=True)
+class ShardState:
+    """A shard as Redis holds it. Balances are by the ledger's account names, and currency."""
+
+    seq: int = 0
+    balances: dict[tuple[str, str], int] = field(default_factory=dict)
+    lots: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    payouts: dict[str, str] = field(default_factory=dict)
+    outbox: int = 0
+    outbox_first: int | None = None
+    steady: bool = False
+    """Whether its seq was the same before and after it was read."""
+
+
+class Reservation(NamedTuple):
+    """A payout's reservation in the journal."""
+
+    seller: str
+    rail: str
+    currency: str
+    amount_minor: int
+    fee_minor: int
+    at_ms: int
+
+
+@dataclass(slots=True)
+class Journaled:
+    """What the journal says, beside what the fold keeps."""
+
+    fold: Fold = field(default_factory=Fold)
+    last: dict[int, int] = field(default_factory=dict)
+    """The highest seq of each shard in the topic, also behind what Redis had when it was read."""
+    sources: dict[Place, str] = field(default_factory=dict)
+    """Which event each message held, by the message's place."""
+    hashes: dict[str, str] = field(default_factory=dict)
+    twice: list[str] = field(default_factory=list)
+    """Messages that two entries claim, and entries published in two versions."""
+    tiers: dict[str, tuple[str, Place, int]] = field(default_factory=dict)
+    """Per sale's event: its tier, where it came from, and when it was booked."""
+    parked: set[Place] = field(default_factory=set)
+    emitted: dict[str, int] = field(default_factory=dict)
+    reservations: dict[str, Reservation] = field(default_factory=dict)
+    submitted: set[str] = field(default_factory=set)
+    times: dict[tuple[int, int], int] = field(default_factory=dict)
+    """When the entries were made that outboxes still held."""
+
+
+class Letter(NamedTuple):
+    """What is kept of a dead letter: its reason, and the event's id if it shows one."""
+
+    reason: str
+    id: str | None
+
+
+class Commanded(NamedTuple):
+    """What is kept of a payout command."""
+
+    seller: str
+    rail: str
+    currency: str
+    amount_minor: int
+    fee_minor: int
+
+
+class Execution(NamedTuple):
+    """A payout in the rail's own books. ``paid_times``: executions that ever paid."""
+
+    rail: str
+    currency: str
+    amount_minor: int
+    paid_minor: int
+    paid_times: int
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All that the rules look at."""
+
+    whole: bool
+    now_ms: int
+    committed: dict[tuple[str, int], int]
+    shards: dict[int, ShardState]
+    journal: Journaled
+    seqs_after: dict[int, int]
+    """Redis's seqs after the journal was read."""
+    letters: dict[Place, list[Letter]]
+    decisions: dict[str, set[str]]
+    """Per event the different decisions published, as ``<tier> <digest>``."""
+    commands: dict[str, set[Commanded]]
+    inbound: int
+    """Messages checked for an effect."""
+    behind: int
+    """Messages there that the workers have not acknowledged yet."""
+    unaccounted: list[str]
+    doubled: list[str]
+    commissions: set[str] | None
+    """Ids in the topic ``commissions``; None if none is awaited."""
+    books: dict[str, Execution] | None
+    """None if the rail keeps no books that can be read."""
+
+    def steady(self) -> Iterator[tuple[int, ShardState]]:
+        """The shards that did not change while they were read."""
+        return ((shard, state) for shard, state in self.shards.items() if state.steady)
+
+
+def gather(settings: Settings, *, whole: bool) -> Evidence:
+    """Read everything. Raises :class:`EvidenceMissing`."""
+    reader = Topics(settings.kafka_client())
+    try:
+        committed = reader.committed(settings.group_id, CHECKED_TOPICS)
+        client = redis_client(settings)
+        try:
+            shards = read_shards(client)
+            journal = read_journal(reader, shards)
+            seqs_after = _seqs(client, range(SHARDS))
+        finally:
+            client.close()
+        with ThreadPoolExecutor(4) as pool:
+            letters = pool.submit(read_letters, reader)
+            decisions = pool.submit(read_decisions, reader)
+            commands = pool.submit(read_commands, reader)
+            books = pool.submit(read_books, settings.paypal_base_url)
+            inbound = _Inbound(journal, letters.result(), committed, whole)
+            inbound.read(reader)
+            return Evidence(
+                whole=whole,
+                now_ms=time.time_ns() // 1_000_000,
+                committed=committed,
+                shards=shards,
+                journal=journal,
+                seqs_after=seqs_after,
+                letters=letters.result(),
+                decisions=decisions.result(),
+                commands=commands.result(),
+                inbound=inbound.checked,
+                behind=inbound.behind,
+                unaccounted=inbound.unaccounted,
+                doubled=inbound.doubled,
+                commissions=inbound.commissions,
+                books=_books(books),
+            )
+    except KafkaException as error:
+        raise EvidenceMissing(f"cannot read from the broker: {error.args[0].str()}") from error
+    except (RedisError, OSError) as error:
+        raise EvidenceMissing(f"cannot read from Redis: {error}") from error
+
+
+class Topics:
+    """Reads whole topics. Blocking, and safe to share between threads."""
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        self._client = {**client, "log_level": 0}
+
+    def read(
+        self,
+        topic: str,
+        *,
+        ends: Mapping[int, int] | None = None,
+        enough: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Message]:
+        """Every message of a topic, oldest first within a partition.
+
+        Goes on behind the reported end until ``ends`` (offsets by partition) are reached and
+        ``enough()`` holds, but not for longer than ``LATE_MAX_S`` without a message.
+        """
+        consumer = Consumer(
+            {
+                **self._client,
+                "group.id": "payouts-verify",  # required, never joined: assigned by hand
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 20,
+            }
+        )
+        try:
+            found = consumer.list_topics(topic, timeout=SILENCE_MAX_S).topics[topic]
+            if found.error is not None:
+                raise EvidenceMissing(f"no topic {topic}; run `payouts topics create`")
+            partitions = list(found.partitions)
+            consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+            yield from self._until(consumer, set(partitions), ends or {}, enough)
+        finally:
+            consumer.close()
+
+    def _until(
+        self,
+        consumer: Consumer,
+        open_: set[int],
+        ends: Mapping[int, int],
+        enough: Callable[[], bool],
+    ) -> Iterator[Message]:
+        short = {partition for partition in open_ if ends.get(partition, 0) > 0}
+        heard = time.monotonic()
+        while True:
+            for message in consumer.consume(READ_MAX, 0.05):
+                error = message.error()
+                partition = cast(int, message.partition())
+                if error is None:
+                    heard = time.monotonic()
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    if partition in open_:
+                        open_.discard(partition)
+                        heard = time.monotonic()
+                elif not error.retriable():
+                    raise KafkaException(error)
+                if cast(int, message.offset()) + (error is None) >= ends.get(partition, 0):
+                    short.discard(partition)
+            silent = time.monotonic() - heard
+            if open_:
+                if silent > SILENCE_MAX_S:
+                    raise EvidenceMissing(f"the broker was silent for {SILENCE_MAX_S:.0f} s")
+            elif silent > LATE_MAX_S or (silent > QUIET_S and not short and enough()):
+                return
+
+    def committed(self, group: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """The offsets that the workers' group has acknowledged."""
+        admin = AdminClient(self._client)
+        found = admin.list_topics(timeout=SILENCE_MAX_S).topics
+        missing = [topic for topic in topics if topic not in found]
+        if missing:
+            raise EvidenceMissing(f"no topic {missing[0]}; run `payouts topics create`")
+        asked = [
+            TopicPartition(topic, partition)
+            for topic in topics
+            for partition in found[topic].partitions
+        ]
+        futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)])
+        answer = futures[group].result(timeout=SILENCE_MAX_S)
+        return {
+            (each.topic, each.partition): max(0, each.offset) for each in answer.topic_partitions
+        }
+
+
+def _seqs(client: Any, shards: Iterable[int]) -> dict[int, int]:
+    pipe = client.pipeline(transaction=False)
+    wanted = list(shards)
+    for shard in wanted:
+        pipe.hget(meta_key(shard), "seq")
+    return {shard: int(seq or 0) for shard, seq in zip(wanted, pipe.execute(), strict=True)}
+
+
+def read_shards(client: Any) -> dict[int, ShardState]:
+    """All shards from Redis, standalone or Cluster."""
+    shards: dict[int, ShardState] = {}
+    wanted = list(range(SHARDS))
+    for _ in range(STEADY_TRIES_MAX):
+        before = _seqs(client, wanted)
+        shards |= {shard: ShardState(seq) for shard, seq in before.items()}
+        _read_outboxes(client, shards, wanted)
+        _read_keys(client, shards, frozenset(wanted))
+        after = _seqs(client, wanted)
+        for shard in wanted:
+            shards[shard].steady = before[shard] == after[shard]
+        wanted = [shard for shard in wanted if not shards[shard].steady]
+        if not wanted:
+            break
+    return shards
+
+
+def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequence[int]) -> None:
+    pipe = client.pipeline(transaction=False)
+    for shard in wanted:
+        pipe.xlen(f"{{s{shard}}}:o")
+        pipe.xrange(f"{{s{shard}}}:o", count=1)
+    replies = pipe.execute()
+    for i, shard in enumerate(wanted):
+        shards[shard].outbox = int(replies[2 * i])
+        if first := replies[2 * i + 1]:
+            shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
+
+
+def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
+    keys: set[bytes] = set()
+    # One walk through the key space for all shards; SCAN may return a key twice.
+    for key in client.scan_iter(match="{s*}:[hlwy]*", count=READ_MAX):
+        shard, _, rest = key[2:].partition(b"}:")
+        if shard.isdigit() and int(shard) in wanted and rest[:2] in {b"h", b"l:", b"w:", b"y:"}:
+            keys.add(key)
+    ordered = sorted(keys)
+    for first in range(0, len(ordered), READ_MAX):
+        some = ordered[first : first + READ_MAX]
+        pipe = client.pipeline(transaction=False)
+        for key in some:
+            _, kind, _ = _parts(key)
+            if kind == "y":
+                pipe.get(key)
+            else:
+                pipe.hgetall(key)
+        for key, value in zip(some, pipe.execute(), strict=True):
+            if value:
+                _take(shards, key, value)
+
+
+def _parts(key: bytes) -> tuple[int, str, str]:
+    """Shard, kind and name of a key ``{s<n>}:<kind>[:<name>]``."""
+    shard, _, rest = key[2:].decode().partition("}:")
+    kind, _, name = rest.partition(":")
+    return int(shard), kind, name
+
+
+def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
+    shard, kind, name = _parts(key)
+    state = shards[shard]
+    if kind == "y":
+        state.payouts[name] = from_json(value)["state"]
+    elif kind == "l":
+        for lot in value.values():
+            currency, left, *_ = lot.decode().split(",")
+            state.lots[name, currency] += int(left)
+    else:
+        for raw, minor in value.items():
+            if kind == "h":
+                account, _, currency = raw.decode().rpartition(":")
+                state.balances["/" + account, currency] = int(minor)
+            else:
+                currency, _, account = raw.decode().partition(":")
+                state.balances[f"{name}/{account}", currency] = int(minor)
+
+
+def read_journal(topics: Topics, shards: Mapping[int, ShardState]) -> Journaled:
+    """The journal up to the seqs that Redis had."""
+    journal = Journaled()
+    digests: dict[tuple[int, int], bytes] = {}
+    seqs = journal.fold.seqs
+    short = {shard for shard, state in shards.items() if state.seq > 0}
+
+    def enough() -> bool:
+        short.difference_update([s for s in short if seqs.get(s, 0) >= shards[s].seq])
+        return not short
+
+    for message in topics.read("ledger", enough=enough):
+        value = message.value() or b""
+        try:
+            entry = Entry.parse(value)
+        except ValueError as error:
+            where = f"{message.partition()}:{message.offset()}"
+            raise EvidenceMissing(f"ledger:{where} is no journal entry: {error}") from error
+        place = (entry.shard, entry.seq)
+        digest = blake2b(value, digest_size=8).digest()
+        known = digests.setdefault(place, digest)
+        if known != digest:
+            journal.twice.append(f"shard {entry.shard} seq {entry.seq} has two versions")
+        elif journal.last.get(entry.shard, 0) < entry.seq or digests[place] is digest:
+            journal.last[entry.shard] = max(entry.seq, journal.last.get(entry.shard, 0))
+            if entry.seq <= shards[entry.shard].seq:
+                journal.fold.add(entry)
+                _note(journal, entry, shards[entry.shard])
+    return journal
+
+
+def _note(journal: Journaled, entry: Entry, shard: ShardState) -> None:
+    if entry.seq == shard.outbox_first:
+        journal.times[entry.shard, entry.seq] = entry.at_ms
+    if entry.source is not None:
+        other = journal.sources.setdefault(entry.source, entry.id)
+        if other != entry.id:
+            journal.twice.append(f"{_text(entry.source)} was booked as {other} and {entry.id}")
+        if entry.hash is not None:
+            journal.hashes[entry.id] = entry.hash
+        if entry.parked:
+            journal.parked.add(entry.source)
+        if entry.kind == "sale.completed" and entry.tier:
+            journal.tiers[entry.id] = (entry.tier, entry.source, entry.at_ms)
+    for emitted in entry.emits:
+        journal.emitted.setdefault(emitted, entry.at_ms)
+    if entry.payout:
+        payout_id, state, rail, amount, fee = entry.payout
+        if state == PayoutState.RESERVED:
+            currency = next((p.currency for p in entry.postings), "?")
+            journal.reservations[payout_id] = Reservation(
+                entry.seller, rail, currency, amount, fee, entry.at_ms
+            )
+        else:
+            journal.submitted.add(payout_id)
+
+
+def read_letters(topics: Topics) -> dict[Place, list[Letter]]:
+    """Dead letters by the place of the message that was refused."""
+    letters: dict[Place, list[Letter]] = defaultdict(list)
+    for message in topics.read(deadletters.TOPIC):
+        letter = deadletters.letter_of(message)
+        source = (letter.source.topic, letter.source.partition, letter.source.offset)
+        letters[source].append(Letter(letter.reason, _id(letter.value)))
+    return dict(letters)
+
+
+def read_decisions(topics: Topics) -> dict[str, set[str]]:
+    """The different decisions of each event."""
+    decisions: dict[str, set[str]] = defaultdict(set)
+    for message in topics.read("decisions"):
+        value = message.value() or b""
+        body = from_json(value)
+        digest = blake2b(value, digest_size=8).hexdigest()
+        decisions[body["event_id"]].add(f"{body['tier']} {digest}")
+    return dict(decisions)
+
+
+def read_commands(topics: Topics) -> dict[str, set[Commanded]]:
+    """The different commands of each payout."""
+    commands: dict[str, set[Commanded]] = defaultdict(set)
+    for message in topics.read("payouts.commands"):
+        body = from_json(message.value() or b"")
+        commands[body["payout_id"]].add(
+            Commanded(
+                body["seller_id"],
+                body["rail"],
+                body["currency"],
+                body["amount_minor"],
+                body["fee_minor"],
+            )
+        )
+    return dict(commands)
+
+
+def _id(value: bytes | None) -> str | None:
+    try:
+        body = from_json(value or b"")
+    except ValueError:
+        return None
+    found = body.get("id") if isinstance(body, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _text(place: Place) -> str:
+    return ":".join(map(str, place))
+
+
+class _Inbound:
+    """Goes through the inbound topics and looks for what became of each message."""
+
+    def __init__(
+        self,
+        journal: Journaled,
+        letters: Mapping[Place, Sequence[Letter]],
+        committed: Mapping[tuple[str, int], int],
+        whole: bool,
+    ) -> None:
+        self._journal = journal
+        self._letters = letters
+        self._committed = committed
+        self._whole = whole
+        self.checked = 0
+        self.behind = 0
+        self.unaccounted: list[str] = []
+        self.doubled: list[str] = []
+        # Commissions are looked for only if some are on their way up the tree.
+        self.commissions: set[str] | None = set() if journal.fold.pending else None
+
+    def read(self, topics: Topics) -> None:
+        """All of them."""
+        for topic in CHECKED_TOPICS:
+            ends = {p: offset for (name, p), offset in self._committed.items() if name == topic}
+            for message in topics.read(topic, ends=ends):
+                partition, offset = cast(int, message.partition()), cast(int, message.offset())
+                value = message.value()
+                if topic == "commissions" and self.commissions is not None:
+                    self.commissions.add(_id(value) or "")
+                below = offset < ends.get(partition, 0)
+                self.behind += not below
+                if below or self._whole:
+                    self.checked += 1
+                    self._check((topic, partition, offset), value)
+
+    def _check(self, place: Place, value: bytes | None) -> None:
+        booked = place in self._journal.sources
+        reasons = {letter.reason for letter in self._letters.get(place, ())}
+        if booked and reasons:
+            # A return that waited in vain was journalled when it came and refused when it lapsed.
+            lapsed = place in self._journal.parked and reasons == {"return_without_sale"}
+            if not lapsed:
+                self.doubled.append(f"{_text(place)} was booked and refused ({min(reasons)})")
+        elif len(reasons) > 1:
+            self.doubled.append(f"{_text(place)} was refused as {' and '.join(sorted(reasons))}")
+        elif not booked and not reasons and not self._repeats(value):
+            self.unaccounted.append(f"{_text(place)} ({_id(value) or 'no id'})")
+
+    def _repeats(self, value: bytes | None) -> bool:
+        found = _id(value)
+        return found is not None and self._journal.hashes.get(found) == body_hash(value or b"")
+
+
+def read_books(base_url: str) -> dict[str, Execution] | None:
+    """The rail's own books, if it is a sandbox that shows them; None of a real provider."""
+    host = urlsplit(base_url).hostname or ""
+    if host == _PROVIDER_HOSTS or host.endswith("." + _PROVIDER_HOSTS):
+        return None
+    url = base_url.rstrip("/") + "/sandbox/books?format=lines"
+    books: dict[str, Execution] = {}
+    # No proxy from the environment: the rail itself takes none either.
+    with build_opener(ProxyHandler({})).open(Request(url), timeout=BOOKS_TIMEOUT_S) as answer:  # noqa: S310 - RailSettings allows http and https only
+        for line in answer:
+            if not line.strip():
+                continue
+            row = from_json(line)
+            books[row["payout_id"]] = Execution(
+                row["rail"],
+                row["currency"],
+                row["amount_minor"],
+                row["paid_minor"],
+                row["paid_times"],
+            )
+    return books
+
+
+def _books(reading: Future[dict[str, Execution] | None]) -> dict[str, Execution] | None:
+    try:
+        return reading.result()
+    except HTTPError as error:
+        if error.code == 404:
+            return None
+        raise EvidenceMissing(f"the rail's books: {error}") from error
+    except (URLError, OSError, ValueError) as error:
+        raise EvidenceMissing(f"the rail's books cannot be read: {error}") from error
