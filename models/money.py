@@ -22,8 +22,8 @@ BASIS_POINTS = 10_000
 # Codes of ISO 4217 that are not money one can pay in: funds, metals, tests.
 _NOT_MONEY = frozenset(
     [
-        *("BOV", "CHE", "CHW", "COU", "MXV", "USN", "UYI", "XAG", "XAU", "XBA", "XBB", "XBC"),
-        *("XBD", "XDR", "XPD", "XPT", "XSU", "XTS", "XUA", "XXX"),
+        *("BOV", "CHE", "CHW", "CLF", "COU", "MXV", "USN", "UYI", "UYW", "XAG", "XAU", "XBA"),
+        *("XBB", "XBC", "XBD", "XDR", "XPD", "XPT", "XSU", "XTS", "XUA", "XXX"),
     ]
 )
 

@@ -31,7 +31,22 @@ def test_exponents_are_those_of_iso_4217(code: str, places: int) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["", "eur", "EU", "EURO", "ZZZ", "XXX", "XTS", "XAU", "CLF", "CHE", "978", " EUR", "Euro"],
+    [
+        "",
+        "eur",
+        "EU",
+        "EURO",
+        "ZZZ",
+        "XXX",
+        "XTS",
+        "XAU",
+        "CLF",
+        "UYW",
+        "CHE",
+        "978",
+        " EUR",
+        "Euro",
+    ],
 )
 def test_what_one_cannot_pay_in_is_no_currency(code: str) -> None:
     assert not is_currency(code)
