@@ -42,7 +42,7 @@ class Entry:
         "created_ms",
         "currency",
         "delay_ms",
-        "ended_ms",
+        "ended",
         "plan",
         "rail",
         "receiver",
@@ -76,7 +76,7 @@ class Entry:
         self.behaviour = behaviour
         self.created_ms = created_ms
         self.delay_ms = delay_ms
-        self.ended_ms: int | None = None
+        self.ended = False
 
     @property
     def payout_id(self) -> str:
@@ -89,9 +89,7 @@ class Entry:
         return self.created_ms + self.delay_ms * thousandths // 1000 + extra_ms
 
     def step(self, now_ms: int) -> int:
-        """The step of the plan the payout is at; a cancelled one stays where it was."""
-        if self.ended_ms is not None:
-            now_ms = min(now_ms, self.ended_ms)
+        """The step of the plan the payout is at."""
         at = 0
         while at + 1 < len(self.plan) and self.due_ms(at + 1) <= now_ms:
             at += 1
@@ -102,10 +100,10 @@ class Entry:
         return self.plan[self.step(now_ms)][2]
 
     def end(self, now_ms: int, plan: Plan) -> None:
-        """Stop the plan here and put another in its place (a cancellation)."""
+        """Put another plan in the place of the first, from now on (a cancellation)."""
         self.created_ms = now_ms
         self.plan = plan
-        self.ended_ms = now_ms
+        self.ended = True
 
 
 class Books:

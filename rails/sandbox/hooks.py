@@ -107,9 +107,13 @@ class Hooks:
         self._number = 0
         self._sending: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
-        self.cert_url = ""
+        self._cert_url = ""
         self.sent = 0
         self.dropped = 0
+
+    def name_certificate(self, prefix: str) -> None:
+        """Say where the certificate is served, once the address is known."""
+        self._cert_url = prefix + self._signer.cert_name
 
     def schedule(
         self, entry: Entry, step: int, *, tries: int = 0, at_ms: int | None = None
@@ -147,6 +151,8 @@ class Hooks:
         await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _send(self, entry: Entry, step: int, tries: int) -> None:
+        if step >= len(entry.plan):
+            return  # cancelled while it waited
         behaviour = BEHAVIOURS.get(entry.behaviour)
         hook = behaviour.hook if behaviour else Hook.SENT
         if hook is not Hook.LOST and entry.plan[step][2] in EVENTS:
@@ -167,7 +173,7 @@ class Hooks:
         if self._session is None:
             return False
         now = datetime.fromtimestamp(self._clock.now_ms() // 1000, UTC)
-        headers = self._signer.headers(self.cert_url, self._webhook_id, signed, now)
+        headers = self._signer.headers(self._cert_url, self._webhook_id, signed, now)
         try:
             async with self._session.post(self._url, data=sent, headers=headers) as response:
                 self.sent += 1
@@ -185,7 +191,7 @@ class Hooks:
             "event_version": "1.0",
             "create_time": moment,
             "resource_type": "payouts_item",
-            "event_type": f"PAYMENT.PAYOUTS-ITEM.{EVENTS[word]}",
+            "event_type": f"PAYMENT.PAYOUTS-ITEM.{'CANCELED' if entry.ended else EVENTS[word]}",
             "summary": f"A payout item is {word.lower()}",
             "resource": self._resource_of(entry, due_ms),
         }

@@ -222,13 +222,15 @@ class PayPalSandbox:
             entry = self._entry_of_item(request.match_info["id"])
             now_ms = self._clock.now_ms()
             status = entry.status(now_ms)
-            if entry.ended_ms is not None:
+            if entry.ended:
                 raise Refused(400, "ITEM_ALREADY_CANCELLED")
             if status != "UNCLAIMED":
                 raise Refused(400, "ITEM_INCORRECT_STATUS")
         except Refused as refused:
             return _error(refused)
         entry.end(now_ms, CANCELLED)
+        if self.hooks is not None:
+            self.hooks.schedule(entry, 0)
         return _json(200, self.resource(entry, now_ms))
 
     def item(self, entry: Entry, now_ms: int) -> dict[str, object]:

@@ -13,7 +13,7 @@ import json
 import logging
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 
 from aiohttp import web
@@ -29,6 +29,7 @@ CERT_PATH = "/v1/notifications/certs/"
 CLIENT_ID = "sandbox-client"
 SECRET = "sandbox-secret"  # noqa: S105 - guards nothing but the sandbox
 WEBHOOK_ID = "WH-SANDBOX"
+BODY_BYTES_MAX = 1024 * 1024
 ROWS_A_CHUNK = 2_000
 ADVANCE_MS_MAX = 400 * 86_400_000
 
@@ -44,7 +45,6 @@ class Sandbox:
         books: Books,
         clock: SandboxClock,
         paypal: PayPalSandbox,
-        hooks: Hooks | None,
     ) -> None:
         """Take the parts; ``serve`` makes them."""
         self._runner = runner
@@ -52,8 +52,8 @@ class Sandbox:
         self.books = books
         self.clock = clock
         self.paypal = paypal
-        self.hooks = hooks
-        self._hooking = asyncio.create_task(hooks.run()) if hooks else None
+        self.hooks = paypal.hooks
+        self._hooking = asyncio.create_task(self.hooks.run()) if self.hooks else None
 
     async def close(self) -> None:
         """Stop serving; open requests are dropped."""
@@ -225,20 +225,29 @@ async def serve(
         secret=secret,
         fault_bp=fault_bp or {},
     )
-    app = web.Application(client_max_size=1024 * 1024)
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
     app.add_routes(paypal.routes())
     app.add_routes(Console(books, clock, paypal).routes())
-    hooks = None
-    signer = await asyncio.to_thread(Signer) if webhook_url else None
-    if webhook_url and signer:
-        pem = signer.pem()
+    if webhook_url:
+        signer = await asyncio.to_thread(Signer)
+        app.add_routes([web.get(CERT_PATH + signer.cert_name, _certificate(signer.pem()))])
+        paypal.hooks = Hooks(webhook_url, webhook_id, signer, clock, paypal.resource)
+    runner, bound_url = await _listen(app, host, port)
+    url = public_url.rstrip("/") if public_url else bound_url
+    if paypal.hooks is not None:
+        paypal.hooks.name_certificate(url + CERT_PATH)
+    return Sandbox(runner, url, books=books, clock=clock, paypal=paypal)
 
-        async def certificate(_request: web.Request) -> web.Response:
-            return web.Response(body=pem, content_type="application/x-pem-file")
 
-        app.router.add_get(CERT_PATH + signer.cert_name, certificate)
-        hooks = Hooks(webhook_url, webhook_id, signer, clock, paypal.resource)
-        paypal.hooks = hooks
+def _certificate(pem: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve_it(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=pem, content_type="application/x-pem-file")
+
+    return serve_it
+
+
+async def _listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, str]:
+    """The runner and its address. Raises OSError when the port is taken."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
@@ -246,12 +255,8 @@ async def serve(
     except OSError:
         await runner.cleanup()
         raise
-    bound = runner.addresses[0][1]
     name = f"[{host}]" if ":" in host else host
-    url = public_url.rstrip("/") if public_url else f"http://{name}:{bound}"
-    if hooks and signer:
-        hooks.cert_url = url + CERT_PATH + signer.cert_name
-    return Sandbox(runner, url, books=books, clock=clock, paypal=paypal, hooks=hooks)
+    return runner, f"http://{name}:{runner.addresses[0][1]}"
 
 
 def run_sandbox(

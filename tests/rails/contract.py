@@ -18,7 +18,7 @@ from rails.rail import Capabilities, Instruction, Outcome, Rail
 from rails.sandbox.server import Sandbox, serve
 
 DELAY_MS = 1_000
-TIMEOUT_MS = 250
+TIMEOUT_MS = 600
 
 
 @dataclass(frozen=True)
@@ -278,6 +278,15 @@ class RailContract:
         for reason, instruction in refused.items():
             outcome = await world.rail.submit(instruction)
             assert (outcome.state, outcome.reason) == (PayoutState.FAILED, reason)
+        assert world.sandbox.paypal.counts["create"] == 0
+
+    async def test_a_repeat_that_cannot_be_made_says_nothing_of_the_first(
+        self, world: World
+    ) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        for changes in ({"destination": self.config.invalid_destination}, {"amount_minor": 0}):
+            instruction = world.instruction(first_submitted_ms=now_ms, **changes)
+            assert (await world.rail.enquire(instruction)).state is PayoutState.UNKNOWN
         assert world.sandbox.paypal.counts["create"] == 0
 
     async def test_secrets_stay_out_of_reprs_logs_and_outcomes(

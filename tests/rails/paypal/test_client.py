@@ -15,6 +15,8 @@ from rails.paypal import client as client_module
 from rails.paypal.client import ANSWER_BYTES_MAX, FATES, CallFailed, Fate, PayPalClient, fate_of
 from rails.sandbox.server import Sandbox, sandbox_rail_settings, serve
 
+BOMB = gzip.compress(b" " * 5_000_000)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -69,7 +71,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[PayPalClient]:
-    settings = sandbox_rail_settings(server.url, timeout_ms=300, concurrency_max=8)
+    settings = sandbox_rail_settings(server.url, timeout_ms=600, concurrency_max=8)
     opened = PayPalClient(settings)
     yield opened
     await opened.close()
@@ -185,8 +187,7 @@ class TestTrouble:
         self, server: Server, client: PayPalClient
     ) -> None:
         async def bomb(_request: web.Request) -> web.StreamResponse:
-            packed = gzip.compress(b" " * 50_000_000)
-            return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+            return web.Response(body=BOMB, headers={"Content-Encoding": "gzip"})
 
         server.handler = bomb
         assert (await client.create_batch({})).body is None

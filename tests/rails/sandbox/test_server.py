@@ -1,6 +1,7 @@
 """The sandbox as a server: its own paths, its webhooks, its start and its end."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from models.payouts import PayoutState
 from rails.paypal.rail import paypal_rail
 from rails.rail import Instruction
 from rails.registry import open_verifiers
+from rails.sandbox.behaviours import UNCLAIMED_MS
 from rails.sandbox.server import Sandbox, serve
 from rails.webhooks import webhook_app
 
@@ -168,6 +171,31 @@ async def test_webhooks_from_end_to_end() -> None:
             assert report["seller_id"] == "seller-1"
             assert "anna" not in json.dumps(report)
         await rail.close()
+    assert company.runner is not None
+    await company.runner.cleanup()
+
+
+async def test_a_cancellation_is_reported_and_nothing_after_it() -> None:
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, what: errors.append(what))
+    company = Company()
+    await company.start()
+    async with await serve(settle_delay_ms=0, webhook_url=company.url) as sandbox:
+        settings = sandbox.rail_settings()
+        company.verifiers.update(open_verifiers({"paypal": settings}))
+        rail = paypal_rail(settings)
+        instruction = _instruction("unclaimed")
+        outcome = await rail.submit(instruction)
+        await company.until(1)
+        kept = replace(instruction, provider_ref=outcome.provider_ref)
+        assert (await rail.cancel(kept)).state is PayoutState.CANCELLED
+        await company.until(2)
+        sandbox.clock.ahead_ms = UNCLAIMED_MS + 1_000
+        await asyncio.sleep(0.15)
+        assert [report["state"] for report in company.reports] == ["unclaimed", "cancelled"]
+        await rail.close()
+    gc.collect()
+    assert errors == []
     assert company.runner is not None
     await company.runner.cleanup()
 
