@@ -56,6 +56,7 @@ class Entry:
     waiting: str | None = None
     released: str | None = None
     parked: str | None = None
+    hash: str | None = None
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -78,6 +79,7 @@ class Entry:
                 raw.get("waiting"),
                 raw.get("released"),
                 raw.get("parked"),
+                raw.get("hash"),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error

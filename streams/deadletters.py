@@ -172,14 +172,15 @@ def _read_to_end(consumer: Consumer, silence_max_s: float) -> Iterator[DeadLette
             raise DeadLettersUnavailable(f"the broker was silent for {silence_max_s:.0f} s")
         error = message.error()
         if error is None:
-            yield _letter(message)
+            yield letter_of(message)
         elif error.code() == KafkaError._PARTITION_EOF:
             left.discard(message.partition())
         elif not error.retriable():
             raise KafkaException(error)
 
 
-def _letter(message: Message) -> DeadLetter:
+def letter_of(message: Message) -> DeadLetter:
+    """The dead letter in a message of the topic."""
     headers = {
         name: value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
         for name, value in cast(_Headers, message.headers() or [])

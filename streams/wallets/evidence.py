@@ -1,7 +1,8 @@
 """Evidence: what Redis, the topics and the rail's books say, gathered for the rules of verify.
 
-Read in an order that lets a running system be judged: first how far the workers have got, then
-Redis, then the journal up to there, then what follows from it. What came later is left out.
+Read in an order that lets a running system be judged. First what must have a cause in what is read
+after it: how far the workers have got, the commands, the rail's books. Then Redis, the journal up to
+there, and what follows from it. What came later is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple, cast
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -59,7 +60,7 @@ STEADY_TRIES_MAX = 5
 
 BOOKS_TIMEOUT_S = 30.0
 
-_PROVIDER_HOSTS = "paypal.com"
+_PROVIDER_HOST = "paypal.com"
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a message."""
@@ -111,7 +112,8 @@ class Journaled:
     parked: set[Place] = field(default_factory=set)
     emitted: dict[str, int] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)
-    submitted: set[str] = field(default_factory=set)
+    changed: dict[str, int] = field(default_factory=dict)
+    """When each payout last went to another state."""
     times: dict[tuple[int, int], int] = field(default_factory=dict)
     """When the entries were made that outboxes still held."""
 
@@ -166,8 +168,9 @@ class Evidence:
     doubled: list[str]
     commissions: set[str] | None
     """Ids in the topic ``commissions``; None if none is awaited."""
-    books: dict[str, Execution] | None
-    """None if the rail keeps no books that can be read."""
+    books: dict[str, Execution] | str
+    """The rail's own books, or why there are none to look at."""
+    books_failed: bool = False
 
     def steady(self) -> Iterator[tuple[int, ShardState]]:
         """The shards that did not change while they were read."""
@@ -179,19 +182,20 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
     reader = Topics(settings.kafka_client())
     try:
         committed = reader.committed(settings.group_id, CHECKED_TOPICS)
-        client = redis_client(settings)
-        try:
-            shards = read_shards(client)
-            journal = read_journal(reader, shards)
-            seqs_after = _seqs(client, range(SHARDS))
-        finally:
-            client.close()
         with ThreadPoolExecutor(4) as pool:
-            letters = pool.submit(read_letters, reader)
+            reading_books = pool.submit(read_books, settings.paypal().root)
+            commands = read_commands(reader)
+            books, books_failed = _books(reading_books)
+            client = redis_client(settings)
+            try:
+                shards = read_shards(client)
+                journal = read_journal(reader, shards)
+                seqs_after = _seqs(client, range(SHARDS))
+            finally:
+                client.close()
             decisions = pool.submit(read_decisions, reader)
-            commands = pool.submit(read_commands, reader)
-            books = pool.submit(read_books, settings.paypal_base_url)
-            inbound = _Inbound(journal, letters.result(), committed, whole)
+            letters = read_letters(reader)
+            inbound = _Inbound(journal, letters, committed, whole)
             inbound.read(reader)
             return Evidence(
                 whole=whole,
@@ -200,15 +204,16 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
                 shards=shards,
                 journal=journal,
                 seqs_after=seqs_after,
-                letters=letters.result(),
+                letters=letters,
                 decisions=decisions.result(),
-                commands=commands.result(),
+                commands=commands,
                 inbound=inbound.checked,
                 behind=inbound.behind,
                 unaccounted=inbound.unaccounted,
                 doubled=inbound.doubled,
                 commissions=inbound.commissions,
-                books=_books(books),
+                books=books,
+                books_failed=books_failed,
             )
     except KafkaException as error:
         raise EvidenceMissing(f"cannot read from the broker: {error.args[0].str()}") from error
@@ -412,7 +417,7 @@ def read_journal(topics: Topics, shards: Mapping[int, ShardState]) -> Journaled:
         known = digests.setdefault(place, digest)
         if known != digest:
             journal.twice.append(f"shard {entry.shard} seq {entry.seq} has two versions")
-        elif journal.last.get(entry.shard, 0) < entry.seq or digests[place] is digest:
+        elif known is digest:
             journal.last[entry.shard] = max(entry.seq, journal.last.get(entry.shard, 0))
             if entry.seq <= shards[entry.shard].seq:
                 journal.fold.add(entry)
@@ -442,8 +447,7 @@ def _note(journal: Journaled, entry: Entry, shard: ShardState) -> None:
             journal.reservations[payout_id] = Reservation(
                 entry.seller, rail, currency, amount, fee, entry.at_ms
             )
-        else:
-            journal.submitted.add(payout_id)
+        journal.changed[payout_id] = entry.at_ms
 
 
 def read_letters(topics: Topics) -> dict[Place, list[Letter]]:
@@ -551,35 +555,41 @@ class _Inbound:
         return found is not None and self._journal.hashes.get(found) == body_hash(value or b"")
 
 
-def read_books(base_url: str) -> dict[str, Execution] | None:
-    """The rail's own books, if it is a sandbox that shows them; None of a real provider."""
+class BooksAbsent(Exception):
+    """The rail keeps no books that anyone could read."""
+
+
+def read_books(base_url: str) -> dict[str, Execution]:
+    """The rail's own books, if it is a sandbox that shows them.
+
+    Raises :class:`BooksAbsent` for a real provider, OSError if nobody answers.
+    """
     host = urlsplit(base_url).hostname or ""
-    if host == _PROVIDER_HOSTS or host.endswith("." + _PROVIDER_HOSTS):
-        return None
+    if host == _PROVIDER_HOST or host.endswith("." + _PROVIDER_HOST):
+        raise BooksAbsent("the rail is the provider's own")
     url = base_url.rstrip("/") + "/sandbox/books?format=lines"
     books: dict[str, Execution] = {}
     # No proxy from the environment: the rail itself takes none either.
-    with build_opener(ProxyHandler({})).open(Request(url), timeout=BOOKS_TIMEOUT_S) as answer:  # noqa: S310 - RailSettings allows http and https only
-        for line in answer:
-            if not line.strip():
-                continue
-            row = from_json(line)
-            books[row["payout_id"]] = Execution(
-                row["rail"],
-                row["currency"],
-                row["amount_minor"],
-                row["paid_minor"],
-                row["paid_times"],
-            )
+    opener = build_opener(ProxyHandler({}))
+    try:
+        with opener.open(Request(url), timeout=BOOKS_TIMEOUT_S) as answer:  # noqa: S310 - http(s), by RailSettings
+            rows = [from_json(line) for line in answer if line.strip()]
+    except HTTPError as error:
+        if error.code == 404:
+            raise BooksAbsent("the rail shows none") from None
+        raise
+    for row in rows:
+        books[row["payout_id"]] = Execution(
+            row["rail"], row["currency"], row["amount_minor"], row["paid_minor"], row["paid_times"]
+        )
     return books
 
 
-def _books(reading: Future[dict[str, Execution] | None]) -> dict[str, Execution] | None:
+def _books(reading: Future[dict[str, Execution]]) -> tuple[dict[str, Execution] | str, bool]:
+    """The books, or why there are none and whether that is a failure."""
     try:
-        return reading.result()
-    except HTTPError as error:
-        if error.code == 404:
-            return None
-        raise EvidenceMissing(f"the rail's books: {error}") from error
-    except (URLError, OSError, ValueError) as error:
-        raise EvidenceMissing(f"the rail's books cannot be read: {error}") from error
+        return reading.result(), False
+    except BooksAbsent as absent:
+        return str(absent), False
+    except (OSError, ValueError) as error:
+        return f"the rail's books cannot be read: {error}", True

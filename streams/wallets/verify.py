@@ -1,0 +1,374 @@
+"""Verify: proof that wallets, journal, topics and the rail's books agree.
+
+Each rule looks at the evidence and names what breaks it. A rule knows nothing of the others, and
+none trusts a figure that the booking function computed: all is derived from the journal again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from models.ledger import Fold
+from models.payouts import IN_FLIGHT, PAID, PayoutState
+from streams.settings import Settings
+from streams.topics import TOPICS
+from streams.wallets.evidence import Commanded, Evidence, EvidenceMissing, Execution, gather
+
+__all__ = ["RULES", "Check", "EvidenceMissing", "Rule", "Verdict", "judge", "verify"]
+
+GRACE_MS = 60_000
+"""How long something may be on its way in a system that runs."""
+
+EXAMPLES_MAX = 3
+"""Problems that a check's detail names; the rest is counted."""
+
+PROBLEMS_MAX = 100_000
+"""Problems of one rule that are counted."""
+
+_RETENTION_MS = {topic.name: topic.retention_ms for topic in TOPICS}
+
+
+class Check(NamedTuple):
+    """One rule's result. ``detail``: what was looked at, or what is wrong."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All rules' results, and the fold of the journal that they were judged by."""
+
+    ok: bool
+    checks: tuple[Check, ...]
+    fold: Fold
+
+
+class Rule(NamedTuple):
+    """A rule: its name, what breaks it, and what it looks at if nothing does."""
+
+    name: str
+    problems: Callable[[Evidence], Iterable[str]]
+    looks_at: Callable[[Evidence], str]
+
+
+def verify(settings: Settings, *, whole: bool = False) -> Verdict:
+    """Check everything. Blocking.
+
+    On a running system what is on its way is left out; ``whole`` is for one that has come to
+    rest: then nothing may be on its way any more, and every message there must have its effect.
+    Raises :class:`EvidenceMissing` if broker, Redis or a topic cannot be read.
+    """
+    return judge(gather(settings, whole=whole))
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Apply the rules."""
+    checks = tuple(_checked(rule, evidence) for rule in RULES)
+    return Verdict(all(check.ok for check in checks), checks, evidence.journal.fold)
+
+
+def _checked(rule: Rule, evidence: Evidence) -> Check:
+    problems = list(islice(rule.problems(evidence), PROBLEMS_MAX))
+    if not problems:
+        return Check(rule.name, True, rule.looks_at(evidence))
+    text = "; ".join(problems[:EXAMPLES_MAX])
+    rest = len(problems) - EXAMPLES_MAX
+    return Check(rule.name, False, f"{text}; and {rest} more" if rest > 0 else text)
+
+
+def _violations(*invariants: str) -> Callable[[Evidence], Iterator[str]]:
+    def found(evidence: Evidence) -> Iterator[str]:
+        for violation in evidence.journal.fold.violations:
+            if violation.invariant in invariants:
+                yield violation.detail
+
+    return found
+
+
+def unbalanced(evidence: Evidence) -> Iterator[str]:
+    """Entries, and currencies over all accounts, that do not sum to zero."""
+    yield from _violations("postings sum to zero")(evidence)
+    totals: dict[str, int] = defaultdict(int)
+    for (_, currency), minor in evidence.journal.fold.balances.items():
+        totals[currency] += minor
+    for currency, total in totals.items():
+        if total:
+            yield f"all accounts together are at {total} {currency}"
+
+
+def broken_sequence(evidence: Evidence) -> Iterator[str]:
+    """Gaps in the journal, entries in two versions, and shards that are not where it is."""
+    yield from evidence.journal.twice
+    fold, last = evidence.journal.fold, evidence.journal.last
+    for shard, seq in fold.gaps():
+        yield f"shard {shard}: entry {seq} is missing"
+    for shard, state in evidence.shards.items():
+        folded = fold.seqs.get(shard, 0)
+        if folded < state.seq:
+            yield f"shard {shard}: Redis is at {state.seq}, the journal goes to {folded}"
+        if last.get(shard, 0) > evidence.seqs_after[shard]:
+            yield (
+                f"shard {shard}: the journal has entry {last[shard]}, Redis is at "
+                f"{evidence.seqs_after[shard]}"
+            )
+        if evidence.whole and evidence.seqs_after[shard] != state.seq:
+            yield f"shard {shard} is still being booked to"
+
+
+def wallets_apart(evidence: Evidence) -> Iterator[str]:
+    """Accounts, of sellers and of the house, on which Redis and the journal differ."""
+    fold = evidence.journal.fold
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    moving = set()
+    for shard, state in evidence.shards.items():
+        if not state.steady:
+            moving.add(shard)
+        for key, minor in state.balances.items():
+            found[key] += minor
+    if moving:
+        # The house's accounts are sums over shards, so one that moves spoils them all.
+        if evidence.whole:
+            yield f"{len(moving)} shards changed while they were read"
+        return
+    for key in found.keys() | fold.balances.keys():
+        redis, journal = found.get(key, 0), fold.balances.get(key, 0)
+        if redis != journal:
+            account, currency = key
+            yield f"{account}: Redis {redis} {currency}, journal {journal} {currency}"
+
+
+def lots_apart(evidence: Evidence) -> Iterator[str]:
+    """Sellers whose lots do not sum to their credit."""
+    for _, state in evidence.steady():
+        credit = {
+            (account.rpartition("/")[0], currency): minor
+            for (account, currency), minor in state.balances.items()
+            if account.endswith("/credit")
+        }
+        for key in credit.keys() | state.lots.keys():
+            if credit.get(key, 0) != state.lots.get(key, 0):
+                seller, currency = key
+                yield (
+                    f"{seller}: lots of {state.lots.get(key, 0)} {currency}, credit of "
+                    f"{credit.get(key, 0)} {currency}"
+                )
+
+
+def earnings_apart(evidence: Evidence) -> Iterator[str]:
+    """Sellers whose accounts and payouts do not sum to what they earned."""
+    fold = evidence.journal.fold
+    has: dict[tuple[str, str], int] = defaultdict(int)
+    for _, state in evidence.shards.items():
+        if not state.steady:
+            return
+        for (account, currency), minor in state.balances.items():
+            seller, _, name = account.rpartition("/")
+            if seller and name != "credit":
+                has[seller, currency] += minor
+    for key, minor in fold.paid_out.items():
+        has[key] += minor
+    for key in has.keys() | fold.earned.keys():
+        if has.get(key, 0) != fold.earned.get(key, 0):
+            seller, currency = key
+            yield (
+                f"{seller}: has and was paid {has.get(key, 0)} {currency}, earned "
+                f"{fold.earned.get(key, 0)} {currency}"
+            )
+
+
+def events_astray(evidence: Evidence) -> Iterator[str]:
+    """Messages without an effect or with more than one."""
+    yield from _violations("every event has one effect")(evidence)
+    yield from evidence.doubled
+    for text in evidence.unaccounted:
+        yield f"{text} had no effect and is no dead letter"
+
+
+def commissions_lost(evidence: Evidence) -> Iterator[str]:
+    """Commissions sent up the tree that nobody was credited with."""
+    journal = evidence.journal
+    refused = {letter.id for letters in evidence.letters.values() for letter in letters}
+    for emitted in journal.fold.pending - refused:
+        young = evidence.now_ms - journal.emitted.get(emitted, 0) < GRACE_MS
+        sent = evidence.commissions is not None and emitted in evidence.commissions
+        # One that is in the topic, and not booked, is the business of the rule above.
+        if evidence.whole or not (sent or young):
+            yield f"{emitted} was {'not booked' if sent else 'never sent'}"
+
+
+def decisions_apart(evidence: Evidence) -> Iterator[str]:
+    """Sales whose tier in the journal is not the one decision that was published."""
+    oldest = evidence.now_ms - _RETENTION_MS["decisions"]
+    for event, (tier, source, at_ms) in evidence.journal.tiers.items():
+        if at_ms < oldest or not _acknowledged(evidence, source):
+            continue
+        published = evidence.decisions.get(event, set())
+        if len(published) != 1:
+            yield f"{event} has {len(published)} different decisions"
+        elif (decided := next(iter(published)).split()[0]) != tier:
+            yield f"{event} was booked as {tier}, the decision is {decided}"
+
+
+def _acknowledged(evidence: Evidence, source: tuple[str, int, int]) -> bool:
+    topic, partition, offset = source
+    return evidence.whole or offset < evidence.committed.get((topic, partition), 0)
+
+
+def outboxes_stuck(evidence: Evidence) -> Iterator[str]:
+    """Shards whose messages have not been published for a minute."""
+    for shard, state in evidence.shards.items():
+        if state.outbox_first is None:
+            continue
+        at_ms = evidence.journal.times.get((shard, state.outbox_first))
+        if at_ms is None:
+            yield f"shard {shard}: entry {state.outbox_first} is not in the journal"
+        elif evidence.now_ms - at_ms > GRACE_MS:
+            age_s = (evidence.now_ms - at_ms) // 1000
+            yield f"shard {shard}: {state.outbox} entries, the first {age_s} s old"
+
+
+def commands_apart(evidence: Evidence) -> Iterator[str]:
+    """Commands without a reservation, reservations without a command, and payouts from nowhere."""
+    reservations = evidence.journal.reservations
+    oldest = evidence.now_ms - _RETENTION_MS["payouts.commands"]
+    for payout, commands in evidence.commands.items():
+        reserved = reservations.get(payout)
+        if reserved is None:
+            yield f"{payout} was commanded and never reserved"
+        elif commands != {Commanded(*reserved[:5])}:
+            yield f"{payout} was commanded otherwise than reserved"
+    for payout, reserved in reservations.items():
+        young = not evidence.whole and evidence.now_ms - reserved.at_ms < GRACE_MS
+        if payout not in evidence.commands and not young and reserved.at_ms > oldest:
+            yield f"{payout} was reserved and never commanded"
+    for payout in evidence.journal.changed.keys() - reservations.keys():
+        yield f"{payout} was handed to a rail and never reserved"
+
+
+def payouts_apart(evidence: Evidence) -> Iterator[str]:
+    """Payouts that stand otherwise in Redis than in the journal."""
+    journalled = evidence.journal.fold.payouts
+    for _, state in evidence.steady():
+        for payout, found in state.payouts.items():
+            known = journalled.get(payout)
+            if known is None or known[0] != found:
+                yield f"{payout} is {found} in Redis, {known[0] if known else 'not'} in the journal"
+
+
+def books_apart(evidence: Evidence) -> Iterator[str]:
+    """Payouts on which ledger and rail differ: paid twice, paid and unknown, settled and not."""
+    if isinstance(evidence.books, str):
+        if evidence.books_failed:
+            yield evidence.books
+        return
+    for payout, row in evidence.books.items():
+        yield from _row_apart(evidence, payout, row)
+    rails = {row.rail for row in evidence.books.values()} or {"paypal"}
+    for payout, (state, rail, *_) in evidence.journal.fold.payouts.items():
+        if PayoutState(state) not in PAID or rail not in rails or payout in evidence.books:
+            continue
+        if not _fresh(evidence, payout):
+            yield f"{payout} is {state}, the rail does not know it"
+
+
+def _fresh(evidence: Evidence, payout: str) -> bool:
+    """Whether a payout changed so lately that the rail's books were read before."""
+    changed_ms = evidence.journal.changed.get(payout, 0)
+    return not evidence.whole and evidence.now_ms - changed_ms < GRACE_MS
+
+
+def _row_apart(evidence: Evidence, payout: str, row: Execution) -> Iterator[str]:
+    if row.paid_times > 1:
+        yield f"{payout} was paid {row.paid_times} times"
+    known = evidence.journal.fold.payouts.get(payout)
+    reserved = evidence.journal.reservations.get(payout)
+    if known is None or reserved is None:
+        if row.paid_minor:
+            yield f"{payout} was paid at the rail, the ledger does not know it"
+        return
+    if (row.currency, row.amount_minor) != (reserved.currency, reserved.amount_minor):
+        yield (
+            f"{payout}: {row.amount_minor} {row.currency} at the rail, "
+            f"{reserved.amount_minor} {reserved.currency} in the ledger"
+        )
+    state = PayoutState(known[0])
+    on_its_way = not evidence.whole
+    if row.paid_minor and state not in PAID and not (on_its_way and state in IN_FLIGHT):
+        yield f"{payout} was paid at the rail, the ledger has it {state}"
+    returning = on_its_way and row.paid_times > 0
+    if not row.paid_minor and state in PAID and not (returning or _fresh(evidence, payout)):
+        yield f"{payout} is {state}, the rail has not paid it"
+
+
+def _entries(evidence: Evidence) -> str:
+    return f"{evidence.journal.fold.entries:,} entries"
+
+
+def _accounts(evidence: Evidence) -> str:
+    moving = len(evidence.shards) - sum(1 for _ in evidence.steady())
+    if moving:
+        return f"not compared: {moving} shards changed while they were read"
+    return f"{sum(len(state.balances) for state in evidence.shards.values()):,} accounts"
+
+
+def _messages(evidence: Evidence) -> str:
+    later = f", {evidence.behind:,} not taken yet" if evidence.behind else ""
+    return (
+        f"{evidence.inbound:,} messages, {len(evidence.letters):,} of them dead letters or "
+        f"lapsed{later}"
+    )
+
+
+def _books(evidence: Evidence) -> str:
+    if isinstance(evidence.books, str):
+        return f"not compared: {evidence.books}"
+    return f"{len(evidence.books):,} payouts at the rail"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("postings sum to zero", unbalanced, _entries),
+    Rule("the journal has no gaps and ends where Redis does", broken_sequence, _entries),
+    Rule("wallets equal the journal", wallets_apart, _accounts),
+    Rule("no account is beyond zero", _violations("no account beyond zero"), _accounts),
+    Rule("lots sum to the credit", lots_apart, _accounts),
+    Rule("what sellers have and were paid is what they earned", earnings_apart, _accounts),
+    Rule("every message has one effect or one dead letter", events_astray, _messages),
+    Rule(
+        "every commission sent up the tree was booked",
+        commissions_lost,
+        lambda evidence: f"{len(evidence.journal.emitted):,} commissions",
+    ),
+    Rule(
+        "each sale's tier is its published decision",
+        decisions_apart,
+        lambda evidence: f"{len(evidence.journal.tiers):,} sales",
+    ),
+    Rule(
+        "a threshold's grant is active at most once",
+        _violations("a threshold fires once", "only a grant is undone"),
+        lambda evidence: f"{evidence.journal.fold.credits['granted']:,} grants",
+    ),
+    Rule(
+        "outboxes are empty or fresh",
+        outboxes_stuck,
+        lambda evidence: f"{sum(s.outbox for s in evidence.shards.values()):,} entries",
+    ),
+    Rule(
+        "every payout command has its reservation",
+        commands_apart,
+        lambda evidence: f"{len(evidence.journal.reservations):,} payouts",
+    ),
+    Rule(
+        "payouts in Redis are as the journal has them",
+        payouts_apart,
+        lambda evidence: f"{sum(len(s.payouts) for s in evidence.shards.values()):,} payouts",
+    ),
+    Rule("payouts agree with the rail's books", books_apart, _books),
+)
+"""The rules, in the order in which they are told."""
