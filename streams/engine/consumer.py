@@ -197,10 +197,10 @@ class EngineConsumer(Service):
         return False
 
     async def _release(self, gone: list[PartitionOffsets], timeout_s: float) -> None:
-        keys = {partition.key for partition in gone}
         for inbox in self._inboxes.values():
-            inbox.discard(keys)
-        await self._until_idle(gone, timeout_s)
+            inbox.discard(set(gone))
+        if timeout_s:
+            await self._until_idle(gone, timeout_s)
 
     async def _until_idle(self, partitions: list[PartitionOffsets], timeout_s: float) -> None:
         deadline = asyncio.get_running_loop().time() + timeout_s

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from faust.types import TP
 from faust.types.tuples import RecordMetadata
 from mode import Service
@@ -127,6 +127,9 @@ class EngineProducer(Service):
                 produce(topic, value, key, on_delivery=delivery, headers=_listed(headers))
             except BufferError:
                 await self._produce_when_room(messages[number], delivery)
+            except KafkaException as error:
+                left = len(messages) - number
+                raise DeliveryFailed(left, len(messages), error.args[0].str()) from error
         await delivery.wait()
         self.counters.produced += len(messages)
 

@@ -109,11 +109,11 @@ class Inbox:
         self._chunks.append((partition, messages))
         self._wake()
 
-    def discard(self, partitions: set[tuple[str, int]]) -> None:
+    def discard(self, gone: set[PartitionOffsets]) -> None:
         """Drop what waits of these partitions: another worker will be given it."""
         kept: deque[Chunk] = deque()
         for partition, messages in self._chunks:
-            if partition.key in partitions:
+            if partition in gone:
                 self.finished += len(messages)
             else:
                 kept.append((partition, messages))

@@ -211,23 +211,23 @@ async def test_a_heal_hook_that_keeps_raising_ends_the_work(
 async def test_a_slow_batch_finishes_and_is_committed_before_its_partition_moves(
     broker: str, topic: str, group: str, assignment: str
 ) -> None:
-    fill(broker, topic, 240)
+    fill(broker, topic, 160)
     chosen = settings(broker, group, assignment=assignment, batch_messages_max=20)
     first_seen: list[Pair] = []
     second_seen: list[Pair] = []
     first = engine_app("first", chosen)
-    collector(first, topic, first_seen, batch_s=0.4)
+    collector(first, topic, first_seen, batch_s=0.3)
     second = engine_app("second", chosen)
     collector(second, topic, second_seen, batch_s=0.05)
     async with running(first):
         await eventually(lambda: first_seen)
         async with running(second):
             await until_assigned(second)
-            await eventually(lambda: len(first_seen) + len(second_seen) >= 240)
+            await eventually(lambda: len(first_seen) + len(second_seen) >= 160)
             assert first.counters.assigned
             assert second.counters.assigned
     assert second_seen
-    assert sorted(first_seen + second_seen) == [(p, o) for p in range(4) for o in range(60)]
+    assert sorted(first_seen + second_seen) == [(p, o) for p in range(4) for o in range(40)]
 
 
 async def test_a_late_acknowledgement_of_a_released_partition_is_ignored(
