@@ -18,6 +18,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -60,6 +61,25 @@ def _zone(name: str) -> str:
     return name
 
 
+def _rfc_3339(value: object) -> object:
+    # Pydantic would also take a number of seconds, and a blank for the T.
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("datetime_type", "write a time as text")
+    if len(value) < _RFC_3339_CHARS_MIN or value[10] not in "Tt":
+        raise PydanticCustomError("datetime_parsing", "write a time as RFC 3339 with an offset")
+    return value
+
+
+_RFC_3339_CHARS_MIN = len("2026-11-23T10:00:00Z")
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+"""A point in time: RFC 3339 with an offset."""
+
+Version = Annotated[int, Field(strict=True, ge=1, le=1)]
+"""The version of an event's shape; 1 is the only one there is."""
+
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=_ID_PATTERN)]
 """An identifier that a producer chose: 1 to 64 of letters, digits, ``. _ : -``."""
 
@@ -84,8 +104,8 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: Id = Field(description="unique for ever; a repeat of the same event repeats it")
-    version: Literal[1] = 1
-    occurred_at: AwareDatetime = Field(strict=True, description="RFC 3339 with an offset")
+    version: Version = 1
+    occurred_at: Moment = Field(description="RFC 3339 with an offset")
     seller_id: Id = Field(description="the seller it concerns; also the message key")
 
     @property
@@ -167,7 +187,7 @@ class PayoutPreference(BaseModel):
 
     rail: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
     destination: Annotated[str, Field(pattern=r"^v1\.[A-Za-z0-9._~=-]{8,1024}$")]
-    changed_at: AwareDatetime | None = Field(None, strict=True)
+    changed_at: Moment | None = None
 
 
 class SellerUpdated(Event):
@@ -178,7 +198,7 @@ class SellerUpdated(Event):
     zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = "UTC"
     status: SellerStatus = SellerStatus.ACTIVE
     sponsor_id: Id | None = Field(None, description="the next seller up the tree")
-    joined_at: AwareDatetime | None = Field(None, strict=True)
+    joined_at: Moment | None = None
     payout: PayoutPreference | None = None
 
 
@@ -199,7 +219,7 @@ class RateQuoted(Event):
     target_currency: CurrencyCode
     numerator: Annotated[int, Field(strict=True, gt=0, le=10**15)]
     denominator: Annotated[int, Field(strict=True, gt=0, le=10**15)]
-    expires_at: AwareDatetime = Field(strict=True)
+    expires_at: Moment
 
 
 class PayoutReported(Event):

@@ -64,14 +64,14 @@ class Cashier:
         ]
         marked = await self._wallets.post(marks)
         mine = [p for p, outcome in zip(payouts, marked, strict=True) if outcome == "booked"]
-        await self._call(mine, lambda rail, instruction: rail.submit(instruction))
+        await self._call(mine, lambda rail, instruction: rail.submit(instruction), first=True)
 
     async def enquire(self, payouts: Sequence[Mapping[str, Any]]) -> None:
         """Ask the rails what became of payouts that may be there."""
-        await self._call(payouts, lambda rail, instruction: rail.enquire(instruction))
+        await self._call(payouts, lambda rail, instruction: rail.enquire(instruction), first=False)
 
-    async def _call(self, payouts: Sequence[Mapping[str, Any]], ask: Ask) -> None:
-        outcomes = await asyncio.gather(*(self._outcome(payout, ask) for payout in payouts))
+    async def _call(self, payouts: Sequence[Mapping[str, Any]], ask: Ask, *, first: bool) -> None:
+        outcomes = await asyncio.gather(*(self._outcome(p, ask, first=first) for p in payouts))
         operations = [
             self._booking(payout, outcome)
             for payout, outcome in zip(payouts, outcomes, strict=True)
@@ -85,16 +85,17 @@ class Cashier:
             )
         )
 
-    async def _outcome(self, payout: Mapping[str, Any], ask: Ask) -> Outcome:
+    async def _outcome(self, payout: Mapping[str, Any], ask: Ask, *, first: bool) -> Outcome:
+        """What a rail answers. ``first``: the rail has never been told of this payout."""
         rail = self._rails.get(payout["rail"])
         if rail is None:
             return unknown("rail_not_configured", payout.get("provider_ref"))
         try:
             destination = self._seal.open(payout["seller_id"], payout["destination"])
         except SealError:
-            if payout.get("provider_ref") or payout.get("attempts", 0) > 1:
-                return unknown("destination_unreadable", payout.get("provider_ref"))
-            return failed(FailureCategory.METHOD, "destination_unreadable")
+            if first:
+                return failed(FailureCategory.METHOD, "destination_unreadable")
+            return unknown("destination_unreadable", payout.get("provider_ref"))
         instruction = Instruction(
             payout_id=payout["payout_id"],
             amount_minor=payout["amount_minor"],

@@ -149,9 +149,11 @@ class Store:
 
     async def close(self) -> None:
         """Give the connections back."""
-        await self._writer.aclose()
-        if self._reader is not self._writer:
-            await self._reader.aclose()
+        if self._cluster:
+            await self._writer.aclose()
+            return
+        await self._writer.aclose(close_connection_pool=True)
+        await self._reader.aclose(close_connection_pool=True)
 
     async def load(self) -> None:
         """Load the functions where they are missing, and check the number of shards.

@@ -32,8 +32,13 @@ function operations.redeem(shard, op)
     if rest > 0 and not expired then
       local used = lot.left < rest and lot.left or rest
       rest = rest - used
-      write(entry, 'HSET', 'l:' .. op.seller, lot.id, format('%s,%s,%s,%s,%s', op.currency,
-        int(lot.left - used), lot.granted, int(lot.expires), lot.campaign))
+      if used == lot.left then
+        write(entry, 'HDEL', 'l:' .. op.seller, lot.id)
+        write(entry, 'ZREM', 't', 'lot:' .. op.seller .. ':' .. lot.id)
+      else
+        write(entry, 'HSET', 'l:' .. op.seller, lot.id, format('%s,%s,%s,%s,%s', op.currency,
+          int(lot.left - used), lot.granted, int(lot.expires), lot.campaign))
+      end
     end
   end
   if rest > 0 then

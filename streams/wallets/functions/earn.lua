@@ -65,7 +65,10 @@ local function take_early(shard, entry, record, early)
       take_share(entry, record, parked.base)
       taken[#taken + 1] = parked
     else
-      publish(entry, 'dead-letters', entry.seller, parked.raw, parked.headers)
+      local reason = parked.currency == record.currency and 'return_exceeds_sale'
+        or 'currency_mismatch'
+      local headers = parked.headers:gsub('"reason":"[^"]*"', '"reason":"' .. reason .. '"')
+      publish(entry, 'dead-letters', entry.seller, parked.raw, headers)
     end
   end
   return taken

@@ -1,0 +1,287 @@
+"""A run: a stack, a stream of messages through it, and the proof of what came of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.config import load
+from models.ledger import Fold
+from models.plan import CommissionPlan
+from models.refusals import Reason
+from streams.demo.messages import Kind, Message
+from streams.demo.oracle import expected
+from streams.demo.publish import Publisher
+from streams.demo.stack import Stack
+from streams.demo.watch import Watch
+from streams.wallets.verify import Check, verify
+
+SETTLE_MAX_S = 180.0
+"""How long a run waits for the last effect after the last event was sent."""
+
+DOWN_S = 0.5
+"""How long a killed worker stays down."""
+
+POLL_INTERVAL_S = 0.1
+
+
+class RunFailed(RuntimeError):
+    """The pipeline did not come to rest in time; one line that says what was open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, for people."""
+
+    phase: str
+    sent: int
+    total: int
+    booked: int
+    entries: int
+    paid: int
+    dead_letters: int
+    crashes: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run."""
+
+    seed: int
+    events_in: int
+    decisions: dict[str, int]
+    payouts: dict[str, int]
+    granted: int
+    unfired: int
+    dead_letters: dict[str, int]
+    seconds: float
+    latency_ms: dict[str, float]
+    crashes: int
+    earned_sha256: str
+    checks: tuple[Check, ...]
+    sellers: int
+    fold: Fold = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(check.ok for check in self.checks)
+
+    def json(self) -> dict[str, Any]:
+        """The report as the command line writes it."""
+        return {
+            "seed": self.seed,
+            "events_in": self.events_in,
+            "decisions": self.decisions,
+            "payouts": self.payouts,
+            "credits": {"granted": self.granted, "unfired": self.unfired},
+            "dead_letters": sum(self.dead_letters.values()),
+            "dead_letters_by_reason": self.dead_letters,
+            "events_per_s": round(self.events_in / self.seconds, 1),
+            "latency_ms": self.latency_ms,
+            "crashes": self.crashes,
+            "earned_sha256": self.earned_sha256,
+            "verify": {
+                "ok": self.ok,
+                "checks": [
+                    {"name": check.name, "ok": check.ok, "detail": check.detail}
+                    for check in self.checks
+                ],
+            },
+        }
+
+
+class Run:
+    """Sends messages through a stack and waits until every one has had its effect."""
+
+    def __init__(
+        self, stack: Stack, *, seed: int, on_progress: Callable[[Progress], None] | None = None
+    ) -> None:
+        self.stack = stack
+        self.seed = seed
+        self.watch = Watch(stack.settings.kafka_client(), stack.settings.partitions)
+        self.publisher = Publisher(stack.settings.kafka_client())
+        self.crashes = 0
+        self._on_progress = on_progress
+        self._total = 0
+        self._crash_at: list[int] = []
+        self._start_again_at: float | None = None
+        self._phase = "sending"
+
+    def go(
+        self,
+        first: Iterable[Message],
+        events: Iterable[Message],
+        *,
+        total: int,
+        rate: float | None,
+        crashes: int = 0,
+    ) -> Outcome:
+        """Send ``first`` (profiles) at once and ``events`` at a rate; crash the worker in between.
+
+        Raises RunFailed, StackFailed, PublishFailed.
+        """
+        self._total = total
+        rng = random.Random(self.seed)
+        share = total / (crashes + 1) if crashes else 0
+        self._crash_at = [int(share * (k + rng.uniform(0.6, 1.2))) for k in range(crashes)]
+        kept: list[Message] = []
+        self.publisher.send(_kept(first, kept), rate=None)
+        started = time.monotonic()
+        self.publisher.send(
+            _kept(events, kept), rate=rate, intended=self.watch.intended, on_tick=self._tick
+        )
+        self._phase = "settling"
+        while self._crash_at or self._start_again_at is not None:
+            self._tick()
+            time.sleep(POLL_INTERVAL_S)
+        self._rest()
+        seconds = time.monotonic() - started
+        self._phase = "verifying"
+        self._report()
+        self.watch.stop()
+        checks = (*verify(self.stack.settings, whole=True).checks, self._oracle(kept))
+        return self._outcome(seconds, checks)
+
+    def _tick(self) -> None:
+        """Crash and revive the worker as planned, and report."""
+        now = time.monotonic()
+        if self._start_again_at is not None:
+            if now >= self._start_again_at:
+                self.stack.start_worker()
+                self._start_again_at = None
+        elif self._crash_at and (
+            self.publisher.events >= self._crash_at[0] or self._phase == "settling"
+        ):
+            # Not before the one before is at work again, or it would be killed at its start.
+            if self.crashes == 0 or self._working():
+                self._crash_at.pop(0)
+                self.stack.kill_worker()
+                self.crashes += 1
+                self._booked_at_crash = self.watch.fold.entries
+                self._start_again_at = now + DOWN_S
+        else:
+            self.stack.check()
+        self._report()
+
+    def _working(self) -> bool:
+        return self.watch.fold.entries > self._booked_at_crash
+
+    def _rest(self) -> None:
+        """Wait until nothing is owed any more."""
+        deadline = time.monotonic() + SETTLE_MAX_S
+        quiet = 0
+        while quiet < 3:
+            self.stack.check()
+            self._report()
+            owed = self._owed()
+            quiet = 0 if owed else quiet + 1
+            if time.monotonic() > deadline:
+                raise RunFailed(f"not at rest after {SETTLE_MAX_S:.0f} s: {owed}")
+            time.sleep(POLL_INTERVAL_S)
+
+    def _owed(self) -> str:
+        """What the pipeline still has to do, in words; nothing when it is at rest."""
+        watch, publisher = self.watch, self.publisher
+        open_ = {
+            "events without effect": watch.missing(publisher.expected),
+            "commissions on their way": len(watch.fold.pending),
+            "payouts without an answer": watch.unfinished(),
+            "refusals missing": max(0, publisher.bad - len(watch.dead_letters)),
+        }
+        return ", ".join(f"{count} {what}" for what, count in open_.items() if count)
+
+    def _report(self) -> None:
+        if self._on_progress is None:
+            return
+        watch = self.watch
+        payouts = watch.payouts()
+        self._on_progress(
+            Progress(
+                self._phase,
+                self.publisher.events,
+                self._total,
+                watch.booked(),
+                watch.fold.entries,
+                payouts.get("settled", 0),
+                len(watch.dead_letters),
+                self.crashes,
+            )
+        )
+
+    def _oracle(self, messages: Sequence[Message]) -> Check:
+        """What a plain reading of the rules gives each seller, against the ledger."""
+        plan = load(
+            self.stack.settings.plan.read_text(encoding="utf-8"), CommissionPlan, "plan.yaml"
+        )
+        wanted = {
+            (seller, currency): minor
+            for seller, wallet in expected(messages, plan).items()
+            for currency, minor in wallet.items()
+        }
+        found = {key: minor for key, minor in self.watch.fold.earned.items() if minor}
+        apart = sorted(key for key in wanted.keys() | found.keys()
+                       if wanted.get(key, 0) != found.get(key, 0))  # fmt: skip
+        detail = f"{len(wanted)} wallets as an independent reading of the plan has them"
+        if apart:
+            seller, currency = apart[0]
+            detail = (
+                f"{len(apart)} wallets differ, first {seller} {currency}: "
+                f"{found.get(apart[0], 0)} booked, {wanted.get(apart[0], 0)} expected"
+            )
+        return Check("earnings equal the plan's", not apart, detail)
+
+    def _outcome(self, seconds: float, checks: tuple[Check, ...]) -> Outcome:
+        watch = self.watch
+        fold = watch.fold
+        return Outcome(
+            seed=self.seed,
+            events_in=self.publisher.events,
+            decisions=_counted(watch.tiers.values()),
+            payouts=watch.payouts(),
+            granted=fold.credits["granted"],
+            unfired=fold.credits["unfired"],
+            dead_letters=_counted(watch.dead_letters.values()),
+            seconds=seconds,
+            latency_ms=percentiles(watch.latencies_ms),
+            crashes=self.crashes,
+            earned_sha256=fold.earned_sha256(),
+            checks=checks,
+            sellers=len({seller for seller, _ in fold.earned}),
+            fold=fold,
+        )
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p95, p99, p99.9 and the largest, in the values' unit; nothing of nothing."""
+    if not values:
+        return {}
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    points = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
+    return {name: round(ordered[round(last * point)], 2) for name, point in points.items()}
+
+
+def _counted(words: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _kept(messages: Iterable[Message], into: list[Message]) -> Iterable[Message]:
+    for message in messages:
+        into.append(message)
+        yield message
+
+
+def reasons_expected(messages: Iterable[Message]) -> dict[str, int]:
+    """How many of some messages must be refused, by reason."""
+    return _counted(
+        (message.reason or Reason.INVALID_FIELD).value
+        for message in messages
+        if message.kind is Kind.BAD
+    )
