@@ -17,6 +17,7 @@ from typing import Any
 import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from redis.exceptions import RedisClusterException
 
 from models.campaigns import Campaigns
 from models.config import ConfigError, Section, load
@@ -124,35 +125,39 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield from _redis_findings(client, address)
         finally:
             client.close()
-    except (redis.RedisError, OSError) as error:
+    except (redis.RedisError, RedisClusterException, OSError) as error:
         yield _fail(
             "redis",
             f"{address}: {' '.join(str(error).split()) or type(error).__name__}",
-            f"start it, or set {variable('redis_url')} (and {variable('redis_password')})",
+            f"start it, or set {variable('redis_url')}, {variable('redis_password')} and "
+            f"{variable('redis_cluster')} to what it is",
         )
 
 
 def _redis_findings(client: Any, address: str) -> Iterator[Finding]:
-    key = meta_key(0)
-    info = _information(client)
-    name = str(info.get("server_name", "redis"))
-    version = str(info.get(f"{name}_version") or info.get("redis_version", "0"))
-    if int(version.partition(".")[0]) < REDIS_MAJOR_MIN:
-        yield _fail(
-            "redis", f"{address}: {name} {version}", f"use Redis or Valkey >= {REDIS_MAJOR_MIN}"
-        )
+    nodes = _information(client)
+    versions = sorted({_version(node) for node in nodes})
+    server = f"{address}: {', '.join(versions)}"
+    if len(nodes) > 1:
+        server += f", {len(nodes)} nodes"
+    if any(_major(version) < REDIS_MAJOR_MIN for version in versions):
+        yield _fail("redis", server, f"use Redis or Valkey >= {REDIS_MAJOR_MIN}")
         return
-    yield _ok("redis", f"{address}: {name} {version}")
-    policy = str(info.get("maxmemory_policy", "unknown"))
-    if policy == "noeviction":
+    modes = {str(node.get("server_mode") or node.get("redis_mode")) for node in nodes}
+    if "cluster" in modes and not isinstance(client, redis.RedisCluster):
+        yield _fail("redis", f"{server} of a Cluster", f"set {variable('redis_cluster')}=true")
+        return
+    yield _ok("redis", server)
+    policies = {str(node.get("maxmemory_policy", "unknown")) for node in nodes}
+    if policies == {"noeviction"}:
         yield _ok("redis memory", "noeviction: a full Redis refuses writes and loses none")
     else:
         yield _fail(
             "redis memory",
-            f"maxmemory-policy is {policy}: Redis would throw wallets away",
-            "set maxmemory-policy noeviction",
+            f"maxmemory-policy is {', '.join(sorted(policies))}: Redis would throw wallets away",
+            "set maxmemory-policy noeviction on every node",
         )
-    if int(info.get("aof_enabled", 0)):
+    if all(int(node.get("aof_enabled", 0)) for node in nodes):
         yield _ok("redis persistence", "append-only file is on")
     else:
         yield _warn(
@@ -160,18 +165,28 @@ def _redis_findings(client: Any, address: str) -> Iterator[Finding]:
             "append-only file is off: after a restart all is rebuilt from the journal first",
             "set appendonly yes and appendfsync everysec",
         )
-    yield from _installation(client, key)
+    yield from _installation(client, meta_key(0))
 
 
-def _information(client: Any) -> dict[str, Any]:
-    info: dict[str, Any] = {}
+def _information(client: Any) -> list[dict[str, Any]]:
+    """What each node says of itself; one node unless it is a Cluster."""
+    nodes: dict[str, dict[str, Any]] = {}
+    everywhere = {"target_nodes": "all"} if isinstance(client, redis.RedisCluster) else {}
     for section in ("server", "memory", "persistence"):
-        found = client.info(section)
-        # A Cluster client answers by node; one unlike the others would show in its own `doctor`.
-        if found and all(isinstance(value, dict) for value in found.values()):
-            found = next(iter(found.values()))
-        info.update(found)
-    return info
+        found = client.execute_command("INFO", section, **everywhere)
+        by_node = found if everywhere else {"": found}
+        for node, fields in by_node.items():
+            nodes.setdefault(node, {}).update(fields)
+    return list(nodes.values())
+
+
+def _version(node: Mapping[str, Any]) -> str:
+    name = str(node.get("server_name", "redis"))
+    return f"{name} {node.get(f'{name}_version') or node.get('redis_version', '0')}"
+
+
+def _major(version: str) -> int:
+    return int(version.partition(" ")[2].partition(".")[0])
 
 
 def _installation(client: Any, key: str) -> Iterator[Finding]:

@@ -172,7 +172,7 @@ def test_what_would_lose_money_fails(topics: None, wallets: EmbeddedRedis) -> No
         client.flushall()
     assert code == 1
     assert found["redis memory"]["status"] == "fail"
-    assert found["redis memory"]["advice"] == "set maxmemory-policy noeviction"
+    assert found["redis memory"]["advice"] == "set maxmemory-policy noeviction on every node"
     assert found["redis persistence"]["status"] == "warn"
     assert found["shards"]["status"] == "fail"
 
