@@ -164,6 +164,8 @@ class EngineConsumer(Service):
     def _start_healing(self, added: list[PartitionOffsets]) -> None:
         for partition in added:
             self._owned[partition.key] = partition
+        if self._draining:
+            return
         task = asyncio.get_running_loop().create_task(self._take_on(added))
         self._heals[task] = added
         task.add_done_callback(lambda done: self._heals.pop(done, None))

@@ -82,6 +82,9 @@ class PollThread(threading.Thread):
         self._rests = 0
         self._held = False
         self._closing = False
+        #: Between asking to join the group and being given partitions, if only none.
+        self._joining = False
+        self._leave_by: float | None = None
         self._commit_due = 0.0
         self._commit_open = False
         self._lag_due = 0.0
@@ -133,6 +136,9 @@ class PollThread(threading.Thread):
     def _round(self) -> None:
         self.round_at = now = time.monotonic()
         self._obey()
+        if self._leave_by is not None and (not self._joining or now >= self._leave_by):
+            self._closing = True
+            return
         full = self._regulate(now)
         if now >= self._commit_due:
             self._commit_due = now + self._settings.commit_interval_ms / 1000
@@ -143,7 +149,7 @@ class PollThread(threading.Thread):
         if full:
             self._rest()
             return
-        waiting = self._healing or self._paused or self._closing
+        waiting = self._healing or self._paused or self._leave_by is not None
         self._take(_PAUSED_POLL_S if waiting else _IDLE_POLL_S, _CONSUME_MESSAGES)
 
     def _rest(self) -> None:
@@ -173,6 +179,7 @@ class PollThread(threading.Thread):
 
     def _subscribe(self, inboxes: dict[str, Inbox]) -> None:
         self._inboxes = inboxes
+        self._joining = True
         self._consumer.subscribe(
             sorted(inboxes),
             on_assign=self._on_assign,
@@ -181,7 +188,9 @@ class PollThread(threading.Thread):
         )
 
     def _close(self) -> None:
-        self._closing = True
+        # The embedded broker never again completes a join of a group that a member left in the
+        # middle of one: first come in, then leave.
+        self._leave_by = time.monotonic() + self._settings.drain_timeout_s
 
     # Messages
 
@@ -325,6 +334,7 @@ class PollThread(threading.Thread):
 
     def _on_assign(self, consumer: Consumer, added: list[TopicPartition]) -> None:
         logger.info("assigned %s", _named(added))
+        self._joining = False
         if self._settings.assignment == "cooperative-sticky":
             consumer.incremental_assign(added)
         else:
@@ -341,6 +351,7 @@ class PollThread(threading.Thread):
 
     def _on_revoke(self, consumer: Consumer, gone: list[TopicPartition]) -> None:
         logger.info("revoked %s", _named(gone))
+        self._joining = True
         partitions = self._known(gone)
         self._owner.release(partitions, lost=False)
         self._commit_now(partitions)
@@ -350,6 +361,7 @@ class PollThread(threading.Thread):
         # The group went on without this member: others own these partitions already, so there
         # is nothing to wait for and nothing that may be committed.
         logger.warning("lost %s", _named(gone))
+        self._joining = True
         partitions = self._known(gone)
         self._owner.release(partitions, lost=True)
         self._let_go(consumer, gone, partitions)

@@ -58,6 +58,22 @@ async def test_every_message_is_handed_out_once_in_order_and_committed(
         assert [o for p, o in seen if p == partition] == list(range(250))
 
 
+async def test_a_stop_in_the_middle_of_a_join_leaves_the_group_usable(
+    broker: str, topic: str, group: str
+) -> None:
+    seen: list[Pair] = []
+    hasty = engine_app("hasty", settings(broker, group))
+    collector(hasty, topic, seen)
+    async with running(hasty):
+        await asyncio.sleep(0.4)
+        assert not hasty.counters.assigned
+    fill(broker, topic, 20)
+    app = engine_app("test", settings(broker, group))
+    collector(app, topic, seen)
+    async with running(app):
+        await eventually(lambda: len(seen) == 20)
+
+
 async def test_a_message_carries_everything_the_broker_holds(
     broker: str, topic: str, group: str
 ) -> None:
