@@ -57,6 +57,8 @@ class Entry:
     released: str | None = None
     parked: str | None = None
     hash: str | None = None
+    volume: tuple[str, int] | None = None
+    """Of a sale, commission or return: currency and amount that the earning is a share of."""
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -80,6 +82,7 @@ class Entry:
                 raw.get("released"),
                 raw.get("parked"),
                 raw.get("hash"),
+                tuple(raw["volume"]) if "volume" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -114,6 +117,8 @@ class Fold:
     """Commissions on their way up the tree: emitted, not yet booked."""
     waiting: set[tuple[str, str]] = field(default_factory=set)
     parked: int = 0
+    volumes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """What was sold, returned and so on, by kind of entry and currency, in minor units."""
     kinds: Counter[str] = field(default_factory=Counter)
     credits: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
@@ -142,6 +147,9 @@ class Fold:
         self.entries += 1
         self.kinds[entry.kind] += 1
         self._post(entry)
+        if entry.volume is not None:
+            currency, minor = entry.volume
+            self.volumes[entry.kind, currency] += minor
         if entry.source is not None:
             if entry.id in self.booked:
                 self._violated("every event has one effect", f"event {entry.id} was booked twice")

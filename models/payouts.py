@@ -71,12 +71,14 @@ PAID = frozenset({S.SETTLED, S.DELIVERED})
 _S = 1000
 ENQUIRE_AFTER_MS: dict[PayoutState, tuple[int, ...]] = {
     S.RESERVED: (60 * _S,),
-    S.SUBMITTED: (60 * _S, 300 * _S),
     S.UNKNOWN: (5 * _S, 30 * _S, 300 * _S, 3_600 * _S, 86_400 * _S),
     S.ACCEPTED: (3 * _S, 15 * _S, 60 * _S, 600 * _S, 3_600 * _S, 86_400 * _S),
     S.UNCLAIMED: (86_400 * _S,),
 }
-"""When to ask the rail again about a payout, by its state and how often it was asked."""
+"""When to ask the rail again about a payout, by its state and how often it was asked.
+
+A SUBMITTED one is asked about once its call must have ended: that depends on the rail's time-out.
+"""
 
 RETRY_AFTER_MS = 300 * _S
 """When money of a payout that failed for the rail's own trouble is tried again, in a new payout."""

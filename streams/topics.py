@@ -20,6 +20,10 @@ PARTITIONS_DEFAULT = 16
 _DAY_MS = 24 * 60 * 60 * 1000
 FOREVER_MS = -1
 
+# What is far too large for an event must still arrive, to be refused where its sender can see it;
+# and what was refused must fit into the dead letters together with the reason.
+_EVENT_BYTES_MAX = 4 * 1024 * 1024
+
 
 class Cleanup(StrEnum):
     """What the broker does with old messages."""
@@ -35,10 +39,15 @@ class Topic:
     name: str
     retention_ms: int
     cleanup: Cleanup = Cleanup.DELETE
+    message_bytes_max: int = _EVENT_BYTES_MAX
 
     def config(self) -> dict[str, str]:
         """The broker's settings for the topic."""
-        return {"cleanup.policy": self.cleanup.value, "retention.ms": str(self.retention_ms)}
+        return {
+            "cleanup.policy": self.cleanup.value,
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.message_bytes_max),
+        }
 
 
 TOPICS: tuple[Topic, ...] = (
@@ -54,7 +63,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("payouts.updates", 90 * _DAY_MS),
     Topic("spendback.credits", 90 * _DAY_MS),
     Topic("decisions", 400 * _DAY_MS),
-    Topic("dead-letters", 90 * _DAY_MS),
+    Topic("dead-letters", 90 * _DAY_MS, message_bytes_max=_EVENT_BYTES_MAX + 64 * 1024),
 )
 
 

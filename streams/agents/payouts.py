@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 SUBMITTING_MAX = 64
 """Calls to rails under way at once, of one worker."""
 
+CALL_MARGIN_MS = 5_000
+"""How long after a call must have ended the payout is asked about, if nothing was heard of it."""
+
 Ask = Callable[[Rail, Instruction], Awaitable[Outcome]]
 
 
@@ -36,12 +39,20 @@ class Cashier:
     """Talks to the rails about payouts, and books what they answer."""
 
     def __init__(
-        self, wallets: Wallets, rails: Mapping[str, Rail], seal: Seal, metrics: Metrics
+        self,
+        wallets: Wallets,
+        rails: Mapping[str, Rail],
+        seal: Seal,
+        metrics: Metrics,
+        *,
+        call_ms_max: int,
     ) -> None:
+        """``call_ms_max``: how long a call to a rail takes at most, in milliseconds."""
         self._wallets = wallets
         self._rails = rails
         self._seal = seal
         self._metrics = metrics
+        self._ask_ms = call_ms_max + CALL_MARGIN_MS
         self._places = asyncio.Semaphore(SUBMITTING_MAX)
 
     async def handle(self, batch: Batch) -> None:
@@ -59,6 +70,7 @@ class Cashier:
                     PayoutState.SUBMITTED,
                 ),
                 "only_from": PayoutState.RESERVED.value,
+                "ask_ms": self._ask_ms,
             }
             for payout in payouts
         ]

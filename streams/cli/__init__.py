@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import config, deadletters, doctor, sandbox, schema, topics, train, worker
+from streams.cli import config, deadletters, demo, doctor, sandbox, schema, topics, train, worker
 from streams.cli.errors import LineErrors
 
-MODULES = (worker, config, topics, doctor, deadletters, schema, sandbox, train)
+MODULES = (demo, worker, config, topics, doctor, deadletters, schema, sandbox, train)
 """The command groups, in the order in which `--help` lists them."""
 
 app = typer.Typer(

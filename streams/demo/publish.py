@@ -1,4 +1,4 @@
-"""Publishing: messages go out on a schedule of their own, whatever the pipeline does (open loop)."""
+"""Publishing: messages go out on a schedule of their own, whatever the pipeline does."""
 
 from __future__ import annotations
 

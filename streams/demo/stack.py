@@ -28,6 +28,10 @@ SESSION_TIMEOUT_MS = 6_000
 """The embedded broker waits half a session for a group to form."""
 
 
+RAIL_TIMEOUT_S = 3
+"""Short, so that a payout whose worker was killed in the middle is soon asked about."""
+
+
 class StackFailed(RuntimeError):
     """A part of the stack did not come up, or ended by itself; one line with the end of its log."""
 
@@ -137,6 +141,7 @@ class Stack:
             "paypal_webhook_id": WEBHOOK_ID,
             "paypal_webhook_cert_prefixes": self.sandbox_url + CERT_PATH,
             "paypal_plain_http_allowed": True,
+            "paypal_timeout_s": RAIL_TIMEOUT_S,
         }
         if self._retention_days is not None:
             overrides["event_retention_days"] = self._retention_days

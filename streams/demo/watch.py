@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from pydantic_core import from_json
@@ -27,7 +27,7 @@ class Watch:
 
     def __init__(self, client: Mapping[str, Any], partitions: int) -> None:
         self.fold = Fold()
-        self.dead_letters: dict[tuple[bytes, bytes, bytes], str] = {}
+        self.dead_letters: dict[tuple[str, str, str], str] = {}
         self.dead_ids: set[str] = set()
         self.tiers: dict[str, str] = {}
         self.latencies_ms: list[float] = []
@@ -110,9 +110,9 @@ class Watch:
             self._dead(message)
 
     def _dead(self, message: Message) -> None:
-        headers = {name: value for name, value in message.headers() or []}
-        place = (headers["topic"], headers["partition"], headers["offset"])
-        self.dead_letters[place] = str(headers["reason"], "ascii")  # type: ignore[arg-type]
+        headers = cast("Sequence[tuple[str, bytes]]", message.headers() or ())
+        said = {name: str(value, "utf-8") for name, value in headers}
+        self.dead_letters[said["topic"], said["partition"], said["offset"]] = said["reason"]
         try:
             self.dead_ids.add(from_json(message.value() or b"")["id"])
         except (ValueError, KeyError, TypeError):

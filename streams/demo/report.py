@@ -1,0 +1,149 @@
+"""The report of a run, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from models.ledger import Fold
+from models.money import text
+from streams.demo.run import Outcome
+
+SELLERS_SHOWN = 5
+"""Wallets that the report shows."""
+
+_TIER_WORDS = {"instant": "paid at once", "hold": "held for review"}
+_STATE_WORDS = {
+    "settled": "the money left",
+    "delivered": "the money arrived",
+    "failed": "proven not executed; money back in the wallet",
+    "returned": "came back from the rail; money back in the wallet",
+    "unclaimed": "waits for the recipient at the rail",
+    "unknown": "the rail is silent; asked again until it answers",
+    "accepted": "the rail has it",
+    "reserved": "about to go out",
+    "submitted": "being handed over",
+    "cancelled": "stopped in time",
+}
+
+
+def show(console: Console, outcome: Outcome, totals: Mapping[str, Any] | None = None) -> None:
+    """Print the report of a run; ``totals`` compares a file's own figures with the pipeline's."""
+    console.print(_head(outcome))
+    console.print(Panel(_counts(outcome), title="What happened", title_align="left"))
+    console.print(Panel(_wallets(outcome.fold), title="Wallets", title_align="left"))
+    console.print(Panel(_speed(outcome), title="Speed", title_align="left"))
+    if totals:
+        console.print(Panel(_totals(totals), title="Against the file", title_align="left"))
+    console.print(Panel(_proof(outcome), title="Proof", title_align="left"))
+    console.print(_verdict(outcome))
+
+
+def _head(outcome: Outcome) -> RenderableType:
+    crashes = f", worker killed {outcome.crashes} times" if outcome.crashes else ""
+    return Text(
+        f"{outcome.events_in:,} events of {outcome.sellers:,} sellers, seed {outcome.seed}{crashes}"
+    )
+
+
+def _counts(outcome: Outcome) -> RenderableType:
+    table = _table()
+    for tier, count in outcome.decisions.items():
+        table.add_row("decisions", tier, f"{count:,}", _TIER_WORDS.get(tier, ""))
+    for state, count in sorted(outcome.payouts.items(), key=lambda item: -item[1]):
+        table.add_row("payouts", state, f"{count:,}", _STATE_WORDS.get(state, ""))
+    table.add_row("spendback", "granted", f"{outcome.granted:,}", "a threshold was crossed")
+    table.add_row("spendback", "unfired", f"{outcome.unfired:,}", "a return undid it")
+    for reason, count in outcome.dead_letters.items():
+        table.add_row("dead letters", reason, f"{count:,}", "")
+    return table
+
+
+def _table() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    return table
+
+
+def _wallets(fold: Fold) -> RenderableType:
+    """The best-earning wallets of each currency's largest, and the sum of all."""
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in (
+        "seller",
+        "earned",
+        "available",
+        "held",
+        "in flight",
+        "credit",
+        "debt",
+        "paid out",
+    ):
+        table.add_column(name, justify="left" if name == "seller" else "right")
+    best: dict[str, tuple[int, str]] = {}
+    for (seller, currency), minor in fold.earned.items():
+        if minor > best.get(currency, (0, ""))[0]:
+            best[currency] = (minor, seller)
+    for currency, (_, seller) in sorted(best.items())[:SELLERS_SHOWN]:
+        table.add_row(seller, *_amounts(fold, [seller], currency))
+    table.add_section()
+    for currency in sorted({currency for _, currency in fold.earned}):
+        sellers = {seller for seller, of in fold.earned if of == currency}
+        table.add_row(f"all {len(sellers)}", *_amounts(fold, sorted(sellers), currency))
+    return table
+
+
+def _amounts(fold: Fold, sellers: list[str], currency: str) -> list[str]:
+    def account(name: str) -> int:
+        return sum(fold.balances.get((f"{seller}/{name}", currency), 0) for seller in sellers)
+
+    earned = sum(fold.earned.get((seller, currency), 0) for seller in sellers)
+    paid = sum(fold.paid_out.get((seller, currency), 0) for seller in sellers)
+    accounts = [account(name) for name in ("available", "held", "in_flight", "credit", "debt")]
+    return [text(minor, currency) for minor in (earned, *accounts, paid)]
+
+
+def _speed(outcome: Outcome) -> RenderableType:
+    table = _table()
+    rate = outcome.events_in / outcome.seconds
+    table.add_row("throughput", "", f"{rate:,.0f}/s", "events in, until the last payout's answer")
+    names = {"p50": "p50", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "largest"}
+    for key, name in names.items():
+        if key in outcome.latency_ms:
+            table.add_row(
+                "latency", name, f"{outcome.latency_ms[key]:,.1f} ms", "from sale to payout command"
+            )
+    return table
+
+
+def _totals(totals: Mapping[str, Any]) -> RenderableType:
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("", "file", "pipeline", ""):
+        table.add_column(name, justify="right" if name else "left")
+    for name, (wanted, found) in totals.items():
+        same = wanted == found
+        table.add_row(name, str(wanted), str(found), "[green]equal" if same else "[red]differs")
+    return table
+
+
+def _proof(outcome: Outcome) -> RenderableType:
+    lines = []
+    for check in outcome.checks:
+        mark = Text("✓ ", style="green") if check.ok else Text("✗ ", style="bold red")
+        lines.append(mark + Text(check.name) + Text(f"  {check.detail}", style="dim"))
+    lines.append(Text(f"  earned {outcome.earned_sha256}", style="dim"))
+    return Group(*lines)
+
+
+def _verdict(outcome: Outcome) -> RenderableType:
+    if outcome.ok:
+        return Text("The ledger balances: nothing lost, nothing twice.", style="bold green")
+    broken = ", ".join(check.name for check in outcome.checks if not check.ok)
+    return Text(f"The proof does not hold: {broken}.", style="bold red")
