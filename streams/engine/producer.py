@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -41,15 +41,19 @@ class Outgoing(NamedTuple):
         return f"Outgoing({self.topic}, {len(self.value or b'')} bytes)"
 
 
+_Told = Callable[[KafkaError | None, Message], None]
+
+
 class _Delivery:
     """Counts the deliveries of one batch down; librdkafka calls it from the poll thread."""
 
-    __slots__ = ("_future", "_last", "_left", "_loop", "failed", "reason", "total")
+    __slots__ = ("_future", "_last", "_left", "_loop", "failed", "offsets", "reason", "total")
 
     def __init__(self, total: int, loop: asyncio.AbstractEventLoop) -> None:
         self.total = total
         self.failed = 0
         self.reason = ""
+        self.offsets: dict[tuple[str, int], int] = {}
         self._left = total
         self._last: Message | None = None
         self._loop = loop
@@ -63,6 +67,12 @@ class _Delivery:
         self._left -= 1
         if self._left == 0 and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._resolve)
+
+    def noting(self, error: KafkaError | None, message: Message) -> None:
+        """The same for a message whose offset is asked for; a partition's come in order."""
+        if error is None:
+            self.offsets[message.topic(), message.partition()] = message.offset()  # type: ignore[index,assignment]
+        self(error, message)
 
     def _resolve(self) -> None:
         if not self._future.done():
@@ -106,10 +116,13 @@ class EngineProducer(Service):
         )
         self._thread.start()
 
-    async def send_batch(self, messages: Sequence[Outgoing]) -> None:
+    async def send_batch(
+        self, messages: Sequence[Outgoing], *, tracked: str | None = None
+    ) -> dict[tuple[str, int], int]:
         """Produce `messages` and return when the broker acknowledged every one.
 
-        They keep their order within a partition. Cancelling does not unsend.
+        They keep their order within a partition. Cancelling does not unsend. Returns the last
+        offset of each (topic, partition) of the topic `tracked`, if one is.
 
         Raises:
             PayloadTooLarge: one is above `message_bytes_max`; nothing was sent.
@@ -117,21 +130,27 @@ class EngineProducer(Service):
             EngineNotRunning: before the start or after the stop.
         """
         if not messages:
-            return
+            return {}
         producer = self._client()
         self._check_sizes(messages)
         delivery = _Delivery(len(messages), asyncio.get_running_loop())
+        noting = delivery.noting
         produce = producer.produce
         for number, (topic, key, value, headers) in enumerate(messages):
+            told = noting if topic == tracked else delivery
             try:
-                produce(topic, value, key, on_delivery=delivery, headers=_listed(headers))
+                if headers:
+                    produce(topic, value, key, on_delivery=told, headers=_listed(headers))
+                else:
+                    produce(topic, value, key, on_delivery=told)
             except BufferError:
-                await self._produce_when_room(messages[number], delivery)
+                await self._produce_when_room(messages[number], told)
             except KafkaException as error:
                 left = len(messages) - number
                 raise DeliveryFailed(left, len(messages), error.args[0].str()) from error
         await delivery.wait()
         self.counters.produced += len(messages)
+        return delivery.offsets
 
     async def send(  # noqa: PLR0917 - Faust's signature
         self,
@@ -204,14 +223,14 @@ class EngineProducer(Service):
         offset = int(message.offset() or 0) if message is not None else 0
         return RecordMetadata(topic, partition, TP(topic, partition), offset)
 
-    async def _produce_when_room(self, message: Outgoing, delivery: _Delivery) -> None:
+    async def _produce_when_room(self, message: Outgoing, told: _Told) -> None:
         # The queue empties as the broker acknowledges or as messages time out, so this ends.
         topic, key, value, headers = message
         while True:
             await asyncio.sleep(_ROOM_WAIT_S)
             try:
                 self._client().produce(
-                    topic, value, key, on_delivery=delivery, headers=_listed(headers)
+                    topic, value, key, on_delivery=told, headers=_listed(headers)
                 )
             except BufferError:
                 continue
@@ -220,7 +239,7 @@ class EngineProducer(Service):
     def _check_sizes(self, messages: Iterable[Outgoing]) -> None:
         bytes_max = self.settings.message_bytes_max
         for topic, key, value, headers in messages:
-            size = len(value or b"") + len(key or b"")
+            size = (len(value) if value else 0) + (len(key) if key else 0)
             if headers:
                 size += sum(len(name) + len(content or b"") for name, content in headers)
             if size > bytes_max:

@@ -91,10 +91,12 @@ class EngineSettings(BaseModel):
 
     @classmethod
     def embedded(cls, brokers: str, group_id: str, **changes: Any) -> Self:
-        """Settings for the embedded broker, where a join takes half the session timeout."""
+        """Settings for the embedded broker: a join takes half the session timeout there."""
         defaults: dict[str, Any] = {
             "session_timeout_ms": _EMBEDDED_SESSION_TIMEOUT_MS,
             "assignment": "range",
+            # That broker answers a fetch when the wait is over, not when a message comes.
+            "fetch_wait_max_ms": 10,
         }
         return cls(brokers=brokers, group_id=group_id, **{**defaults, **changes})
 

@@ -95,7 +95,7 @@ async def test_a_message_above_the_bound_is_refused_and_nothing_of_its_batch_is_
         await producer.send_batch([Outgoing(topic, b"k", b"v"), large._replace(topic=topic)])
     assert refusal.value.topic == topic
     await producer.send_batch([Outgoing(topic, b"k", b"v" * 4_999)])
-    assert [len(m.value() or b"") for m in read(broker, topic, 2, timeout_s=1.5)] == [4_999]
+    assert [len(m.value() or b"") for m in read(broker, topic, 2, timeout_s=0.5)] == [4_999]
 
 
 async def test_faust_s_own_send_is_delivered_when_both_awaits_returned(
