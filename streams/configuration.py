@@ -30,7 +30,7 @@ against the running servers.
 
 _GROUPS: tuple[tuple[str, str], ...] = (
     ("Kafka", "kafka_brokers"),
-    ("Worker", "group_id"),
+    ("Worker", "roles"),
     ("Redis", "redis_url"),
     ("Rules and files", "event_retention_days"),
     ("PayPal", "paypal_base_url"),
@@ -61,6 +61,8 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, Path):
         return f"packaged `{value.relative_to(DEFAULTS)}`"
+    if isinstance(value, tuple):
+        value = ",".join(value)
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
@@ -78,6 +80,8 @@ def _values(field: FieldInfo) -> str:
 
 def _kind(annotation: Any) -> str:
     origin = get_origin(annotation)
+    if origin is tuple:
+        return _kind(get_args(annotation)[0])
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if origin in (UnionType, Union):

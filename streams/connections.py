@@ -22,7 +22,7 @@ def engine_settings(settings: Settings, **changes: Any) -> EngineSettings:
     }
     fields: dict[str, Any] = {
         "brokers": settings.kafka_brokers,
-        "group_id": settings.group_id,
+        "group_id": settings.group,
         "instance_id": settings.group_instance_id or None,
         "assignment": settings.assignment_strategy,
         "session_timeout_ms": settings.session_timeout_ms,

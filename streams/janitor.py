@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from pydantic_core import from_json
 
@@ -29,6 +30,20 @@ ROUND_INTERVAL_S = 0.5
 TIMERS_MAX = 200
 """Timers of a shard that are taken in one round."""
 
+BOOKING_TIMERS = ("pay", "lot", "wait", "early")
+"""Timers that lead to a booking: a payout window, a lot's expiry, the end of a wait."""
+
+RAIL_TIMERS = ("ask",)
+"""Timers that lead to a rail."""
+
+
+class Round(NamedTuple):
+    """Timers that are looked after together."""
+
+    kinds: Sequence[str]
+    shards: Callable[[], Sequence[int]]
+    """The shards whose timers of these kinds this worker looks after now."""
+
 
 class Janitor:
     """Carries out timers, and keeps outboxes empty."""
@@ -38,16 +53,16 @@ class Janitor:
         wallets: Wallets,
         cashier: Cashier,
         rules: Rules,
-        shards: Callable[[], Sequence[int]],
+        rounds: Sequence[Round],
         *,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """``shards``: the shards this worker looks after now."""
+        """``rounds``: what this worker looks after."""
         self._wallets = wallets
         self._cashier = cashier
         self._rules = rules
-        self._shards = shards
+        self._rounds = rounds
         self._clock = clock
         self._metrics = metrics
 
@@ -60,11 +75,11 @@ class Janitor:
     async def round(self) -> int:
         """Carry out what is due; how many timers that were."""
         await self._wallets.flush()
-        shards = self._shards()
-        if not shards:
-            return 0
-        standings = await self._wallets.due(shards, TIMERS_MAX)
-        found = [(shard, due) for shard, at in standings.items() for due in at.timers]
+        found: list[tuple[int, Due]] = []
+        for kinds, shards in self._rounds:
+            if mine := shards():
+                standings = await self._wallets.due(mine, kinds, TIMERS_MAX)
+                found += [(shard, due) for shard, at in standings.items() for due in at.timers]
         questions = [due for _, due in found if due.timer.startswith("ask:") and due.stored]
         operations = [
             operation

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -23,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.shards import SHARDS
 from rails.settings import RailSettings
@@ -73,6 +74,20 @@ def _redis_url(value: str) -> str:
     return value
 
 
+Role = Literal["book", "pay", "webhooks"]
+
+ROLES: tuple[Role, ...] = ("book", "pay", "webhooks")
+"""Everything a worker can do."""
+
+
+def _words(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    named = {word.strip() for word in value.split(",") if word.strip()}
+    # In the order of declaration, so that equal roles give equal group names; unknown ones last.
+    return tuple(role for role in ROLES if role in named) + tuple(sorted(named - set(ROLES)))
+
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -116,6 +131,12 @@ class Settings(BaseSettings):
     )
 
     # Worker
+    roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_words)] = Field(
+        ROLES,
+        min_length=1,
+        description="what a worker does, as book,pay,webhooks: book events, talk to rails, "
+        "receive their webhooks; workers with the same roles share a group",
+    )
     group_id: str = Field(
         "payouts", min_length=1, max_length=200, description="consumer group of the workers"
     )
@@ -277,6 +298,13 @@ class Settings(BaseSettings):
                 "set both or neither"
             )
         return self
+
+    @property
+    def group(self) -> str:
+        """The consumer group of a worker with these roles: its members subscribe alike."""
+        if set(self.roles) == set(ROLES):
+            return self.group_id
+        return "-".join((self.group_id, *self.roles))
 
     @property
     def event_retention_ms(self) -> int:

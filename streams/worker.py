@@ -6,8 +6,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
@@ -35,17 +36,24 @@ from streams.connections import engine_settings
 from streams.desk import Desk
 from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
 from streams.health import Health, HealthServer
-from streams.janitor import Janitor
+from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
 from streams.metrics import Metrics
-from streams.settings import Settings
-from streams.wallets.journal import Journal
+from streams.settings import Role, Settings
+from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.store import Store
 from streams.wallets.wallets import Terms, Wallets
 
 logger = logging.getLogger(__name__)
 
-INBOUND = ("sales", "commissions", "sellers", "redemptions", "rail.updates", "payouts.commands")
-"""The topics a worker takes messages from."""
+ROLE_TOPICS: Mapping[Role, tuple[str, ...]] = {
+    "book": ("sales", "commissions", "sellers", "redemptions"),
+    "pay": ("payouts.commands", "rail.updates"),
+    "webhooks": (),
+}
+"""The topics that a worker takes messages from, by role."""
+
+OWN_TOPICS = {topics[0] for topics in ROLE_TOPICS.values() if topics}
+"""A role's own topic: whoever has a partition of it looks after that partition's timers."""
 
 LAG_INTERVAL_S = 2.0
 """How often lag, assignment and heartbeat are reported."""
@@ -104,12 +112,12 @@ class Worker:
         self.metrics = Metrics()
         self.health = Health(float(settings.heartbeat_timeout_s))
         self.app = engine_app(
-            settings.group_id,
+            settings.group,
             engine_settings(settings),
             on_assigned=self._assigned,
             on_revoked=self._revoked,
         )
-        self._partitions: set[int] = set()
+        self._partitions: set[tuple[str, int]] = set()
         rules = company_rules(settings)
         rail_settings = {"paypal": settings.paypal()}
         self.rails = open_rails(rail_settings)
@@ -134,20 +142,28 @@ class Worker:
             retention_ms=settings.event_retention_ms,
         )
         seal = Seal.parse(settings.seal_keys.get_secret_value())
-        cashier = Cashier(self.wallets, self.rails, seal, self.metrics)
+        cashier = Cashier(
+            self.wallets,
+            self.rails,
+            seal,
+            self.metrics,
+            call_ms_max=settings.paypal_timeout_s * 1000,
+        )
         self.janitor = Janitor(
-            self.wallets, cashier, rules, self._shards, clock=now_ms, metrics=self.metrics
+            self.wallets, cashier, rules, self._rounds(), clock=now_ms, metrics=self.metrics
         )
-        self._declare(
-            {
-                "sales": Sales(desk, rules, scorer_of(settings)),
-                "commissions": Commissions(desk, rules),
-                "sellers": Sellers(desk, rules),
-                "redemptions": Redemptions(desk, rules),
-                "rail.updates": RailUpdates(desk, rules),
-                "payouts.commands": cashier,
-            }
-        )
+        handlers: dict[str, Callable[[], Handler]] = {
+            "sales": lambda: Sales(desk, rules, scorer_of(settings)),
+            "commissions": lambda: Commissions(desk, rules),
+            "sellers": lambda: Sellers(desk, rules),
+            "redemptions": lambda: Redemptions(desk, rules),
+            "rail.updates": lambda: RailUpdates(desk, rules),
+            "payouts.commands": lambda: cashier,
+        }
+        for role in settings.roles:
+            for topic in ROLE_TOPICS[role]:
+                self._agent(topic, handlers[topic]())
+        self.app.task(self._background)
 
     def run(self) -> int:
         """Work until SIGTERM, SIGINT or a failure; the exit code of the process."""
@@ -157,11 +173,6 @@ class Worker:
         ) as server:
             logger.info("metrics at %s/metrics", server.url)
             return run_worker(self.app)
-
-    def _declare(self, handlers: Mapping[str, Handler]) -> None:
-        for topic, handler in handlers.items():
-            self._agent(topic, handler)
-        self.app.task(self._background)
 
     def _agent(self, topic: str, handler: Handler) -> None:
         async def agent(stream: BatchStream) -> None:
@@ -174,7 +185,7 @@ class Worker:
     async def _background(self) -> None:
         """What goes on beside the agents, as long as they do."""
         async with AsyncExitStack() as stack:
-            if self._verifiers:
+            if self._verifiers and "webhooks" in self.settings.roles:
                 await stack.enter_async_context(self._webhooks())
             for rail in self.rails.values():
                 stack.push_async_callback(rail.close)
@@ -202,7 +213,9 @@ class Worker:
     async def _report(self) -> None:
         while True:
             self.metrics.lag(self.app.counters.lag)
-            self.health.set("assigned", bool(self.app.counters.assigned))
+            # A worker that only receives webhooks is never given partitions.
+            consumes = any(ROLE_TOPICS[role] for role in self.settings.roles)
+            self.health.set("assigned", bool(self.app.counters.assigned) or not consumes)
             self.health.set("healed", not self.app.counters.healing)
             await asyncio.sleep(LAG_INTERVAL_S)
 
@@ -212,22 +225,31 @@ class Worker:
             for partition in sorted({partition for _, partition in partitions})
             for shard in shards_of_partition(partition, self.settings.partitions)
         )
-        self._partitions |= {partition for topic, partition in partitions if topic == "sales"}
+        self._partitions |= {each for each in partitions if each[0] in OWN_TOPICS}
         self.metrics.rebalanced(assigned=len(partitions))
 
     async def _revoked(self, partitions: set[tuple[str, int]]) -> None:
-        self._partitions -= {partition for topic, partition in partitions if topic == "sales"}
+        self._partitions -= partitions
         self.metrics.rebalanced(revoked=len(partitions))
 
-    def _shards(self) -> Sequence[int]:
+    def _rounds(self) -> list[Round]:
+        kinds: dict[Role, tuple[str, ...]] = {"book": BOOKING_TIMERS, "pay": RAIL_TIMERS}
+        return [
+            Round(kinds[role], partial(self._shards, ROLE_TOPICS[role][0]))
+            for role in self.settings.roles
+            if role in kinds
+        ]
+
+    def _shards(self, own: str) -> Sequence[int]:
         return [
             shard
-            for partition in sorted(self._partitions)
+            for topic, partition in sorted(self._partitions)
+            if topic == own
             for shard in shards_of_partition(partition, self.settings.partitions)
         ]
 
-    async def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int] | None:
-        await self.app.producer.send_batch(messages)
+    async def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+        offsets = await self.app.producer.send_batch(messages, tracked=LEDGER)
         credits = Counter(
             "granted" if b'"credit.granted"' in (message.value or b"")[:64] else "unfired"
             for message in messages
@@ -235,7 +257,7 @@ class Worker:
         )
         if credits:
             self.metrics.spendback(granted=credits["granted"], unfired=credits["unfired"])
-        return None
+        return offsets
 
     # What the wallets report.
 

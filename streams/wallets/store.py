@@ -225,11 +225,13 @@ class Store:
         ]
         await self._run(self._reader, commands)
 
-    async def due(self, shards: Sequence[int], now_ms: int, limit: int) -> dict[int, ShardStanding]:
-        """The timers that are due in some shards, and how the shards stand."""
+    async def due(
+        self, shards: Sequence[int], kinds: Sequence[str], now_ms: int, limit: int
+    ) -> dict[int, ShardStanding]:
+        """The timers of some kinds that are due in some shards, and how the shards stand."""
         replies = await self._run(
             self._reader,
-            [("due", shard, str(now_ms), str(limit)) for shard in shards],
+            [("due", shard, str(now_ms), str(limit), *kinds) for shard in shards],
             read_only=True,
         )
         standings: dict[int, ShardStanding] = {}

@@ -170,9 +170,11 @@ class Wallets:
         await self._with_patience(read)
         return everything
 
-    async def due(self, shards: Sequence[int], limit: int) -> dict[int, ShardStanding]:
-        """The timers that are due, of shards that this worker looks after."""
-        return await self.store.due(shards, self._clock(), limit)
+    async def due(
+        self, shards: Sequence[int], kinds: Sequence[str], limit: int
+    ) -> dict[int, ShardStanding]:
+        """The timers of some kinds that are due, of shards that this worker looks after."""
+        return await self.store.due(shards, kinds, self._clock(), limit)
 
     def clear(self, shard: int, refusal: str) -> None:
         """A refused event's dead letter is published: the shard need not remember it."""

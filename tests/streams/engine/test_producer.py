@@ -88,6 +88,20 @@ async def test_an_empty_batch_returns_at_once(producer: EngineProducer) -> None:
         Outgoing("", b"k", b"v" * 4_900, [("header", b"h" * 100)]),
     ],
 )
+async def test_the_last_offset_of_each_tracked_partition_is_returned(
+    producer: EngineProducer, broker: str, topic: str, names: Names
+) -> None:
+    other = make_topic(broker, names.topic())
+    keys = [f"seller-{number}" for number in range(40)]
+    batch = [Outgoing(name, key.encode(), b"") for key in keys for name in (topic, other)]
+    assert await producer.send_batch(batch) == {}
+    found = await producer.send_batch(batch, tracked=topic)
+    last: dict[tuple[str, int], int] = {}
+    for message in read(broker, topic, 80):
+        last[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0)
+    assert found == last
+
+
 async def test_a_message_above_the_bound_is_refused_and_nothing_of_its_batch_is_sent(
     producer: EngineProducer, broker: str, topic: str, large: Outgoing
 ) -> None:
