@@ -1,8 +1,8 @@
 """Evidence: what Redis, the topics and the rail's books say, gathered for the rules of verify.
 
-Read in an order that lets a running system be judged. First what must have a cause in what is read
-after it: how far the workers have got, the commands, the rail's books. Then Redis, the journal up to
-there, and what follows from it. What came later is left out.
+Read in an order that lets a running system be judged. First what must have a cause in what is
+read after it: how far the workers have got, the commands, the rail's books. Then Redis, the journal
+up to there, and what follows from it. What came later is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import combinations
 from typing import Any, NamedTuple, cast
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -37,7 +38,7 @@ from models.payouts import PayoutState
 from models.shards import SHARDS
 from streams import deadletters
 from streams.connections import redis_client
-from streams.settings import Settings
+from streams.settings import ROLES, Settings
 from streams.wallets.store import meta_key
 
 CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions")
@@ -59,6 +60,9 @@ STEADY_TRIES_MAX = 5
 """How often shards that change while they are read are read again."""
 
 BOOKS_TIMEOUT_S = 30.0
+
+READERS_MAX = 6
+"""Topics that are read at the same time."""
 
 _PROVIDER_HOST = "paypal.com"
 
@@ -166,8 +170,8 @@ class Evidence:
     """Messages there that the workers have not acknowledged yet."""
     unaccounted: list[str]
     doubled: list[str]
-    commissions: set[str] | None
-    """Ids in the topic ``commissions``; None if none is awaited."""
+    commissions: set[str]
+    """Ids in the topic ``commissions``, if any commission is awaited."""
     books: dict[str, Execution] | str
     """The rail's own books, or why there are none to look at."""
     books_failed: bool = False
@@ -181,8 +185,8 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
     """Read everything. Raises :class:`EvidenceMissing`."""
     reader = Topics(settings.kafka_client())
     try:
-        committed = reader.committed(settings.group_id, CHECKED_TOPICS)
-        with ThreadPoolExecutor(4) as pool:
+        committed = reader.committed(_booking_groups(settings), CHECKED_TOPICS)
+        with ThreadPoolExecutor(READERS_MAX) as pool:
             reading_books = pool.submit(read_books, settings.paypal().root)
             commands = read_commands(reader)
             books, books_failed = _books(reading_books)
@@ -196,7 +200,7 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
             decisions = pool.submit(read_decisions, reader)
             letters = read_letters(reader)
             inbound = _Inbound(journal, letters, committed, whole)
-            inbound.read(reader)
+            parts = list(pool.map(lambda topic: inbound.read(reader, topic), CHECKED_TOPICS))
             return Evidence(
                 whole=whole,
                 now_ms=time.time_ns() // 1_000_000,
@@ -207,11 +211,11 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
                 letters=letters,
                 decisions=decisions.result(),
                 commands=commands,
-                inbound=inbound.checked,
-                behind=inbound.behind,
-                unaccounted=inbound.unaccounted,
-                doubled=inbound.doubled,
-                commissions=inbound.commissions,
+                inbound=sum(part.checked for part in parts),
+                behind=sum(part.behind for part in parts),
+                unaccounted=[text for part in parts for text in part.unaccounted],
+                doubled=[text for part in parts for text in part.doubled],
+                commissions=set().union(*(part.ids for part in parts)),
                 books=books,
                 books_failed=books_failed,
             )
@@ -289,8 +293,8 @@ class Topics:
             elif silent > LATE_MAX_S or (silent > QUIET_S and not short and enough()):
                 return
 
-    def committed(self, group: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
-        """The offsets that the workers' group has acknowledged."""
+    def committed(self, groups: Sequence[str], topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """The offsets up to which one of the workers' groups has acknowledged."""
         admin = AdminClient(self._client)
         found = admin.list_topics(timeout=SILENCE_MAX_S).topics
         missing = [topic for topic in topics if topic not in found]
@@ -301,11 +305,21 @@ class Topics:
             for topic in topics
             for partition in found[topic].partitions
         ]
-        futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)])
-        answer = futures[group].result(timeout=SILENCE_MAX_S)
-        return {
-            (each.topic, each.partition): max(0, each.offset) for each in answer.topic_partitions
-        }
+        reached = {(each.topic, each.partition): 0 for each in asked}
+        for group in groups:
+            wanted = ConsumerGroupTopicPartitions(group, asked)
+            answers = admin.list_consumer_group_offsets([wanted])
+            for each in answers[group].result(timeout=SILENCE_MAX_S).topic_partitions:
+                place = (each.topic, each.partition)
+                reached[place] = max(reached[place], each.offset)
+        return reached
+
+
+def _booking_groups(settings: Settings) -> list[str]:
+    """The groups of workers that book events, by the roles that they may have beside it."""
+    others = [role for role in ROLES if role != "book"]
+    sets = [(("book", *some)) for n in range(len(others) + 1) for some in combinations(others, n)]
+    return [settings.model_copy(update={"roles": roles}).group for roles in sets]
 
 
 def _seqs(client: Any, shards: Iterable[int]) -> dict[int, int]:
@@ -501,6 +515,17 @@ def _text(place: Place) -> str:
     return ":".join(map(str, place))
 
 
+@dataclass(slots=True)
+class _Part:
+    """What was found in one inbound topic."""
+
+    checked: int = 0
+    behind: int = 0
+    unaccounted: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+
+
 class _Inbound:
     """Goes through the inbound topics and looks for what became of each message."""
 
@@ -515,40 +540,37 @@ class _Inbound:
         self._letters = letters
         self._committed = committed
         self._whole = whole
-        self.checked = 0
-        self.behind = 0
-        self.unaccounted: list[str] = []
-        self.doubled: list[str] = []
-        # Commissions are looked for only if some are on their way up the tree.
-        self.commissions: set[str] | None = set() if journal.fold.pending else None
 
-    def read(self, topics: Topics) -> None:
-        """All of them."""
-        for topic in CHECKED_TOPICS:
-            ends = {p: offset for (name, p), offset in self._committed.items() if name == topic}
-            for message in topics.read(topic, ends=ends):
-                partition, offset = cast(int, message.partition()), cast(int, message.offset())
-                value = message.value()
-                if topic == "commissions" and self.commissions is not None:
-                    self.commissions.add(_id(value) or "")
-                below = offset < ends.get(partition, 0)
-                self.behind += not below
-                if below or self._whole:
-                    self.checked += 1
-                    self._check((topic, partition, offset), value)
+    def read(self, topics: Topics, topic: str) -> _Part:
+        """One topic."""
+        part = _Part()
+        # Ids are looked for only if commissions are on their way up the tree.
+        awaited = topic == "commissions" and bool(self._journal.fold.pending)
+        ends = {p: offset for (name, p), offset in self._committed.items() if name == topic}
+        for message in topics.read(topic, ends=ends):
+            partition, offset = cast(int, message.partition()), cast(int, message.offset())
+            value = message.value()
+            if awaited:
+                part.ids.add(_id(value) or "")
+            below = offset < ends.get(partition, 0)
+            part.behind += not below
+            if below or self._whole:
+                part.checked += 1
+                self._check(part, (topic, partition, offset), value)
+        return part
 
-    def _check(self, place: Place, value: bytes | None) -> None:
+    def _check(self, part: _Part, place: Place, value: bytes | None) -> None:
         booked = place in self._journal.sources
         reasons = {letter.reason for letter in self._letters.get(place, ())}
-        if booked and reasons:
-            # A return that waited in vain was journalled when it came and refused when it lapsed.
-            lapsed = place in self._journal.parked and reasons == {"return_without_sale"}
-            if not lapsed:
-                self.doubled.append(f"{_text(place)} was booked and refused ({min(reasons)})")
-        elif len(reasons) > 1:
-            self.doubled.append(f"{_text(place)} was refused as {' and '.join(sorted(reasons))}")
+        if len(reasons) > 1:
+            part.doubled.append(f"{_text(place)} was refused as {' and '.join(sorted(reasons))}")
+        elif booked and reasons:
+            # A return that waited for its sale was journalled when it came, and may be refused
+            # when the sale comes or does not.
+            if place not in self._journal.parked:
+                part.doubled.append(f"{_text(place)} was booked and refused ({min(reasons)})")
         elif not booked and not reasons and not self._repeats(value):
-            self.unaccounted.append(f"{_text(place)} ({_id(value) or 'no id'})")
+            part.unaccounted.append(f"{_text(place)} ({_id(value) or 'no id'})")
 
     def _repeats(self, value: bytes | None) -> bool:
         found = _id(value)

@@ -196,7 +196,7 @@ def commissions_lost(evidence: Evidence) -> Iterator[str]:
     refused = {letter.id for letters in evidence.letters.values() for letter in letters}
     for emitted in journal.fold.pending - refused:
         young = evidence.now_ms - journal.emitted.get(emitted, 0) < GRACE_MS
-        sent = evidence.commissions is not None and emitted in evidence.commissions
+        sent = emitted in evidence.commissions
         # One that is in the topic, and not booked, is the business of the rule above.
         if evidence.whole or not (sent or young):
             yield f"{emitted} was {'not booked' if sent else 'never sent'}"
