@@ -74,19 +74,11 @@ def _table() -> Table:
 
 
 def _wallets(fold: Fold) -> RenderableType:
-    """The best-earning wallets of each currency's largest, and the sum of all."""
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in (
-        "seller",
-        "earned",
-        "available",
-        "held",
-        "in flight",
-        "credit",
-        "debt",
-        "paid out",
-    ):
-        table.add_column(name, justify="left" if name == "seller" else "right")
+    """The best-earning wallet in each currency, and the sum of all wallets in it."""
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("seller", no_wrap=True)
+    for name in ("", "earned", "paid out", "available", "held", "credit", "debt"):
+        table.add_column(name, justify="right", no_wrap=True)
     best: dict[str, tuple[int, str]] = {}
     for (seller, currency), minor in fold.earned.items():
         if minor > best.get(currency, (0, ""))[0]:
@@ -106,8 +98,10 @@ def _amounts(fold: Fold, sellers: list[str], currency: str) -> list[str]:
 
     earned = sum(fold.earned.get((seller, currency), 0) for seller in sellers)
     paid = sum(fold.paid_out.get((seller, currency), 0) for seller in sellers)
-    accounts = [account(name) for name in ("available", "held", "in_flight", "credit", "debt")]
-    return [text(minor, currency) for minor in (earned, *accounts, paid)]
+    # What is on its way to a rail counts as available here; a run ends with little of it.
+    available = account("available") + account("in_flight")
+    figures = (earned, paid, available, account("held"), account("credit"), account("debt"))
+    return [currency, *(text(minor, currency).removesuffix(" " + currency) for minor in figures)]
 
 
 def _speed(outcome: Outcome) -> RenderableType:

@@ -167,6 +167,11 @@ class Invoice:
     total: Decimal
 
     @property
+    def cancelled(self) -> bool:
+        """Whether the number says so: UCI's cancellations begin with C."""
+        return self.number.startswith("C")
+
+    @property
     def minor(self) -> int:
         """The total in pence, rounded half to even; below zero for a return."""
         return int((self.total * _PENCE).to_integral_value(ROUND_HALF_EVEN))
@@ -457,12 +462,12 @@ def _event(invoice: Invoice, seller_id: str, at: datetime, at_ms: int) -> Messag
         "seller_id": seller_id,
         "currency": CURRENCY,
         "amount_minor": abs(minor),
+        "lines": invoice.lines,
     }
     if minor < 0:
-        event["reason"] = "cancelled"
+        event["reason"] = "cancelled" if invoice.cancelled else "adjusted"
     else:
         event["sale_id"] = invoice.number
-        event["lines"] = invoice.lines
         country = country_code(invoice.country)
         if country != UNKNOWN_COUNTRY:
             event["country"] = country
