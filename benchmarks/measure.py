@@ -1,0 +1,178 @@
+"""Measuring a job: CPU of its process and of Valkey, from the first to the last of its sales."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from benchmarks import bare_loop, stock_faust
+from benchmarks.ground import Ground
+from models.ledger import Entry, Fold
+from streams.demo.messages import Message
+from streams.demo.process import ChildProcess
+
+TIMEOUT_S = 120.0
+POLL_S = 0.02
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One way to do the job: its process, and its consumer group."""
+
+    name: str
+    command: tuple[str, ...]
+    group: str
+
+
+JOBS = (
+    Job(
+        "stock-faust", (sys.executable, "-m", "benchmarks.stock_faust"), f"{stock_faust.GROUP}"
+    ),
+    Job("bare-loop", (sys.executable, "-m", "benchmarks.bare_loop"), bare_loop.GROUP),
+    Job("product", (sys.executable, "-m", "streams.cli", "worker"), "payouts-book"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one run of a job took. CPU in microseconds an event."""
+
+    name: str
+    events: int
+    events_per_s: float
+    worker_cpu_us_per_event: float
+    redis_cpu_us_per_event: float
+    payout_commands: int
+    earned_sha256: str
+
+
+class JobFailed(RuntimeError):
+    """A job ended by itself or did not finish; one line with the end of its log."""
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process with all its threads, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+
+
+class Follower:
+    """Counts what comes out in the journal, from outside, in a thread of its own."""
+
+    def __init__(self, client: Mapping[str, str], partitions: int) -> None:
+        self.entries = 0
+        self.last_s = 0.0
+        self._values: list[bytes] = []
+        self._consumer = Consumer(
+            {**client, "group.id": "bench-follower", "enable.auto.commit": False, "log_level": 0}
+        )
+        self._consumer.assign(
+            [TopicPartition("ledger", p, OFFSET_BEGINNING) for p in range(partitions)]
+        )
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> Fold:
+        """End the thread; what follows from the journal it saw."""
+        self._ended.set()
+        self._thread.join(timeout=5.0)
+        self._consumer.close()
+        fold = Fold()
+        for value in self._values:
+            fold.add(Entry.parse(value))
+        return fold
+
+    def _follow(self) -> None:
+        while not self._ended.is_set():
+            for message in self._consumer.consume(1_000, 0.01):
+                if message.error() is None:
+                    self._values.append(bytes(message.value() or b""))
+                    self.entries += 1
+                    self.last_s = time.monotonic()
+
+
+def measure(
+    job: Job,
+    profiles: Sequence[Message],
+    warm_up: Sequence[Message],
+    sales: Sequence[Message],
+    seal_keys: str,
+) -> Figures:
+    """Run a job once on ground of its own."""
+    with Ground(seal_keys) as ground:
+        follower = Follower(ground.settings.kafka_client(), ground.settings.partitions)
+        booked = ground.book_profiles(profiles)
+        child = ground.start(job.command)
+        ends = ground.publish(warm_up)
+        _await_done(ground, job, child, follower, booked + len(warm_up), ends)
+        time.sleep(0.3)
+        before, redis_before = cpu_s(child.pid), _redis_cpu_s(ground)
+        started = time.monotonic()
+        ends |= ground.publish(sales)
+        _await_done(ground, job, child, follower, booked + len(warm_up) + len(sales), ends)
+        worker_s, redis_s = cpu_s(child.pid) - before, _redis_cpu_s(ground) - redis_before
+        fold = follower.stop()
+    count = len(sales)
+    return Figures(
+        job.name,
+        count,
+        count / (follower.last_s - started),
+        worker_s / count * 1e6,
+        redis_s / count * 1e6,
+        len(fold.payouts),
+        fold.earned_sha256(),
+    )
+
+
+def _await_done(  # noqa: PLR0917
+    ground: Ground,
+    job: Job,
+    child: ChildProcess,
+    follower: Follower,
+    entries: int,
+    ends: Mapping[int, int],
+) -> None:
+    """Wait until the journal holds every entry and the job has committed every sale."""
+    deadline = time.monotonic() + TIMEOUT_S
+    admin = AdminClient({"bootstrap.servers": ground.broker.bootstrap, "log_level": 0})
+    while follower.entries < entries or not _committed(admin, job.group, ends):
+        if (code := child.exit_code()) is not None:
+            raise JobFailed(f"{job.name} ended with {code}: {child.log_tail(12)}")
+        if time.monotonic() > deadline:
+            raise JobFailed(
+                f"{job.name}: {follower.entries} of {entries} entries after {TIMEOUT_S:.0f} s: "
+                f"{child.log_tail(12)}"
+            )
+        time.sleep(POLL_S)
+
+
+def _committed(admin: AdminClient, group: str, ends: Mapping[int, int]) -> bool:
+    asked = [TopicPartition("sales", partition) for partition in ends]
+    found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)])
+    offsets = found[group].result(timeout=10).topic_partitions
+    return all(each.offset >= ends[each.partition] for each in offsets)
+
+
+def _redis_cpu_s(ground: Ground) -> float:
+    client = redis.Redis.from_url(ground.redis.url)
+    try:
+        used = client.info("cpu")
+        return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
+    finally:
+        client.close()

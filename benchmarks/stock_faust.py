@@ -1,0 +1,130 @@
+"""The job on stock Faust and aiokafka, the way Faust's documentation shows: event by event.
+
+``async for event in stream.events()``, one sale looked up, scored and booked at a time through
+redis.asyncio, ``await topic.send(...)`` for each message that follows, and its delivery awaited
+before the next event, since an event counts as done only when all its effects are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import faust
+from faust.types import EventT, StreamT
+from pydantic_core import to_json
+from redis.asyncio import Redis
+
+from benchmarks.deciding import Deciding, Source
+from models.shards import shard_of
+from streams.agents.sales import SHARED_STATE_TTL_MS
+from streams.settings import Settings, load_settings
+from streams.wallets.library import library
+from streams.wallets.store import meta_key
+from streams.worker import now_ms
+
+GROUP = "stock-faust"
+OUTPUTS = ("ledger", "decisions", "payouts.commands", "spendback.credits")
+
+
+class Sales:
+    """What the agent does with a sale."""
+
+    def __init__(self, app: faust.App, settings: Settings) -> None:
+        self._deciding = Deciding(settings)
+        self._redis = Redis.from_url(settings.redis_url)
+        self._topics = {
+            name: app.topic(name, key_serializer="raw", value_serializer="raw") for name in OUTPUTS
+        }
+        self._published: dict[int, list[int]] = {}
+
+    async def handle(self, source: Source) -> None:
+        """One sale, to its end."""
+        deciding = self._deciding
+        [event] = deciding.decode([source])
+        profiles: dict[str, bytes] = {}
+        states: dict[str, str | None] = {}
+        for shard, (sellers, wanted) in deciding.asks([event]).items():
+            ask = to_json({"sellers": sellers, "states": wanted})
+            reply = await self._call("FCALL_RO", "look", shard, ask)
+            profiles.update(zip(sellers, reply[0], strict=True))
+            for entity, state in zip(wanted, reply[1], strict=False):
+                states[entity] = None if state is None else state.decode()
+        [operation], shared = deciding.operations([source], [event], profiles, states)
+        shard = shard_of(event.seller_id)
+        _, [outcome], outbox = await self._call(
+            "FCALL", "book", shard, self._context(shard), to_json([operation])
+        )
+        if outcome != b"booked":
+            raise RuntimeError(f"a sale was not booked: {outcome}")
+        for seq, fields in outbox:
+            await self._publish(fields)
+            self._published.setdefault(shard, []).append(int(seq))
+        for other, held in shared.items():
+            parts = [part for pair in held.items() for part in pair]
+            await self._call("FCALL", "observe", other, str(SHARED_STATE_TTL_MS), *parts)
+
+    def _context(self, shard: int) -> bytes:
+        context: dict[str, Any] = {"now": now_ms(), "known": 0}
+        if done := self._published.pop(shard, None):
+            context["published"], context["journal"] = done, 0
+        return to_json(context)[:-1] + b"," + self._deciding.static[1:]
+
+    async def _publish(self, fields: Sequence[bytes]) -> None:
+        """The journal first; the rest only when the broker has it."""
+        await (await self._send(fields[0], fields[1]))
+        rest = [await self._send(fields[i], fields[i + 1]) for i in range(2, len(fields), 2)]
+        await asyncio.gather(*rest)
+
+    async def _send(self, field: bytes, value: bytes) -> Any:
+        topic, key = field.split(b"\t")
+        return await self._topics[topic.decode()].send(key=key, value=value)
+
+    async def _call(self, verb: str, name: str, shard: int, *arguments: bytes | str) -> Any:
+        return await self._redis.execute_command(
+            verb, library().function(name), 1, meta_key(shard), *arguments
+        )
+
+
+def make_app(settings: Settings) -> faust.App:
+    """The app with its one agent."""
+    app = faust.App(
+        GROUP,
+        broker=f"kafka://{settings.kafka_brokers}",
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_session_timeout=settings.session_timeout_ms / 1000,
+        broker_heartbeat_interval=0.5,
+        # As often as the others, so that nobody is measured while it waits to commit.
+        broker_commit_interval=0.2,
+        producer_linger=0,
+        producer_acks=-1,
+        consumer_auto_offset_reset="earliest",
+    )
+    agent = Sales(app, settings)
+
+    @app.agent(app.topic("sales", key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
+    async def sales(stream: StreamT[bytes]) -> None:
+        event: EventT[bytes]
+        async for event in stream.events():
+            message = event.message
+            await agent.handle(
+                Source(message.topic, message.partition, message.offset, message.value)
+            )
+
+    return app
+
+
+def main() -> None:
+    """Run with the settings of the environment."""
+    app = make_app(load_settings())
+    sys.argv = ["stock_faust", "worker", "--loglevel", "warn", "--without-web"]
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
