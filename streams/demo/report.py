@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +15,8 @@ from streams.demo.run import Outcome
 
 SELLERS_SHOWN = 5
 """Wallets that the report shows."""
+
+SELLER_CHARS_SHOWN = 14
 
 _TIER_WORDS = {"instant": "paid at once", "hold": "held for review"}
 _STATE_WORDS = {
@@ -35,12 +36,18 @@ _STATE_WORDS = {
 def show(console: Console, outcome: Outcome, totals: Mapping[str, Any] | None = None) -> None:
     """Print the report of a run; ``totals`` compares a file's own figures with the pipeline's."""
     console.print(_head(outcome))
-    console.print(Panel(_counts(outcome), title="What happened", title_align="left"))
-    console.print(Panel(_wallets(outcome.fold), title="Wallets", title_align="left"))
-    console.print(Panel(_speed(outcome), title="Speed", title_align="left"))
-    if totals:
-        console.print(Panel(_totals(totals), title="Against the file", title_align="left"))
-    console.print(Panel(_proof(outcome), title="Proof", title_align="left"))
+    parts = {
+        "What happened": _counts(outcome),
+        "Wallets": _wallets(outcome.fold),
+        "Speed": _speed(outcome),
+        **({"Against the file": _totals(totals)} if totals else {}),
+        "Proof": _proof(outcome),
+    }
+    for title, part in parts.items():
+        console.print()
+        console.print(Text(title, style="bold"))
+        console.print(part)
+    console.print()
     console.print(_verdict(outcome))
 
 
@@ -65,7 +72,7 @@ def _counts(outcome: Outcome) -> RenderableType:
 
 
 def _table() -> Table:
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2), pad_edge=True)
     table.add_column(style="dim")
     table.add_column()
     table.add_column(justify="right")
@@ -76,7 +83,7 @@ def _table() -> Table:
 def _wallets(fold: Fold) -> RenderableType:
     """The best-earning wallet in each currency, and the sum of all wallets in it."""
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("seller", no_wrap=True)
+    table.add_column("seller", no_wrap=True, max_width=SELLER_CHARS_SHOWN)
     for name in ("", "earned", "paid out", "available", "held", "credit", "debt"):
         table.add_column(name, justify="right", no_wrap=True)
     best: dict[str, tuple[int, str]] = {}
@@ -123,7 +130,8 @@ def _totals(totals: Mapping[str, Any]) -> RenderableType:
         table.add_column(name, justify="right" if name else "left")
     for name, (wanted, found) in totals.items():
         same = wanted == found
-        table.add_row(name, str(wanted), str(found), "[green]equal" if same else "[red]differs")
+        verdict = Text("equal", style="green") if same else Text("differs", style="bold red")
+        table.add_row(name, str(wanted), str(found), verdict)
     return table
 
 
