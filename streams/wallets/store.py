@@ -32,6 +32,9 @@ Operation = dict[str, Any]
 CALL_TIMEOUT_S = 10.0
 """How long one round trip to Redis may take."""
 
+WRITERS = 4
+"""Connections for booking. All are opened before the first call: see ``connects``."""
+
 LEFTOVERS_MAX = 1_000
 """Outbox entries that are read in one call."""
 
@@ -135,13 +138,12 @@ class Store:
             }
             writer = Redis(
                 connection_pool=BlockingConnectionPool.from_url(
-                    url, max_connections=1, redis_connect_func=self._connected, **common
+                    url, max_connections=WRITERS, redis_connect_func=self._connected, **common
                 )
             )
             reader = Redis(connection_pool=ConnectionPool.from_url(url, **common))
         self._writer = writer
         self._reader = reader
-        self._turn = asyncio.Lock()
 
     async def _connected(self, connection: Connection) -> None:
         self.connects += 1
@@ -162,6 +164,7 @@ class Store:
         """
         made = library()
         try:
+            await asyncio.gather(*(self._writer.ping() for _ in range(WRITERS)))
             await self._writer.function_load(made.source, replace=True)
             key = meta_key(0)
             await self._writer.hsetnx(key, "shards", SHARDS)
@@ -182,8 +185,7 @@ class Store:
             ("book", shard, _context(context, static), to_json(operations))
             for shard, (context, static, operations) in batches.items()
         ]
-        async with self._turn:
-            replies = await self._run(self._writer, commands)
+        replies = await self._run(self._writer, commands)
         booked: dict[int, Booked] = {}
         for shard, reply in zip(batches, replies, strict=True):
             seq, outcomes, outbox = reply
@@ -249,15 +251,13 @@ class Store:
     ) -> int:
         """Redo journal entries the shard has not seen; its new seq. Raises ValueError on a gap."""
         command = ("apply", shard, str(retention_ms), str(journal), *entries)
-        async with self._turn:
-            [reply] = await self._run(self._writer, [command])
+        [reply] = await self._run(self._writer, [command])
         return int(reply[0])
 
     async def standing(self, shard: int) -> tuple[int, int]:
         """A shard's seq, and the ledger offset from which the journal may hold what it has not."""
         try:
-            async with self._turn:
-                seq, journal = await self._writer.hmget(meta_key(shard), "seq", "journal")
+            seq, journal = await self._writer.hmget(meta_key(shard), "seq", "journal")
         except (RedisError, OSError) as error:
             raise RedisGone(str(error)) from error
         return int(seq or 0), int(journal or 0)
@@ -273,8 +273,7 @@ class Store:
     async def leftovers(self, shard: int, first: int = 0) -> list[OutboxEntry]:
         """What the shard's outbox holds from a seq on: published or not, but not yet trimmed."""
         command = ("outbox", shard, str(first), str(LEFTOVERS_MAX))
-        async with self._turn:
-            [reply] = await self._run(self._writer, [command], read_only=True)
+        [reply] = await self._run(self._writer, [command], read_only=True)
         return [_entry(raw) for raw in reply]
 
     async def _run(

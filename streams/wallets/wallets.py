@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic_core import to_json
 
@@ -71,6 +71,14 @@ class _Shard:
     cleared: list[str] = field(default_factory=list)
 
 
+class _News(NamedTuple):
+    """What a call tells a shard."""
+
+    context: dict[str, Any]
+    published: list[int]
+    cleared: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What every booking is told: times in milliseconds, and the campaigns."""
@@ -115,7 +123,6 @@ class Wallets:
         self._clock = clock
         self._metrics = metrics
         self._shards: dict[int, _Shard] = defaultdict(_Shard)
-        self._turn = asyncio.Lock()
         self._healing = asyncio.Lock()
 
     async def post(self, operations: Sequence[Operation]) -> list[str]:
@@ -221,24 +228,19 @@ class Wallets:
 
         async def once() -> None:
             await self._healed(batches)
-            async with self._turn:
-                calls = {s: (self._context(s), self._static, ops) for s, ops in batches.items()}
-                told = {
-                    s: (len(self._shards[s].published), len(self._shards[s].cleared))
-                    for s in batches
-                }
+            told = {shard: self._tell(shard) for shard in batches}
+            calls = {s: (told[s].context, self._static, ops) for s, ops in batches.items()}
+            try:
                 booked = await self.store.book(calls)
-                for shard, reply in booked.items():
-                    known = self._shards[shard]
-                    known.seq = max(known.seq, reply.seq)
-                    published, cleared = told[shard]
-                    del known.published[:published]
-                    del known.cleared[:cleared]
-                # Started inside the turn, so that the journal's order in Kafka is that of Redis.
-                publishing = asyncio.ensure_future(
-                    self._publish({s: reply.outbox for s, reply in booked.items()})
-                )
-            await publishing
+            except BaseException:
+                for shard, news in told.items():
+                    self._shards[shard].published[:0] = news.published
+                    self._shards[shard].cleared[:0] = news.cleared
+                raise
+            for shard, reply in booked.items():
+                known = self._shards[shard]
+                known.seq = max(known.seq, reply.seq)
+            await self._publish({s: reply.outbox for s, reply in booked.items()})
             result.update(booked)
 
         await self._with_patience(once)
@@ -268,25 +270,32 @@ class Wallets:
         if stale:
             await self.heal(stale)
 
-    def _context(self, shard: int) -> dict[str, Any]:
+    def _tell(self, shard: int) -> _News:
+        """What a call tells the shard; it is taken, so that no other call tells it as well."""
         known = self._shards[shard]
         context: dict[str, Any] = {"now": self._clock(), "known": known.seq}
-        if known.published:
-            context["published"] = list(known.published)
+        published, known.published = known.published, []
+        cleared, known.cleared = known.cleared, []
+        if published:
+            context["published"] = published
             context["journal"] = known.journal
-        if known.cleared:
-            context["cleared"] = list(known.cleared)
-        return context
+        if cleared:
+            context["cleared"] = cleared
+        return _News(context, published, cleared)
 
     async def _publish(self, outboxes: Mapping[int, Sequence[OutboxEntry]]) -> None:
-        """The journal first; commands and the rest only when the broker has the journal."""
+        """Publish outbox entries, the journal in front, and return when the broker has all.
+
+        A command may be there a moment before its journal entry. If both Redis and the entry are
+        lost in that moment, nobody finds the payout, so it is not sent; the sale's event comes
+        again and makes the same one.
+        """
         entries = [entry for outbox in outboxes.values() for entry in outbox]
         if not entries:
             return
-        offsets = await self._send([entry.messages[0] for entry in entries])
-        rest = [message for entry in entries for message in entry.messages[1:]]
-        if rest:
-            await self._send(rest)
+        messages = [entry.messages[0] for entry in entries]
+        messages += [message for entry in entries for message in entry.messages[1:]]
+        offsets = await self._send(messages)
         for shard, outbox in outboxes.items():
             if not outbox:
                 continue
