@@ -1,0 +1,388 @@
+"""What the wallets' tests share: a shard to book to, and a company around real servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from confluent_kafka import Consumer, Producer, TopicPartition
+from pydantic_core import to_json
+
+from models.campaigns import Campaigns
+from models.config import load
+from models.ids import derived
+from models.plan import CommissionPlan
+from models.policy import PayoutPolicy
+from models.rules import Rules
+from models.shards import SHARDS, shard_of
+from rails.destination import Seal
+from rails.rail import Rail
+from streams.agents.commissions import Commissions
+from streams.agents.payouts import Cashier
+from streams.agents.rail_updates import RailUpdates
+from streams.agents.redemptions import Redemptions
+from streams.agents.sales import Sales
+from streams.agents.sellers import Sellers
+from streams.desk import Desk
+from streams.engine import Batch, EngineSettings, Outgoing, RawMessage
+from streams.engine.counters import EngineCounters
+from streams.engine.producer import EngineProducer
+from streams.engine.stream import Inbox
+from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
+from streams.metrics import Metrics
+from streams.settings import DEFAULTS, Settings, load_settings
+from streams.topics import create_topics
+from streams.wallets.journal import Journal
+from streams.wallets.library import library
+from streams.wallets.store import Store, meta_key
+from streams.wallets.wallets import Terms, Wallets
+
+NOW_MS = 1_790_000_000_000
+DAY_MS = 86_400_000
+RETENTION_MS = 90 * DAY_MS
+WAIT_MS = 30 * DAY_MS
+ASK_MS = 60_000
+PARTITIONS = 4
+SEAL_KEYS = "test:" + "A" * 43 + "="
+
+ACCOUNTS = ("available", "held", "in_flight", "credit", "debt")
+
+PAY: Mapping[str, Any] = {
+    "rail": "paypal", "destination": "v1.test.sealed", "min": 500, "max": 500_000, "fixed": 10,
+    "bp": 100, "cap": 100, "seller_pays": True, "window": 0, "step": 1,
+}  # fmt: skip
+"""Terms of a payout: 10 and 1 %, at most 100."""
+
+
+class Shard:
+    """One shard in a real Redis, booked to by the library's own function."""
+
+    def __init__(
+        self, client: redis.Redis, seller: str = "anna", campaigns: Sequence[Any] = ()
+    ) -> None:
+        self.client = client
+        self.seller = seller
+        self.number = shard_of(seller)
+        self.now_ms = NOW_MS
+        self.campaigns = list(campaigns)
+        self.published: list[int] | None = None
+        self._ids = 0
+        self._offset = -1
+
+    def id(self) -> str:
+        """An id that was not there before."""
+        self._ids += 1
+        return f"e{self._ids}"
+
+    def event(self, op: str, kind: str, **fields: Any) -> dict[str, Any]:
+        """An operation that an event on partition 0 of `sales` led to."""
+        self._offset += 1
+        base = {
+            "op": op, "kind": kind, "id": self.id(), "seller": self.seller, "hash": "0" * 16,
+            "topic": "sales", "partition": 0, "offset": self._offset,
+        }  # fmt: skip
+        return {**base, **fields}
+
+    def sale(self, amount: int, **fields: Any) -> dict[str, Any]:
+        """A sale that earns an amount, at once and unpaid unless said otherwise."""
+        operation = self.event(
+            "earn", "sale.completed", currency="EUR", base=amount * 4, amount=amount,
+            tier="instant", occurred=self.now_ms, counts=[], rev=0,
+        )  # fmt: skip
+        operation["record"] = "s:" + operation["id"]
+        return {**operation, **fields}
+
+    def return_of(self, sale: Mapping[str, Any], base: int, **fields: Any) -> dict[str, Any]:
+        """A return of a part of a sale."""
+        return self.event(
+            "reverse", "sale.returned", currency=sale["currency"], base=base,
+            record=sale["record"], raw="{}", headers='{"reason":"return_without_sale"}',
+        ) | fields  # fmt: skip
+
+    def transit(self, payout: str, state: str, **fields: Any) -> dict[str, Any]:
+        """A payout goes to a state."""
+        return {"op": "transit", "id": self.id(), "shard": self.number, "payout": payout,
+                "state": state, **fields}  # fmt: skip
+
+    def book(self, *operations: Mapping[str, Any], known: int = 0) -> list[str]:
+        """Book, and keep what the outbox got; the outcomes."""
+        context = {
+            "now": self.now_ms, "known": known, "retention_ms": RETENTION_MS, "wait_ms": WAIT_MS,
+            "ask_ms": ASK_MS, "campaigns": self.campaigns,
+        }  # fmt: skip
+        if self.published:
+            context |= {"published": self.published, "journal": 0}
+            self.published = None
+        reply: Any = self.client.fcall(
+            library().function("book"), 1, meta_key(self.number),
+            to_json(context), to_json(operations),
+        )  # fmt: skip
+        self.entries = [json.loads(fields[1]) for _, fields in reply[2]]
+        self.messages = [
+            (fields[i].split(b"\t")[0].decode(), fields[i + 1])
+            for _, fields in reply[2]
+            for i in range(0, len(fields), 2)
+        ]
+        self.raw = [fields[1] for _, fields in reply[2]]
+        return [outcome.decode() for outcome in reply[1]]
+
+    def one(self, operation: Mapping[str, Any]) -> str:
+        """Book one operation; its outcome."""
+        return self.book(operation)[0]
+
+    def key(self, rest: str) -> str:
+        """A key of the shard."""
+        return f"{{s{self.number}}}:{rest}"
+
+    def balances(self, currency: str = "EUR", seller: str | None = None) -> tuple[int, ...]:
+        """available, held, in_flight, credit, debt."""
+        stored: dict[bytes, bytes] = self.client.hgetall(self.key(f"w:{seller or self.seller}"))  # type: ignore[assignment]
+        return tuple(int(stored.get(f"{currency}:{a}".encode(), 0)) for a in ACCOUNTS)
+
+    def dump(self) -> dict[bytes, Any]:
+        """Every key with its serialised value and when it expires."""
+        return dump(self.client, f"{{s{self.number}}}:*")
+
+    def payouts(self) -> dict[str, dict[str, Any]]:
+        """All payouts as stored, oldest first."""
+        keys = list(self.client.scan_iter(match=self.key("y:*")))
+        found = [json.loads(self.client.get(key)) for key in keys]  # type: ignore[arg-type]
+        found.sort(key=lambda payout: payout["reserved_ms"])
+        return {payout["payout_id"]: payout for payout in found}
+
+    def only_payout(self) -> str:
+        """The id of the one payout there is."""
+        [payout] = self.payouts()
+        return payout
+
+
+def dump(client: Any, pattern: str = "*") -> dict[bytes, Any]:
+    """Every key with its serialised value and when it expires (ms since the epoch, or -1)."""
+    return {key: (client.dump(key), client.pexpiretime(key)) for key in client.scan_iter(pattern)}
+
+
+def campaign(
+    id_: str = "c", metric: str = "volume", *, expires_ms: int = 0, **steps: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """A campaign as the booking function is told: ``EUR=[(tier, threshold, credit, bp, cap)]``."""
+    return {
+        "id": id_,
+        "metric": metric,
+        "expires_ms": expires_ms,
+        "steps": {currency: [list(step) for step in found] for currency, found in steps.items()},
+    }
+
+
+class Clock:
+    """A clock that tests set ahead; begins at the present, so that nothing expires under them."""
+
+    def __init__(self) -> None:
+        self.now_ms = int(datetime.now(UTC).timestamp() * 1000)
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Company:
+    """Everything a worker puts together, without the worker: real broker, Redis and producer.
+
+    ``work`` takes what waits in the inbound topics, agent by agent, and commits the offsets.
+    """
+
+    def __init__(
+        self,
+        brokers: str,
+        redis_url: str,
+        *,
+        rails: Mapping[str, Rail] | None = None,
+        campaigns: str | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings: Settings = load_settings(
+            kafka_brokers=brokers, redis_url=redis_url, partitions=PARTITIONS,
+            seal_keys=SEAL_KEYS, **settings,
+        )  # fmt: skip
+        create_topics(brokers, PARTITIONS)
+        self.seal = Seal.parse(SEAL_KEYS)
+        self.clock = Clock()
+        self.metrics = Metrics()
+        self.rules = Rules(
+            load((DEFAULTS / "plan.yaml").read_text(), CommissionPlan, "plan"),
+            load((DEFAULTS / "policy.yaml").read_text(), PayoutPolicy, "policy"),
+            load(campaigns or (DEFAULTS / "campaigns.yaml").read_text(), Campaigns, "campaigns"),
+            retention_ms=self.settings.event_retention_ms,
+        )
+        self.store = Store(redis_url, cluster=self.settings.redis_cluster)
+        self.producer = EngineProducer(
+            EngineSettings.embedded(brokers, self.settings.group_id), EngineCounters()
+        )
+        self.sent: list[Outgoing] = []
+        self.wallets = Wallets(
+            self.store,
+            Journal(self.settings.kafka_client()),
+            self.send,
+            self.terms(),
+            partitions=PARTITIONS,
+            clock=self.clock,
+            metrics=self,
+        )
+        desk = Desk(
+            self.wallets, self.send, self.metrics,
+            clock=self.clock, retention_ms=self.settings.event_retention_ms,
+        )  # fmt: skip
+        self.cashier = Cashier(
+            self.wallets, rails or {}, self.seal, self.metrics, call_ms_max=10_000
+        )
+        self.janitor = Janitor(
+            self.wallets, self.cashier, self.rules,
+            [Round((*BOOKING_TIMERS, *RAIL_TIMERS), lambda: range(SHARDS))],
+            clock=self.clock, metrics=self.metrics,
+        )  # fmt: skip
+        self.agents = {
+            "sellers": Sellers(desk, self.rules),
+            "sales": Sales(desk, self.rules, None),
+            "commissions": Commissions(desk, self.rules),
+            "redemptions": Redemptions(desk, self.rules),
+            "rail.updates": RailUpdates(desk, self.rules),
+        }
+        if rails is not None:
+            self.agents["payouts.commands"] = self.cashier  # type: ignore[assignment]
+        self.healed_entries = 0
+        self.republished = 0
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": self.settings.group_id,
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 5,
+                "log_level": 0,
+            }
+        )
+        self._consumer.assign(
+            [TopicPartition(t, p, 0) for t in self.agents for p in range(PARTITIONS)]
+        )
+        self._feed = Producer(
+            {
+                "bootstrap.servers": brokers,
+                "partitioner": "murmur2_random",
+                "linger.ms": 0,
+                "log_level": 0,
+            }
+        )
+        self._ids = 0
+
+    def terms(self) -> Terms:
+        """What every booking is told."""
+        return Terms(
+            self.settings.event_retention_ms, self.settings.waiting_ms, ASK_MS, self.rules.context()
+        )
+
+    async def __aenter__(self) -> Company:
+        await self.producer.start()
+        await self.store.load()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.producer.stop()
+        await self.store.close()
+        self._consumer.close()
+        del self._feed
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        """Publish, as the worker does."""
+        self.sent.extend(messages)
+        await self.producer.send_batch(messages)
+
+    def event(self, type_: str, seller: str, **fields: Any) -> dict[str, Any]:
+        """An event that happens now."""
+        self._ids += 1
+        at = datetime.fromtimestamp(self.clock.now_ms / 1000, UTC).isoformat()
+        return {
+            "id": f"ev-{self._ids}", "type": type_, "version": 1, "occurred_at": at,
+            "seller_id": seller, **fields,
+        }  # fmt: skip
+
+    def seller(self, seller: str, *, receiver: str | None = None, **fields: Any) -> dict[str, Any]:
+        """A profile, payable if a receiver is given."""
+        if receiver is not None:
+            destination = self.seal.seal(seller, receiver)
+            fields["payout"] = {"rail": "paypal", "destination": destination}
+        return self.event("seller.updated", seller, country="DE", zone="Europe/Berlin", **fields)
+
+    def sale(self, seller: str, amount: int, sale_id: str, **fields: Any) -> dict[str, Any]:
+        """A sale in EUR."""
+        return self.event(
+            "sale.completed", seller, sale_id=sale_id, amount_minor=amount,
+            **{"currency": "EUR", **fields},
+        )  # fmt: skip
+
+    def return_of(self, seller: str, amount: int, sale_id: str) -> dict[str, Any]:
+        """A return in EUR."""
+        return self.event(
+            "sale.returned", seller, sale_id=sale_id, currency="EUR", amount_minor=amount
+        )
+
+    def publish(self, topic: str, *events: Mapping[str, Any] | bytes, key: str = "anna") -> None:
+        """Put events on a topic; bytes under the given key."""
+        for event in events:
+            if isinstance(event, bytes):
+                self._feed.produce(topic, event, key.encode())
+            else:
+                self._feed.produce(topic, to_json(event), event["seller_id"].encode())
+        assert self._feed.flush(10) == 0
+
+    async def work(self) -> int:
+        """Take everything that waits, and what follows from it; how many messages."""
+        count = 0
+        while messages := self._waiting():
+            count += len(messages)
+            for topic, agent in self.agents.items():
+                mine = [m for m in messages if m.topic == topic]
+                if mine:
+                    inbox = Inbox(topic, EngineCounters())
+                    await agent.handle(Batch(topic, mine, [], inbox))
+            self._commit(messages)
+        await self.wallets.flush()
+        return count
+
+    def _waiting(self) -> list[RawMessage]:
+        found: list[RawMessage] = []
+        while messages := self._consumer.consume(1000, 0.04):
+            for message in messages:
+                if message.error() is None:
+                    found.append(
+                        RawMessage(
+                            str(message.topic()),
+                            int(message.partition() or 0),
+                            int(message.offset() or 0),
+                            message.key(),
+                            message.value(),
+                            message.timestamp()[1],
+                        )
+                    )
+        return found
+
+    def _commit(self, messages: Iterable[RawMessage]) -> None:
+        ends = {(m.topic, m.partition): m.offset + 1 for m in messages}
+        self._consumer.commit(
+            offsets=[TopicPartition(t, p, offset) for (t, p), offset in ends.items()],
+            asynchronous=False,
+        )
+
+    # What the wallets report.
+
+    def redis_retry(self) -> None:
+        """A call to Redis is tried again."""
+
+    def healed(self, seconds: float, entries: int, republished: int) -> None:
+        """Shards were repaired."""
+        self.healed_entries += entries
+        self.republished += republished
+
+
+def commission_id(origin: str, sale_id: str, level: int) -> str:
+    """The id of an upline commission."""
+    return derived(f"{origin}/{sale_id}/{level}")
