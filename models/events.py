@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
@@ -38,6 +39,9 @@ DATE_MIN = datetime(2000, 1, 1, tzinfo=UTC)
 
 CLOCK_AHEAD_MAX = timedelta(minutes=10)
 """How far ``occurred_at`` may lie ahead of the worker's clock."""
+
+_DATE_MIN_MS = round(DATE_MIN.timestamp() * 1000)
+_CLOCK_AHEAD_MAX_MS = CLOCK_AHEAD_MAX // timedelta(milliseconds=1)
 
 _ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
 
@@ -108,7 +112,7 @@ class Event(BaseModel):
     occurred_at: Moment = Field(description="RFC 3339 with an offset")
     seller_id: Id = Field(description="the seller it concerns; also the message key")
 
-    @property
+    @cached_property
     def occurred_ms(self) -> int:
         """When it happened, in milliseconds since the epoch."""
         return round(self.occurred_at.timestamp() * 1000)
@@ -274,9 +278,9 @@ def decode(topic: str, value: bytes | None, *, now_ms: int, retention_ms: int) -
     except ValidationError as error:
         raise _refusal(value, error.errors(include_url=False, include_input=False)[0]) from None
     occurred_ms = event.occurred_ms
-    if occurred_ms > now_ms + CLOCK_AHEAD_MAX // timedelta(milliseconds=1):
+    if occurred_ms > now_ms + _CLOCK_AHEAD_MAX_MS:
         raise Refused(Reason.DATE_OUT_OF_RANGE, "occurred_at lies in the future")
-    if event.occurred_at < DATE_MIN:
+    if occurred_ms < _DATE_MIN_MS:
         raise Refused(Reason.DATE_OUT_OF_RANGE, f"occurred_at is before {DATE_MIN.date()}")
     if occurred_ms < now_ms - retention_ms:
         raise Refused(Reason.PAST_RETENTION, "occurred_at is older than ids are remembered")
