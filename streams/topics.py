@@ -14,8 +14,11 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-PARTITIONS_EMBEDDED = 8
+PARTITIONS_EMBEDDED = 4
+"""Few: the embedded broker pays for every partition that is fetched."""
+
 PARTITIONS_DEFAULT = 16
+"""On a real cluster; bounds how many workers can share a topic."""
 
 _DAY_MS = 24 * 60 * 60 * 1000
 FOREVER_MS = -1

@@ -14,7 +14,9 @@ from pydantic_core import from_json
 from models.ledger import Entry, Fold
 from models.payouts import PayoutState
 
-FOLLOWED = ("ledger", "payouts.commands", "decisions", "dead-letters")
+FOLLOWED = {"payouts.commands": 5, "ledger": 100, "decisions": 100, "dead-letters": 100}
+"""Topics, and how long a fetch of theirs waits, in ms: only commands are timed, and every fetch
+costs the embedded broker."""
 
 WAITING_ON_RAIL = frozenset(
     {PayoutState.RESERVED, PayoutState.SUBMITTED, PayoutState.ACCEPTED, PayoutState.UNKNOWN}
@@ -36,28 +38,27 @@ class Watch:
         self._commanded: set[str] = set()
         self.first_s = 0.0
         self.last_s = 0.0
-        self._consumer = Consumer(
-            {
-                **client,
-                "group.id": "payouts-watch",  # never joined: partitions are assigned by hand
-                "enable.auto.commit": False,
-                "fetch.wait.max.ms": 5,
-                "log_level": 0,
-            }
-        )
-        self._consumer.assign(
-            [TopicPartition(t, p, OFFSET_BEGINNING) for t in FOLLOWED for p in range(partitions)]
-        )
+        self._consumers = [
+            _follower(
+                client, partitions, [t for t, ms in FOLLOWED.items() if ms == wait_ms], wait_ms
+            )
+            for wait_ms in sorted(set(FOLLOWED.values()))
+        ]
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._follow, args=(consumer,), name="watch", daemon=True)
+            for consumer in self._consumers
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End the thread."""
         self._ended.set()
-        self._thread.join(timeout=5.0)
-        self._consumer.close()
+        for thread, consumer in zip(self._threads, self._consumers, strict=True):
+            thread.join(timeout=5.0)
+            consumer.close()
 
     def booked(self) -> int:
         """Source events that have had their effect."""
@@ -78,10 +79,13 @@ class Watch:
         with self._lock:
             return dict(Counter(state for state, *_ in self.fold.payouts.values()))
 
-    def _follow(self) -> None:
+    def _follow(self, consumer: Consumer) -> None:
         while not self._ended.is_set():
-            messages = self._consumer.consume(500, 0.01)
+            first = consumer.poll(0.1)
+            if first is None:
+                continue
             now = time.time()
+            messages = (first, *consumer.consume(500, 0))
             with self._lock:
                 for message in messages:
                     error = message.error()
@@ -117,3 +121,21 @@ class Watch:
             self.dead_ids.add(from_json(message.value() or b"")["id"])
         except (ValueError, KeyError, TypeError):
             return  # what cannot be read has no id
+
+
+def _follower(
+    client: Mapping[str, Any], partitions: int, topics: Sequence[str], wait_ms: int
+) -> Consumer:
+    consumer = Consumer(
+        {
+            **client,
+            "group.id": "payouts-watch",  # never joined: partitions are assigned by hand
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": wait_ms,
+            "log_level": 0,
+        }
+    )
+    consumer.assign(
+        [TopicPartition(t, p, OFFSET_BEGINNING) for t in topics for p in range(partitions)]
+    )
+    return consumer

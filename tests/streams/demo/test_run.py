@@ -111,7 +111,9 @@ def dead_letters(stack: Stack, count: int) -> dict[bytes, dict[str, bytes]]:
     consumer = Consumer(
         {**stack.settings.kafka_client(), "group.id": "t", "enable.auto.commit": False}
     )
-    consumer.assign([TopicPartition("dead-letters", p, 0) for p in range(8)])
+    consumer.assign(
+        [TopicPartition("dead-letters", p, 0) for p in range(stack.settings.partitions)]
+    )
     found: dict[bytes, dict[str, bytes]] = {}
     deadline = time.monotonic() + 40
     while len(found) < count and time.monotonic() < deadline:
