@@ -276,6 +276,8 @@ class Rules:
 
     def _release(self, item: Mapping[str, Any], seller: Seller) -> Operation:
         """What of a waiting earning or return takes effect, now that the profile is there."""
+        if item.get("give"):
+            return {}  # it follows its sale, which is released in front of it
         currency = item["currency"]
         lineage = Lineage(item["sale"], item["origin"], item["level"], item["held"])
         release: Operation = {

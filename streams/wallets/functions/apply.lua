@@ -4,11 +4,12 @@
 -- Returns {seq, how many were applied}. Entries at or below the shard's seq are passed over.
 -- Error GAP: an entry is missing between the shard's seq and the next entry.
 local function apply(keys, args)
+  enter()
   local prefix, meta = keys[1]:sub(1, -2), keys[1]
   local seq = tonumber(call('HGET', meta, 'seq') or 0)
   local entries = {}
   for i = 3, #args do
-    local entry = cjson.decode(args[i])
+    local entry = decode(args[i])
     local last = entries[#entries] and entries[#entries].seq or seq
     if entry.seq > last + 1 then
       return redis.error_reply('GAP ' .. keys[1] .. ' is at ' .. int(last) .. ', the next entry is '

@@ -1,14 +1,26 @@
 -- book: apply a batch of operations to one shard, atomically.
--- KEYS[1] "{s<n>}:m". ARGV[1] context JSON: now (ms), retention_ms, wait_ms, ask_ms, campaigns
--- (list of {id, metric, expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}),
--- known (the highest seq the caller has seen), published (seqs whose messages the broker has
--- acknowledged: they leave the outbox), journal (a ledger offset of theirs: a reader that starts there
--- finds every later entry), cleared (refusals whose dead letters are published). ARGV[2] operations, a JSON list; each has op, id, seller; from an
--- event also kind, hash, topic, partition, offset; if it was decided upon a profile also rev.
+-- KEYS[1] "{s<n>}:m". ARGV[1] context JSON: now (ms), known (the highest seq the caller has seen),
+-- published (seqs whose messages the broker has acknowledged: they leave the outbox), journal (a
+-- ledger offset of theirs: a reader that starts there finds every later entry), cleared (refusals
+-- whose dead letters are published). ARGV[2] operations, a JSON list; each has op, id, seller; from
+-- an event also kind, hash, topic, partition, offset; if it was decided upon a profile also rev.
+-- ARGV[3] terms JSON, which seldom change: retention_ms, wait_ms, ask_ms, campaigns (list of {id,
+-- metric, expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}); without it
+-- the context carries them. ARGV[4] time to live in ms, ARGV[5…] entity, state, … as observe() has.
 -- Returns {seq, {outcome of each}, {{seq, {field, value, …}}, …}}: outbox entries made by this call.
 -- Outcomes: booked, parked, repeat (same id, same body), stale (offset already applied),
 -- ignored:<why>, refused:<reason>, retry (the profile moved: look again; nothing after it is applied).
 -- Error REWOUND: the shard is behind what the caller has seen; heal before anything else.
+
+local terms_text, terms
+
+-- The terms, decoded when their text is another than in the call before.
+local function terms_of(text)
+  if text ~= terms_text then
+    terms, terms_text = decode(text), text
+  end
+  return terms
+end
 
 local function fence_of(shard, op)
   local name = 'f:' .. op.topic .. ':' .. int(op.partition)
@@ -70,9 +82,19 @@ local function apply_one(shard, op)
   return outcome
 end
 
+-- Run a command over many members. Lua's stack holds some 8,000 arguments; an outbox that a broker's
+-- outage made long has more.
+local ARGUMENTS_MAX = 1000
+local function call_over(command, key, members)
+  for first = 1, #members, ARGUMENTS_MAX do
+    call(command, key, unpack(members, first, math.min(first + ARGUMENTS_MAX - 1, #members)))
+  end
+end
+
 local function book(keys, args)
-  local context = cjson.decode(args[1])
-  local shard = open_shard(keys[1], context)
+  enter()
+  local context = decode(args[1])
+  local shard = open_shard(keys[1], context.now, args[3] and terms_of(args[3]) or context)
   if shard.seq < context.known then
     return redis.error_reply('REWOUND shard ' .. shard.number .. ' is at ' .. int(shard.seq)
       .. ', the caller has seen ' .. int(context.known))
@@ -83,14 +105,14 @@ local function book(keys, args)
     for i, seq in ipairs(context.published) do
       ids[i] = int(seq) .. '-0'
     end
-    call('XDEL', shard.prefix .. 'o', unpack(ids))
+    call_over('XDEL', shard.prefix .. 'o', ids)
     call('HSET', shard.meta, 'journal', int(context.journal))
   end
   if context.cleared then
-    call('HDEL', shard.prefix .. 'u', unpack(context.cleared))
+    call_over('HDEL', shard.prefix .. 'u', context.cleared)
   end
   local outcomes, stopped = {}, false
-  for i, op in ipairs(cjson.decode(args[2])) do
+  for i, op in ipairs(decode(args[2])) do
     local outcome = 'retry'
     if not stopped then
       local fine, result = pcall(apply_one, shard, op)
@@ -101,6 +123,9 @@ local function book(keys, args)
     outcomes[i] = outcome
   end
   close_shard(shard)
+  for i = 5, #args, 2 do
+    call('SET', shard.prefix .. 'x:' .. args[i], args[i + 1], 'PX', args[4])
+  end
   return {int(shard.seq), outcomes, shard.outbox}
 end
 

@@ -27,6 +27,7 @@ local function timers_of(prefix, args)
 end
 
 local function due(keys, args)
+  enter()
   local prefix = keys[1]:sub(1, -2)
   local timers = timers_of(prefix, args)
   local result = {}

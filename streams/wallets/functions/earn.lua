@@ -2,7 +2,8 @@
 
 -- A record of what was earned is kept as JSON under r:<kind>:<id>:
 --   seller, currency, base (sale's amount), amount (earned), returned (of base), reversed (of
---   amount), held (of it, still in `held`), waiting (for the profile), tier, occurred,
+--   amount), held (of it, still in `held`), waiting (for the profile), shown (of the returned, what
+--   counts already, while waiting returns are released), tier, occurred,
 --   counts {campaign, period, forget, metric}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
@@ -55,37 +56,46 @@ local function take_share(entry, record, base)
   record.reversed = reversed
 end
 
+-- Why a return does not fit what was earned; nil if it does.
+local function misfit(record, item)
+  if record.seller ~= item.seller then
+    return 'seller_mismatch'
+  elseif record.currency ~= item.currency then
+    return 'currency_mismatch'
+  elseif record.returned + item.base > record.base then
+    return 'return_exceeds_sale'
+  end
+end
+
 -- Returns that came ahead of their sale: those that fit it are applied, before the sale counts
 -- anywhere; the others become dead letters. Returns the ones applied.
 local function take_early(shard, entry, record, early)
   local taken = {}
   write(entry, 'ZREM', 't', 'early:' .. entry.op.record)
   for _, parked in ipairs(early) do
-    if parked.currency == record.currency and record.returned + parked.base <= record.base then
+    local reason = misfit(record, parked)
+    if reason then
+      local headers = parked.headers:gsub('"reason":"[^"]*"', '"reason":"' .. reason .. '"')
+      publish(entry, 'dead-letters', parked.seller, parked.raw, headers)
+    else
       take_share(entry, record, parked.base)
       taken[#taken + 1] = parked
-    else
-      local reason = parked.currency == record.currency and 'return_exceeds_sale'
-        or 'currency_mismatch'
-      local headers = parked.headers:gsub('"reason":"[^"]*"', '"reason":"' .. reason .. '"')
-      publish(entry, 'dead-letters', entry.seller, parked.raw, headers)
     end
   end
   return taken
 end
 
--- Apply a return of `base` to a record: money, campaign totals, and the upline's share.
-local function give_back(shard, entry, record, base, cause)
-  local before = {}
-  for i, count in ipairs(record.counts) do
-    before[i] = metric_of(record, count[4])
-  end
-  take_share(entry, record, base)
-  if record.waiting then
-    return
-  end
-  for i, count in ipairs(record.counts) do
-    local delta = metric_of(record, count[4]) - before[i]
+-- What a record adds to a metric when so much of its base is returned.
+local function metric_at(record, metric, returned)
+  return metric_of({base = record.base, amount = record.amount, returned = returned,
+    reversed = ratio(record.amount, returned, record.base)}, metric)
+end
+
+-- A return of `base` counts, behind `returned` of before: campaign totals, and the upline's share.
+local function count_back(shard, entry, record, returned, base, cause)
+  for _, count in ipairs(record.counts) do
+    local delta = metric_at(record, count[4], returned + base)
+      - metric_at(record, count[4], returned)
     if delta ~= 0 then
       tally(entry, shard, count, nil, delta, 0)
     end
@@ -95,14 +105,23 @@ local function give_back(shard, entry, record, base, cause)
   end
 end
 
+-- Apply a return of `base` to a record: money, and unless it waits for the profile all else.
+local function give_back(shard, entry, record, base, cause)
+  take_share(entry, record, base)
+  if not record.waiting then
+    count_back(shard, entry, record, record.returned - base, base, cause)
+  end
+end
+
 -- The earning counts in campaigns and goes up the tree: at once, or when the profile has come.
-local function take_effect(shard, entry, record, counts)
+-- `returned` of it came back before.
+local function take_effect(shard, entry, record, counts, returned)
   record.counts = {}
   for i, count in ipairs(counts) do
     local campaign = shard.context.campaigns[count[1]]
     local kept = {campaign.id, count[2], count[3], campaign.metric}
     record.counts[i] = kept
-    local delta = metric_of(record, campaign.metric)
+    local delta = metric_at(record, campaign.metric, returned)
     if delta ~= 0 then
       tally(entry, shard, kept, campaign, delta, record.occurred)
     end
@@ -124,7 +143,7 @@ function operations.earn(shard, op)
   local stored = get(shard, suffix)
   local early
   if stored then
-    early = cjson.decode(stored).early
+    early = decode(stored).early
     if not early then
       return 'refused:sale_reused'
     end
@@ -133,6 +152,7 @@ function operations.earn(shard, op)
     return 'refused:too_many_waiting'
   end
   local entry = new_entry(shard, op, op.kind, op.currency)
+  entry.extra.volume = '["' .. op.currency .. '",' .. int(op.base) .. ']'
   local record = {seller = op.seller, currency = op.currency, base = op.base, amount = op.amount,
     returned = 0, reversed = 0, held = 0, tier = op.tier, occurred = op.occurred, counts = {},
     up = op.up, waiting = op.waiting}
@@ -141,15 +161,15 @@ function operations.earn(shard, op)
   if not instant then
     record.held = kept
   end
+  local returns = early and take_early(shard, entry, record, early) or {}
   if op.waiting then
     write(entry, 'RPUSH', 'q:' .. op.seller, encode({record = op.record, occurred = op.occurred,
       base = op.base, currency = op.currency, sale = op.sale, origin = op.origin, level = op.level,
-      held = op.held, occurred_at = op.occurred_at, ref = op.id}))
+      held = op.held, occurred_at = op.occurred_at, ref = op.id, returned = record.returned}))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
   end
-  local returns = early and take_early(shard, entry, record, early) or {}
   if not op.waiting then
-    take_effect(shard, entry, record, op.counts)
+    take_effect(shard, entry, record, op.counts, record.returned)
     for _, parked in ipairs(record.up and returns or {}) do
       reverse_up(entry, record.up, parked.base, parked.id)
     end
@@ -174,12 +194,13 @@ end
 
 -- A return of a recorded sale or commission. op: record, currency, base, state, raw and headers
 -- (the dead letter it becomes if its sale never comes). Outcomes: booked; parked (ahead of its
--- sale); refused currency_mismatch, return_exceeds_sale, too_many_waiting.
+-- sale); refused seller_mismatch, currency_mismatch, return_exceeds_sale, too_many_waiting.
 function operations.reverse(shard, op)
   local suffix = 'r:' .. op.record
   local stored = get(shard, suffix)
-  local record = stored and cjson.decode(stored) or {early = {}}
+  local record = stored and decode(stored) or {early = {}}
   local entry = new_entry(shard, op, op.kind, op.currency)
+  entry.extra.volume = '["' .. op.currency .. '",' .. int(op.base) .. ']'
   if op.state then
     write(entry, 'SET', 'x:s:' .. op.seller, op.state)
   end
@@ -195,11 +216,18 @@ function operations.reverse(shard, op)
     commit(shard, entry)
     return 'parked'
   end
-  if record.currency ~= op.currency then
-    return 'refused:currency_mismatch'
+  local reason = misfit(record, op)
+  if reason then
+    return 'refused:' .. reason
   end
-  if record.returned + op.base > record.base then
-    return 'refused:return_exceeds_sale'
+  if record.waiting then
+    -- It counts behind its sale when the profile comes, in the order in which both came.
+    if call('LLEN', shard.prefix .. 'q:' .. op.seller) >= WAITING_MAX then
+      return 'refused:too_many_waiting'
+    end
+    write(entry, 'RPUSH', 'q:' .. op.seller, encode({give = true, record = op.record, base = op.base,
+      ref = op.id}))
+    write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
   end
   give_back(shard, entry, record, op.base, op.id)
   store(shard, entry, suffix, record)
@@ -234,6 +262,7 @@ function operations.take(shard, op)
     return 'refused:too_many_waiting'
   end
   local entry = new_entry(shard, op, op.kind, op.currency)
+  entry.extra.volume = '["' .. op.currency .. '",' .. int(op.base) .. ']'
   take_back(entry, {held = 0}, op.amount)
   local item = {take = true, ref = op.id, base = op.base, amount = op.amount, currency = op.currency,
     occurred = op.occurred, occurred_at = op.occurred_at, sale = op.sale, origin = op.origin,

@@ -2,8 +2,9 @@
 -- KEYS[1] "{s<n>}:m". ARGV[1] JSON {sellers: […], states: [entity, …], waiting: true or nil}.
 -- Returns {{"<revision>|<profile JSON>" or false, …}, {state or false, …}, {{waiting JSON, …}, …}}.
 local function look(keys, args)
+  enter()
   local prefix = keys[1]:sub(1, -2)
-  local ask = cjson.decode(args[1])
+  local ask = decode(args[1])
   local function read_all(names, kind)
     local wanted, found = {}, {}
     for i, name in ipairs(names) do

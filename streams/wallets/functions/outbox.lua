@@ -2,6 +2,7 @@
 -- KEYS[1] "{s<n>}:m". ARGV[1] first seq wanted, ARGV[2] most entries to return.
 -- Returns {{seq, {field, value, …}}, …} as book() does.
 local function outbox(keys, args)
+  enter()
   local found = {}
   local entries = call('XRANGE', keys[1]:sub(1, -2) .. 'o', args[1] .. '-0', '+', 'COUNT', args[2])
   for i, entry in ipairs(entries) do

@@ -106,22 +106,25 @@ local function disable_destination(entry, shard, payout)
     return
   end
   local revision, json = stored:match('^(%d+)|(.*)$')
-  local profile = cjson.decode(json)
+  local profile = decode(json)
   if profile.destination == payout.destination then
     profile.refused = true
     write(entry, 'SET', 'p:' .. entry.seller, int(tonumber(revision) + 1) .. '|' .. encode(profile))
+    -- What was decided upon the profile before must not be booked behind this in the same call.
+    shard.revisions[entry.seller] = tonumber(revision) + 1
   end
 end
 
--- op: payout, state, and optionally only_from, provider_ref, category, reason, ask_ms (when to
--- enquire next), retry_ms (when to try a retryable failure again), hash/topic/… of a rail's report.
+-- op: payout, state, and optionally only_from, again (an enquiry's answer: booked also if it changes
+-- nothing, as the time of the next one), provider_ref, category, reason, ask_ms (when to enquire
+-- next), retry_ms (when to try a retryable failure again), hash/topic/… of a rail's report.
 -- Outcomes: booked; ignored (a transition that may not be, or nothing new); refused unknown_payout.
 function operations.transit(shard, op)
   local stored = get(shard, 'y:' .. op.payout)
   if not stored then
     return 'refused:unknown_payout'
   end
-  local payout = cjson.decode(stored)
+  local payout = decode(stored)
   local before = payout.state
   op.seller = payout.seller_id
   if op.only_from and before ~= op.only_from then
@@ -132,7 +135,12 @@ function operations.transit(shard, op)
     return 'ignored:' .. before
   end
   if before ~= op.state and not (TRANSITIONS[before] or {})[op.state] then
-    return 'ignored:' .. before
+    if not op.again or TERMINAL[before] then
+      return 'ignored:' .. before
+    end
+    -- An enquiry that brought no news (a rail that is down): without a next time for it, the timer
+    -- would stay due and the rail be asked without a pause.
+    op.state = before
   end
   local entry = new_entry(shard, op, 'payout.' .. op.state, payout.currency)
   payout.state = op.state

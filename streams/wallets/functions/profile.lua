@@ -1,5 +1,16 @@
 -- Profiles: what is known of a seller, and the earnings that waited for it.
 
+-- A return that came while its sale waited: it counts now, behind the sale.
+local function release_return(shard, op, item, record)
+  local own = {id = op.id .. '/' .. item.ref, seller = op.seller}
+  local entry = new_entry(shard, own, 'return.released', record.currency)
+  local shown = record.shown or record.returned - item.base
+  count_back(shard, entry, record, shown, item.base, item.ref)
+  record.shown = shown + item.base < record.returned and shown + item.base or nil
+  store(shard, entry, 'r:' .. item.record, record)
+  commit(shard, entry)
+end
+
 local function settle_waiting(shard, op, item, release)
   if item.take then
     local own = {id = op.id .. '/' .. item.ref, seller = op.seller}
@@ -11,21 +22,32 @@ local function settle_waiting(shard, op, item, release)
   end
   local suffix = 'r:' .. item.record
   local stored = get(shard, suffix)
-  if not stored then
+  local record = stored and decode(stored)
+  if item.give then
+    -- One whose sale has waited in vain took back its money when it came; more there is not.
+    if record and not record.waiting then
+      release_return(shard, op, item, record)
+    end
+    return
+  elseif not record then
     return
   end
-  local record = cjson.decode(stored)
   local own = {id = op.id .. '/' .. item.record, seller = op.seller}
   local entry = new_entry(shard, own, 'earning.released', record.currency)
   record.waiting = nil
   record.up = release.up
   if record.tier == 'instant' then
-    move(entry, 'held', 'available', record.held)
+    -- Through a house account that ends at zero, so that debt which arose meanwhile is paid first.
+    move(entry, 'held', '/transit', record.held)
+    receive(entry, '/transit', 'available', record.held)
     record.held = 0
   end
-  take_effect(shard, entry, record, release.counts)
-  if record.up and record.returned > 0 then
-    reverse_up(entry, record.up, record.returned, own.id)
+  take_effect(shard, entry, record, release.counts, item.returned)
+  if record.up and item.returned > 0 then
+    reverse_up(entry, record.up, item.returned, own.id)
+  end
+  if record.returned > item.returned then
+    record.shown = item.returned
   end
   store(shard, entry, suffix, record)
   entry.extra.released = '"' .. item.record .. '"'
@@ -51,7 +73,7 @@ function operations.profile(shard, op)
   shard.revisions[op.seller] = op.rev + 1
   commit(shard, entry)
   for i, item in ipairs(waiting) do
-    settle_waiting(shard, op, cjson.decode(item), op.release[i])
+    settle_waiting(shard, op, decode(item), op.release[i])
   end
   return 'booked'
 end
@@ -80,7 +102,7 @@ function operations.lapse(shard, op)
     return 'booked'
   end
   local stored = get(shard, 'r:' .. rest)
-  local early = stored and cjson.decode(stored).early or {}
+  local early = stored and decode(stored).early or {}
   op.seller = early[1] and early[1].seller or ''
   local entry = new_entry(shard, op, 'return.lapsed', 'XXX')
   write(entry, 'ZREM', 't', op.timer)

@@ -25,22 +25,17 @@
 local EXACT_MAX = 9007199254740991
 local ACCOUNTS = {'available', 'held', 'in_flight', 'credit', 'debt'}
 
--- Globals (redis.call, cjson, string, math) exist only while a function runs, not at its loading.
-local function call(...)
-  return redis.call(...)
-end
-local function encode(value)
-  return cjson.encode(value)
-end
-local function format(...)
-  return string.format(...)
-end
-local function floor(number)
-  return math.floor(number)
+-- Globals (redis.call, cjson, string, math) exist only while a function runs, not at its loading:
+-- every registered function calls enter() first.
+local call, encode, decode, format, floor, concat
+local function enter()
+  call, encode, decode = redis.call, cjson.encode, cjson.decode
+  format, floor, concat = string.format, math.floor, table.concat
 end
 
+-- An integer as text; exact up to 2^53.
 local function int(number)
-  return format('%.0f', number)
+  return format('%d', number)
 end
 
 -- a * n / d, half to even, exact for a, n, d up to 10^12: Horner over n's digits in base 1000.
@@ -79,13 +74,17 @@ local function uuid5(name)
     .. h:sub(18, 20) .. '-' .. h:sub(21, 32)
 end
 
--- The shard as one call sees it. `context`: now, retention_ms and what the operations look up.
-local function open_shard(meta_key, context)
+-- The shard as one call sees it. `context`: retention_ms and what the operations look up.
+local function open_shard(meta_key, now, context)
+  local number = meta_key:match('^{s(%d+)}')
   local shard = {
     prefix = meta_key:sub(1, -2),
     meta = meta_key,
-    number = tonumber(meta_key:match('^{s(%d+)}')),
-    now = context.now,
+    number = tonumber(number),
+    now = now,
+    now_text = int(now),
+    forget = int(now + context.retention_ms),
+    head = '{"v":1,"shard":' .. number .. ',"seq":',
     context = context,
     seq = tonumber(call('HGET', meta_key, 'seq') or 0),
     wallets = {},
@@ -106,15 +105,12 @@ local function wallet_of(shard, seller, currency)
   local name = seller .. '/' .. currency
   local wallet = shard.wallets[name]
   if not wallet then
-    local fields = {}
-    for i, account in ipairs(ACCOUNTS) do
-      fields[i] = currency .. ':' .. account
-    end
-    local values = call('HMGET', shard.prefix .. 'w:' .. seller, unpack(fields))
-    wallet = {seller = seller, currency = currency}
-    for i, account in ipairs(ACCOUNTS) do
-      wallet[account] = tonumber(values[i] or 0)
-    end
+    local field = currency .. ':'
+    local values = call('HMGET', shard.prefix .. 'w:' .. seller, field .. 'available',
+      field .. 'held', field .. 'in_flight', field .. 'credit', field .. 'debt')
+    wallet = {seller = seller, currency = currency, available = tonumber(values[1] or 0),
+      held = tonumber(values[2] or 0), in_flight = tonumber(values[3] or 0),
+      credit = tonumber(values[4] or 0), debt = tonumber(values[5] or 0)}
     shard.wallets[name] = wallet
   end
   return wallet
@@ -123,10 +119,8 @@ end
 -- A journal entry in the making. `draft` is a copy of the wallet that the operation moves money in.
 local function new_entry(shard, op, kind, currency)
   local wallet = wallet_of(shard, op.seller, currency)
-  local draft = {}
-  for key, value in pairs(wallet) do
-    draft[key] = value
-  end
+  local draft = {available = wallet.available, held = wallet.held, in_flight = wallet.in_flight,
+    credit = wallet.credit, debt = wallet.debt}
   return {op = op, kind = kind, seller = op.seller, currency = currency, draft = draft,
     wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {}}
 end
@@ -136,15 +130,18 @@ local function move(entry, from, to, amount)
   if amount == 0 then
     return
   end
-  for i = 1, 2 do
-    local account = i == 1 and from or to
-    local delta = i == 1 and -amount or amount
-    if account:sub(1, 1) == '/' then
-      entry.house[account] = (entry.house[account] or 0) + delta
-    else
-      entry.draft[account] = entry.draft[account] + delta
-      entry.deltas[account] = (entry.deltas[account] or 0) + delta
-    end
+  local draft, deltas, house = entry.draft, entry.deltas, entry.house
+  if draft[from] then
+    draft[from] = draft[from] - amount
+    deltas[from] = (deltas[from] or 0) - amount
+  else
+    house[from] = (house[from] or 0) - amount
+  end
+  if draft[to] then
+    draft[to] = draft[to] + amount
+    deltas[to] = (deltas[to] or 0) + amount
+  else
+    house[to] = (house[to] or 0) + amount
   end
 end
 
@@ -160,33 +157,31 @@ local function receive(entry, from, account, amount)
 end
 
 local function write(entry, ...)
-  entry.writes[#entry.writes + 1] = {...}
+  local writes = entry.writes
+  writes[#writes + 1] = {...}
 end
 
 local function publish(entry, topic, key, value, headers)
-  local field = topic .. '\t' .. key
-  if headers then
-    field = field .. '\t' .. headers
-  end
-  entry.out[#entry.out + 1] = field
-  entry.out[#entry.out + 1] = value
-end
-
-local function run(shard, command)
-  call(command[1], shard.prefix .. command[2], unpack(command, 3))
+  local field = headers and topic .. '\t' .. key .. '\t' .. headers or topic .. '\t' .. key
+  local out = entry.out
+  local n = #out
+  out[n + 1] = field
+  out[n + 2] = value
 end
 
 -- The entry's postings as JSON; an error if they do not sum to zero or a balance is out of bounds.
 local function postings_of(entry)
   local sum, parts = 0, {}
-  for _, account in ipairs(ACCOUNTS) do
-    local delta = entry.deltas[account]
+  local draft, deltas, currency = entry.draft, entry.deltas, entry.currency
+  for i = 1, #ACCOUNTS do
+    local account = ACCOUNTS[i]
+    local delta = deltas[account]
     if delta and delta ~= 0 then
       sum = sum + delta
-      parts[#parts + 1] = '["' .. entry.seller .. '/' .. account .. '","' .. entry.currency .. '",'
+      parts[#parts + 1] = '["' .. entry.seller .. '/' .. account .. '","' .. currency .. '",'
         .. int(delta) .. ']'
     end
-    local balance = entry.draft[account]
+    local balance = draft[account]
     if account == 'debt' then
       balance = -balance
     end
@@ -199,30 +194,33 @@ local function postings_of(entry)
   for account, delta in pairs(entry.house) do
     if delta ~= 0 then
       sum = sum + delta
-      parts[#parts + 1] = '["' .. account .. '","' .. entry.currency .. '",' .. int(delta) .. ']'
+      parts[#parts + 1] = '["' .. account .. '","' .. currency .. '",' .. int(delta) .. ']'
     end
   end
   if sum ~= 0 then
     error('UNBALANCED ' .. int(sum), 0)
   end
-  return table.concat(parts, ',')
+  return concat(parts, ',')
 end
 
-local function writes_of(entry)
-  local parts = {}
-  for i, command in ipairs(entry.writes) do
-    for j, argument in ipairs(command) do
-      if type(argument) == 'number' then
-        command[j] = int(argument)
+-- The entry's writes as a JSON list; their numbers become text.
+local function writes_of(writes)
+  if #writes == 0 then
+    return '[]'
+  end
+  for i = 1, #writes do
+    local command = writes[i]
+    for j = 3, #command do
+      if type(command[j]) == 'number' then
+        command[j] = int(command[j])
       end
     end
-    parts[i] = encode(command)
   end
-  return table.concat(parts, ',')
+  return encode(writes)
 end
 
 local function forget_at(shard)
-  return int(shard.now + shard.context.retention_ms)
+  return shard.forget
 end
 
 -- Check the entry, give it the next seq, and write all of it: wallet, house, keys, outbox.
@@ -230,63 +228,75 @@ local function commit(shard, entry)
   local op = entry.op
   local postings = postings_of(entry)
   local seq = shard.seq + 1
-  local json = '{"v":1,"shard":' .. shard.number .. ',"seq":' .. int(seq) .. ',"kind":"' .. entry.kind
-    .. '","id":"' .. op.id .. '","seller":"' .. entry.seller .. '","at":' .. int(shard.now)
+  local seq_text, prefix, writes = int(seq), shard.prefix, entry.writes
+  -- One concatenation: every string that is made on the way would be copied and hashed.
+  local parts = {shard.head, seq_text, ',"kind":"', entry.kind, '","id":"', op.id, '","seller":"',
+    entry.seller, '","at":', shard.now_text}
+  local n = #parts
   if op.hash then
-    json = json .. ',"hash":"' .. op.hash .. '","source":["' .. op.topic .. '",' .. int(op.partition)
-      .. ',' .. int(op.offset) .. ']'
+    parts[n + 1] = ',"hash":"' .. op.hash .. '","source":["' .. op.topic .. '",'
+      .. int(op.partition) .. ',' .. int(op.offset) .. ']'
+    n = n + 1
   end
-  json = json .. ',"postings":[' .. postings .. '],"writes":[' .. writes_of(entry) .. ']'
+  parts[n + 1] = ',"postings":['
+  parts[n + 2] = postings
+  parts[n + 3] = '],"writes":'
+  parts[n + 4] = writes_of(writes)
+  n = n + 4
   if #entry.emits > 0 then
-    json = json .. ',"emits":["' .. table.concat(entry.emits, '","') .. '"]'
+    parts[n + 1] = ',"emits":["' .. concat(entry.emits, '","') .. '"]'
+    n = n + 1
   end
   for name, value in pairs(entry.extra) do
-    json = json .. ',"' .. name .. '":' .. value
+    parts[n + 1] = ',"' .. name .. '":'
+    parts[n + 2] = value
+    n = n + 2
   end
-  json = json .. '}'
+  parts[n + 1] = '}'
+  local json = concat(parts)
 
   -- From here on everything is a write, and nothing can fail.
   shard.seq = seq
-  for account, value in pairs(entry.draft) do
-    entry.wallet[account] = value
-  end
+  local wallet, draft = entry.wallet, entry.draft
   for account, delta in pairs(entry.deltas) do
     if delta ~= 0 then
-      shard.moved[entry.wallet] = true
+      wallet[account] = draft[account]
+      shard.moved[wallet] = true
     end
   end
   for account, delta in pairs(entry.house) do
-    local name = account:sub(2) .. ':' .. entry.currency
-    shard.house[name] = (shard.house[name] or 0) + delta
+    if delta ~= 0 then
+      local name = account:sub(2) .. ':' .. entry.currency
+      shard.house[name] = (shard.house[name] or 0) + delta
+    end
   end
-  for _, command in ipairs(entry.writes) do
-    run(shard, command)
+  for i = 1, #writes do
+    local command = writes[i]
+    call(command[1], prefix .. command[2], unpack(command, 3))
   end
   if op.hash then
-    call('SET', shard.prefix .. 'd:' .. op.id, op.hash, 'PXAT', forget_at(shard))
+    call('SET', prefix .. 'd:' .. op.id, op.hash, 'PXAT', shard.forget)
   end
-  local message = {'ledger\t' .. entry.seller, json}
-  for i, value in ipairs(entry.out) do
-    message[2 + i] = value
+  local message, out = {'ledger\t' .. entry.seller, json}, entry.out
+  for i = 1, #out do
+    message[2 + i] = out[i]
   end
-  call('XADD', shard.prefix .. 'o', int(seq) .. '-0', unpack(message))
-  shard.outbox[#shard.outbox + 1] = {int(seq), message}
+  call('XADD', prefix .. 'o', seq_text .. '-0', unpack(message))
+  shard.outbox[#shard.outbox + 1] = {seq_text, message}
 end
 
 -- Write back what commit() left in memory for the whole call: wallets, house, fences, seq.
 local function close_shard(shard)
   for wallet in pairs(shard.moved) do
-    local fields = {}
-    for _, account in ipairs(ACCOUNTS) do
-      fields[#fields + 1] = wallet.currency .. ':' .. account
-      fields[#fields + 1] = int(wallet[account])
-    end
-    call('HSET', shard.prefix .. 'w:' .. wallet.seller, unpack(fields))
+    local field = wallet.currency .. ':'
+    call('HSET', shard.prefix .. 'w:' .. wallet.seller,
+      field .. 'available', int(wallet.available), field .. 'held', int(wallet.held),
+      field .. 'in_flight', int(wallet.in_flight), field .. 'credit', int(wallet.credit),
+      field .. 'debt', int(wallet.debt))
   end
   for name, delta in pairs(shard.house) do
-    if delta ~= 0 then
-      call('HINCRBY', shard.prefix .. 'h', name, int(delta))
-    end
+    -- Also by nothing: the field is there if any entry moved it, as when the journal is redone.
+    call('HINCRBY', shard.prefix .. 'h', name, int(delta))
   end
   local meta = {}
   for fence, offset in pairs(shard.fences) do

@@ -13,7 +13,7 @@ local function credit_event(entry, shard, action, campaign, period, tier, lot, a
   entry.credits = entry.credits or {}
   entry.credits[#entry.credits + 1] = format('["%s","%s","%s","%s","%s",%s,%s]', action, lot,
     campaign, period, entry.currency, int(tier), int(amount))
-  entry.extra.credits = '[' .. table.concat(entry.credits, ',') .. ']'
+  entry.extra.credits = '[' .. concat(entry.credits, ',') .. ']'
 end
 
 local function grant(entry, shard, campaign, period, step, total, occurred)
@@ -60,7 +60,7 @@ local function tally(entry, shard, count, campaign, delta, occurred)
   local suffix = 'n:' .. entry.seller .. ':' .. campaign_id .. ':' .. period .. ':' .. entry.currency
   entry.tallies = entry.tallies or {}
   local state = entry.tallies[suffix] or get(shard, suffix) or '0'
-  local total = tonumber(state:match('^[^|]+')) + delta
+  local total = (tonumber(state) or tonumber(state:match('^[^|]+'))) + delta
   local parts, fired = {int(total)}, {}
   for mark in state:gmatch('|([^|]+)') do
     local tier, threshold = mark:match('^([^,]+),.*,([^,]+)$')
@@ -78,7 +78,7 @@ local function tally(entry, shard, count, campaign, delta, occurred)
       end
     end
   end
-  state = table.concat(parts, '|')
+  state = concat(parts, '|')
   entry.tallies[suffix] = state
   if forget > 0 then
     write(entry, 'SET', suffix, state, 'PXAT', forget)

@@ -127,6 +127,7 @@ class Shard:
             for i in range(0, len(fields), 2)
         ]
         self.raw = [fields[1] for _, fields in reply[2]]
+        self.fields = [name for _, fields in reply[2] for name in fields[::2]]
         return [outcome.decode() for outcome in reply[1]]
 
     def one(self, operation: Mapping[str, Any]) -> str:
