@@ -122,20 +122,18 @@ class Store:
         self.connects = 0
         """How often a connection for booking was made: a new one may lead to another Redis."""
         self._cluster = cluster
+        common = {
+            "socket_timeout": CALL_TIMEOUT_S,
+            "socket_connect_timeout": CALL_TIMEOUT_S,
+            # A resent call would answer "stale" and hide what the first one put in the outbox.
+            "retry": Retry(NoBackoff(), 0),
+            **options,
+        }
         if cluster:
-            writer: Any = RedisCluster.from_url(
-                url, socket_timeout=CALL_TIMEOUT_S, socket_connect_timeout=CALL_TIMEOUT_S, **options
-            )
+            writer: Any = RedisCluster.from_url(url, **common)
             reader: Any = writer
             self.connects = 1
         else:
-            common = {
-                "socket_timeout": CALL_TIMEOUT_S,
-                "socket_connect_timeout": CALL_TIMEOUT_S,
-                # A resent call would answer "stale" and hide what the first one put in the outbox.
-                "retry": Retry(NoBackoff(), 0),
-                **options,
-            }
             writer = Redis(
                 connection_pool=BlockingConnectionPool.from_url(
                     url, max_connections=WRITERS, redis_connect_func=self._connected, **common

@@ -14,10 +14,12 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
 from pydantic_core import to_json
 
+from models.events import CLOCK_AHEAD_MAX
 from models.shards import shard_of
 from streams.engine import Outgoing
 from streams.wallets.journal import Journal
@@ -79,6 +81,14 @@ class _News(NamedTuple):
     cleared: list[str]
 
 
+def forget_ms(retention_ms: int) -> int:
+    """How long ids are kept, in milliseconds: longer than events are taken.
+
+    An event may be dated ahead, so that its repeat is taken for so much longer.
+    """
+    return retention_ms + CLOCK_AHEAD_MAX // timedelta(milliseconds=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What every booking is told: times in milliseconds, and the campaigns."""
@@ -92,7 +102,7 @@ class Terms:
         """The part of a call's context that never changes."""
         return to_json(
             {
-                "retention_ms": self.retention_ms,
+                "retention_ms": forget_ms(self.retention_ms),
                 "wait_ms": self.wait_ms,
                 "ask_ms": self.ask_ms,
                 "campaigns": self.campaigns,
@@ -124,6 +134,7 @@ class Wallets:
         self._metrics = metrics
         self._shards: dict[int, _Shard] = defaultdict(_Shard)
         self._healing = asyncio.Lock()
+        self._publishing: set[asyncio.Future[None]] = set()
 
     async def post(self, operations: Sequence[Operation]) -> list[str]:
         """Book operations and publish their effects; the outcome of each, in order.
@@ -205,6 +216,9 @@ class Wallets:
             if not wanted:
                 return
             began = time.monotonic()
+            if self._publishing:
+                # What Redis may have lost and the journal does not have yet would be numbered anew.
+                await asyncio.wait(set(self._publishing))
             await self.store.load()
             by_partition: dict[int, list[int]] = defaultdict(list)
             for shard in wanted:
@@ -295,7 +309,13 @@ class Wallets:
             return
         messages = [entry.messages[0] for entry in entries]
         messages += [message for entry in entries for message in entry.messages[1:]]
-        offsets = await self._send(messages)
+        under_way: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._publishing.add(under_way)
+        try:
+            offsets = await self._send(messages)
+        finally:
+            self._publishing.discard(under_way)
+            under_way.set_result(None)
         for shard, outbox in outboxes.items():
             if not outbox:
                 continue
@@ -326,7 +346,7 @@ class Wallets:
                 await self.store.apply(
                     shard,
                     values[i : i + APPLY_MAX],
-                    retention_ms=self._terms.retention_ms,
+                    retention_ms=forget_ms(self._terms.retention_ms),
                     journal=last,
                 )
         for shard, (seq, _) in standings.items():
