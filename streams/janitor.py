@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pydantic_core import from_json
@@ -19,7 +21,7 @@ from models.rules import Rules
 from models.sellers import read_seller
 from streams.agents.payouts import Cashier
 from streams.metrics import Metrics
-from streams.wallets.store import Clock, Due, Operation
+from streams.wallets.store import Clock, Due, Operation, ShardStanding
 from streams.wallets.wallets import Wallets
 
 logger = logging.getLogger(__name__)
@@ -65,21 +67,30 @@ class Janitor:
         self._rounds = rounds
         self._clock = clock
         self._metrics = metrics
+        self._first_seen: dict[int, tuple[int, float]] = {}
+        """Shard → the first seq of its outbox, and since when it has been that."""
 
     async def run(self) -> None:
-        """Go on round after round, until cancelled."""
-        while True:
-            await self.round()
-            await asyncio.sleep(ROUND_INTERVAL_S)
+        """Go on until cancelled. Each round keeps its own time: a slow rail holds up no booking."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_again_and_again(self._wallets.flush))
+            for one in self._rounds:
+                tasks.create_task(_again_and_again(partial(self.round, one)))
 
-    async def round(self) -> int:
-        """Carry out what is due; how many timers that were."""
+    async def once(self) -> int:
+        """Empty the outboxes and go one round of each kind; how many timers were carried out."""
         await self._wallets.flush()
-        found: list[tuple[int, Due]] = []
-        for kinds, shards in self._rounds:
-            if mine := shards():
-                standings = await self._wallets.due(mine, kinds, TIMERS_MAX)
-                found += [(shard, due) for shard, at in standings.items() for due in at.timers]
+        return sum([await self.round(one) for one in self._rounds])
+
+    async def round(self, one: Round) -> int:
+        """Carry out what is due; how many timers that were."""
+        mine = one.shards()
+        if not mine:
+            return 0
+        standings = await self._wallets.due(mine, one.kinds, TIMERS_MAX)
+        found = [(shard, due) for shard, at in standings.items() for due in at.timers]
+        if one.kinds == BOOKING_TIMERS:
+            self._report(standings)
         questions = [due for _, due in found if due.timer.startswith("ask:") and due.stored]
         operations = [
             operation
@@ -90,6 +101,20 @@ class Janitor:
             await self._wallets.post(operations)
         await self._ask(questions)
         return len(found)
+
+    def _report(self, standings: Mapping[int, ShardStanding]) -> None:
+        """Say what waits, and how long the oldest entry has been in an outbox."""
+        self._metrics.waiting("sales", sum(at.waiting for at in standings.values()))
+        self._metrics.waiting("returns", sum(at.parked for at in standings.values()))
+        now = time.monotonic()
+        first_seen: dict[int, tuple[int, float]] = {}
+        for shard, at in standings.items():
+            if at.outbox_first is None:
+                continue
+            seq, since = self._first_seen.get(shard, (at.outbox_first, now))
+            first_seen[shard] = (seq, since) if seq == at.outbox_first else (at.outbox_first, now)
+        self._first_seen = first_seen
+        self._metrics.outbox_age(max((now - since for _, since in first_seen.values()), default=0))
 
     async def _ask(self, questions: Sequence[Due]) -> None:
         payouts = [from_json(due.stored or b"") for due in questions]
@@ -131,3 +156,9 @@ class Janitor:
         if pay is not None:
             sweep["pay"] = pay
         return sweep
+
+
+async def _again_and_again(work: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await work()
+        await asyncio.sleep(ROUND_INTERVAL_S)

@@ -33,6 +33,7 @@ class Sales:
         self._rules = rules
         self._scorer = scorer
         self._shared: dict[int, dict[str, str]] = {}
+        self._tiers: Counter[str] = Counter()
         desk.metrics.scorer(up=scorer is not None)
 
     async def handle(self, batch: Batch) -> None:
@@ -78,6 +79,8 @@ class Sales:
                 taken, sellers, rows, scores, changed, strict=True
             )
         ]
+        self._desk.metrics.decided(self._tiers)
+        self._tiers = Counter()
         self._desk.metrics.stage_took("look", looked - started)
         self._desk.metrics.stage_took("score", perf_counter() - looked)
         return operations
@@ -85,12 +88,12 @@ class Sales:
     async def _look(self, taken: Sequence[Taken]) -> Look:
         """Profiles and feature states of everyone and everything the batch names."""
         sellers = {t.event.seller_id for t in taken}
-        wanted: set[tuple[int, str]] = set()
+        wanted = {("s:" + seller): shard_of(seller) for seller in sellers}
         for t in taken:
-            first, *others = entities(t.event)
-            wanted.add((shard_of(t.event.seller_id), first))
-            wanted.update((shard_of(other), other) for other in others)
-        return await self._desk.wallets.look(sellers, wanted)
+            for entity in entities(t.event)[1:]:
+                if entity not in wanted:
+                    wanted[entity] = shard_of(entity)
+        return await self._desk.wallets.look(sellers, wanted.items())
 
     def _scores(self, rows: Sequence[list[float] | None]) -> list[float | None]:
         """The probability of fraud of each row; None where there is no row or no scorer."""
@@ -124,7 +127,7 @@ class Sales:
         operation = self._rules.sale(event, seller, amount, tier)
         operation["state"] = state
         operation["decision"] = self._record(taken, operation, decision, row)
-        self._desk.metrics.decided({decision.tier.value: 1})
+        self._tiers[decision.tier.value] += 1
         return operation
 
     def _decision(

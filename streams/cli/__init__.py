@@ -10,10 +10,24 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import config, deadletters, demo, doctor, sandbox, schema, topics, train, worker
+from streams.cli import (
+    config,
+    deadletters,
+    demo,
+    doctor,
+    ledger,
+    sandbox,
+    schema,
+    topics,
+    train,
+    wallet,
+    worker,
+)
 from streams.cli.errors import LineErrors
 
-MODULES = (demo, worker, config, topics, doctor, deadletters, schema, sandbox, train)
+MODULES = (
+    *(demo, worker, config, topics, doctor, deadletters, schema, sandbox, train, ledger, wallet),
+)
 """The command groups, in the order in which `--help` lists them."""
 
 app = typer.Typer(

@@ -167,15 +167,15 @@ class Wallets:
     async def look(
         self,
         sellers: Iterable[str],
-        entities: Iterable[tuple[int, str]] = (),
+        entities: Iterable[tuple[str, int]] = (),
         *,
         waiting: bool = False,
     ) -> Look:
-        """Read profiles of sellers and feature states of ``(shard, entity)`` in one round trip."""
+        """Read profiles of sellers and feature states of ``(entity, shard)`` in one round trip."""
         asks: dict[int, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
         for seller in sellers:
             asks[shard_of(seller)][0].append(seller)
-        for shard, entity in entities:
+        for entity, shard in entities:
             asks[shard][1].append(entity)
         everything = Look({}, {}, {})
 

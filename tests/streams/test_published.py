@@ -22,7 +22,8 @@ from models.rules import Operation, Rules, transition
 from models.schema import documents
 from models.sellers import read_seller
 from models.shards import shard_of
-from streams.wallets.store import Message, Store
+from streams.engine import Outgoing
+from streams.wallets.store import Store
 
 DEFAULTS = Path(__file__).parents[2] / "streams" / "defaults"
 DAY_MS = 86_400_000
@@ -49,7 +50,7 @@ class Till:
         self.store = store
         self.rules = made
         self.seller = f"S-{uuid.uuid4().hex[:12]}"
-        self.published: dict[str, list[Message]] = defaultdict(list)
+        self.published: dict[str, list[Outgoing]] = defaultdict(list)
         self._offset = 0
         self._static = to_json(
             {

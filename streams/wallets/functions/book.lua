@@ -6,7 +6,7 @@
 -- an event also kind, hash, topic, partition, offset; if it was decided upon a profile also rev.
 -- ARGV[3] terms JSON, which seldom change: retention_ms, wait_ms, ask_ms, campaigns (list of {id,
 -- metric, expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}); without it
--- the context carries them. ARGV[4] time to live in ms, ARGV[5…] entity, state, … as observe() has.
+-- the context carries them.
 -- Returns {seq, {outcome of each}, {{seq, {field, value, …}}, …}}: outbox entries made by this call.
 -- Outcomes: booked, parked, repeat (same id, same body), stale (offset already applied),
 -- ignored:<why>, refused:<reason>, retry (the profile moved: look again; nothing after it is applied).
@@ -123,9 +123,6 @@ local function book(keys, args)
     outcomes[i] = outcome
   end
   close_shard(shard)
-  for i = 5, #args, 2 do
-    call('SET', shard.prefix .. 'x:' .. args[i], args[i + 1], 'PX', args[4])
-  end
   return {int(shard.seq), outcomes, shard.outbox}
 end
 

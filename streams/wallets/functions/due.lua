@@ -1,7 +1,7 @@
 -- due: what the shard has to do by now, and how it stands. Changes nothing.
 -- KEYS[1] "{s<n>}:m". ARGV[1] now in ms, ARGV[2] most timers to return, ARGV[3…] the kinds wanted.
 -- Returns {seq, {timer, due, stored payout or profile or false, …}, length of the outbox, first id of
--- the outbox or false, {length of timers}}.
+-- the outbox or false, events that wait for a profile, returns that wait for their sale}.
 -- Due timers of the kinds wanted: {timer, time, …}. Those of other kinds, which another worker looks
 -- after, are passed over, so many at most that a call stays short.
 local PASSED_MAX = 20
@@ -45,7 +45,8 @@ local function due(keys, args)
   end
   local first = call('XRANGE', prefix .. 'o', '-', '+', 'COUNT', 1)
   return {call('HGET', keys[1], 'seq') or '0', result, call('XLEN', prefix .. 'o'),
-    first[1] and first[1][1] or false}
+    first[1] and first[1][1] or false, call('HGET', keys[1], 'waiting') or '0',
+    call('HGET', keys[1], 'parked') or '0'}
 end
 
 redis.register_function{function_name = FUNCTION('due'), callback = due, flags = {'no-writes'}}

@@ -72,6 +72,7 @@ end
 local function take_early(shard, entry, record, early)
   local taken = {}
   write(entry, 'ZREM', 't', 'early:' .. entry.op.record)
+  write(entry, 'HINCRBY', 'm', 'parked', int(-#early))
   for _, parked in ipairs(early) do
     local reason = misfit(record, parked)
     if reason then
@@ -163,6 +164,7 @@ function operations.earn(shard, op)
   end
   local returns = early and take_early(shard, entry, record, early) or {}
   if op.waiting then
+    write(entry, 'HINCRBY', 'm', 'waiting', '1')
     write(entry, 'RPUSH', 'q:' .. op.seller, encode({record = op.record, occurred = op.occurred,
       base = op.base, currency = op.currency, sale = op.sale, origin = op.origin, level = op.level,
       held = op.held, occurred_at = op.occurred_at, ref = op.id, returned = record.returned}))
@@ -212,6 +214,7 @@ function operations.reverse(shard, op)
       raw = op.raw, headers = op.headers, seller = op.seller}
     write(entry, 'SET', suffix, encode(record))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'early:' .. op.record)
+    write(entry, 'HINCRBY', 'm', 'parked', '1')
     entry.extra.parked = '"' .. op.record .. '"'
     commit(shard, entry)
     return 'parked'
@@ -225,6 +228,7 @@ function operations.reverse(shard, op)
     if call('LLEN', shard.prefix .. 'q:' .. op.seller) >= WAITING_MAX then
       return 'refused:too_many_waiting'
     end
+    write(entry, 'HINCRBY', 'm', 'waiting', '1')
     write(entry, 'RPUSH', 'q:' .. op.seller, encode({give = true, record = op.record, base = op.base,
       ref = op.id}))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
@@ -268,6 +272,7 @@ function operations.take(shard, op)
     occurred = op.occurred, occurred_at = op.occurred_at, sale = op.sale, origin = op.origin,
     level = op.level, held = op.held}
   if op.waiting then
+    write(entry, 'HINCRBY', 'm', 'waiting', '1')
     write(entry, 'RPUSH', 'q:' .. op.seller, encode(item))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
     entry.extra.waiting = '"' .. op.id .. '"'

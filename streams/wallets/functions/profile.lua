@@ -68,6 +68,7 @@ function operations.profile(shard, op)
   write(entry, 'SET', 'p:' .. op.seller, int(op.rev + 1) .. '|' .. op.profile)
   if #waiting > 0 then
     write(entry, 'DEL', 'q:' .. op.seller)
+    write(entry, 'HINCRBY', 'm', 'waiting', int(-#waiting))
     write(entry, 'ZREM', 't', 'wait:' .. op.seller)
   end
   shard.revisions[op.seller] = op.rev + 1
@@ -96,8 +97,10 @@ function operations.lapse(shard, op)
     op.seller = rest
     local entry = new_entry(shard, op, 'earning.lapsed', 'XXX')
     write(entry, 'ZREM', 't', op.timer)
-    entry.extra.lapsed = int(call('LLEN', shard.prefix .. 'q:' .. rest))
+    local length = call('LLEN', shard.prefix .. 'q:' .. rest)
+    entry.extra.lapsed = int(length)
     write(entry, 'DEL', 'q:' .. rest)
+    write(entry, 'HINCRBY', 'm', 'waiting', int(-length))
     commit(shard, entry)
     return 'booked'
   end
@@ -108,6 +111,7 @@ function operations.lapse(shard, op)
   write(entry, 'ZREM', 't', op.timer)
   if #early > 0 then
     write(entry, 'DEL', 'r:' .. rest)
+    write(entry, 'HINCRBY', 'm', 'parked', int(-#early))
   end
   for _, parked in ipairs(early) do
     publish(entry, 'dead-letters', op.seller, parked.raw, parked.headers)

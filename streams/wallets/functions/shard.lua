@@ -2,7 +2,7 @@
 --
 -- All keys of a shard share the hash tag that KEYS[1] carries ("{s17}:m"), so that they live in one
 -- slot of a Redis Cluster. The shard's keys, behind the prefix "{s17}:":
---   m                      hash  seq, shards, fences "f:<topic>:<partition>" = last applied offset,
+--   m                      hash  seq, shards, waiting and parked (how many events wait), fences "f:<topic>:<partition>" = last applied offset,
 --                                journal = next ledger offset that may hold something not in here
 --   o                      stream outbox: id "<seq>-0", field "<topic>\t<key>[\t<headers>]", value
 --   w:<seller>             hash  "<currency>:<account>" = integer minor units

@@ -68,7 +68,7 @@ async def company(
 async def settle(company: Company) -> None:
     """Let the rail tell how the payouts went."""
     company.clock.now_ms += 10 * 60_000
-    await company.janitor.round()
+    await company.janitor.once()
     await company.work()
     company.clock.now_ms -= 10 * 60_000
 

@@ -1,0 +1,106 @@
+"""A seller's statement: all that Redis holds of her, without where she is paid to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from pydantic_core import from_json
+
+from models.ledger import SELLER_ACCOUNTS
+from models.sellers import read_seller
+from models.shards import shard_of
+
+PAYOUTS_MAX = 1_000
+"""Payouts that a statement shows: the newest."""
+
+SCAN_KEYS = 5_000
+"""Keys that Redis looks at in one step of the search for payouts."""
+
+_PAYOUT_FIELDS = (
+    *("payout_id", "state", "rail", "currency", "amount_minor", "fee_minor", "cause"),
+    *("provider_ref", "category", "reason", "attempts", "caused_ms", "reserved_ms", "changed_ms"),
+)
+
+
+def read_statement(client: Any, seller_id: str) -> dict[str, Any] | None:
+    """The statement, amounts in minor units; None if nothing is known of the seller.
+
+    ``client`` is a blocking redis client. Payouts are found by a walk through the key space.
+    """
+    shard = shard_of(seller_id)
+    prefix = f"{{s{shard}}}:"
+    pipe = client.pipeline(transaction=False)
+    pipe.get(f"{prefix}p:{seller_id}")
+    pipe.hgetall(f"{prefix}w:{seller_id}")
+    pipe.hgetall(f"{prefix}l:{seller_id}")
+    pipe.llen(f"{prefix}q:{seller_id}")
+    stored, wallet, lots, waiting = pipe.execute()
+    if stored is None and not wallet and not waiting:
+        return None
+    return {
+        "seller_id": seller_id,
+        "shard": shard,
+        "profile": None if stored is None else _profile(seller_id, stored),
+        "accounts": _accounts(wallet),
+        "lots": _lots(lots),
+        "payouts": _payouts(client, prefix, seller_id),
+        "waiting": int(waiting),
+    }
+
+
+def _profile(seller_id: str, stored: bytes) -> dict[str, Any]:
+    seller = read_seller(seller_id, stored)
+    profile = {
+        "revision": seller.rev,
+        "country": seller.country,
+        "zone": seller.zone,
+        "status": "suspended" if seller.suspended else "active",
+        "sponsor": seller.sponsor_id,
+        "rail": seller.rail,
+        "destination": "none" if seller.destination is None else "on file",
+    }
+    if seller.refused:
+        profile["destination"] = "refused by the rail"
+    return profile
+
+
+def _accounts(wallet: dict[bytes, bytes]) -> dict[str, dict[str, int]]:
+    accounts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(SELLER_ACCOUNTS, 0))
+    for name, minor in wallet.items():
+        currency, _, account = name.decode().partition(":")
+        accounts[currency][account] = int(minor)
+    return dict(sorted(accounts.items()))
+
+
+def _lots(lots: dict[bytes, bytes]) -> list[dict[str, Any]]:
+    found = []
+    for lot, value in lots.items():
+        currency, left, granted, expires, campaign = value.decode().split(",")
+        found.append(
+            {
+                "lot": lot.decode(),
+                "currency": currency,
+                "left_minor": int(left),
+                "granted_minor": int(granted),
+                "expires_ms": int(expires),
+                "campaign": campaign,
+            }
+        )
+    return sorted(found, key=lambda lot: (lot["expires_ms"] or 2**63, lot["lot"]))
+
+
+def _payouts(client: Any, prefix: str, seller_id: str) -> list[dict[str, Any]]:
+    keys = list(client.scan_iter(match=f"{prefix}y:*", count=SCAN_KEYS))
+    found: list[dict[str, Any]] = []
+    for first in range(0, len(keys), SCAN_KEYS):
+        pipe = client.pipeline(transaction=False)
+        for key in keys[first : first + SCAN_KEYS]:
+            pipe.get(key)
+        for value in pipe.execute():
+            payout = from_json(value) if value else {}
+            if payout.get("seller_id") == seller_id:
+                payout.setdefault("changed_ms", payout["reserved_ms"])
+                found.append({name: payout[name] for name in _PAYOUT_FIELDS if name in payout})
+    found.sort(key=lambda payout: payout["reserved_ms"], reverse=True)
+    return found[:PAYOUTS_MAX]
