@@ -120,8 +120,7 @@ class BareLoop:
             context: dict[str, Any] = {"now": at_ms, "known": 0}
             if done := self._published.pop(shard, None):
                 context["published"], context["journal"] = done, 0
-            packed = to_json(context)[:-1] + b"," + static[1:]
-            calls.append(("FCALL", "book", shard, packed, to_json(group)))
+            calls.append(("FCALL", "book", shard, to_json(context), to_json(group), static))
         outboxes: dict[int, list[Any]] = {}
         for shard, (_, outcomes, outbox) in zip(by_shard, self._call(calls), strict=True):
             if any(outcome != b"booked" for outcome in outcomes):
@@ -130,11 +129,10 @@ class BareLoop:
         return outboxes
 
     def _publish(self, outboxes: Mapping[int, Sequence[Any]]) -> None:
-        """The journal first; the rest only when the broker has it."""
+        """The journal in front."""
         entries = [(shard, seq, fields) for shard, box in outboxes.items() for seq, fields in box]
         for _, _, fields in entries:
             self._produce(fields[0], fields[1])
-        self._flush()
         for shard, seq, fields in entries:
             for i in range(2, len(fields), 2):
                 self._produce(fields[i], fields[i + 1])

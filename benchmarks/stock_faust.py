@@ -55,7 +55,7 @@ class Sales:
         [operation], shared = deciding.operations([source], [event], profiles, states)
         shard = shard_of(event.seller_id)
         _, [outcome], outbox = await self._call(
-            "FCALL", "book", shard, self._context(shard), to_json([operation])
+            "FCALL", "book", shard, self._context(shard), to_json([operation]), deciding.static
         )
         if outcome != b"booked":
             raise RuntimeError(f"a sale was not booked: {outcome}")
@@ -70,13 +70,12 @@ class Sales:
         context: dict[str, Any] = {"now": now_ms(), "known": 0}
         if done := self._published.pop(shard, None):
             context["published"], context["journal"] = done, 0
-        return to_json(context)[:-1] + b"," + self._deciding.static[1:]
+        return to_json(context)
 
     async def _publish(self, fields: Sequence[bytes]) -> None:
-        """The journal first; the rest only when the broker has it."""
-        await (await self._send(fields[0], fields[1]))
-        rest = [await self._send(fields[i], fields[i + 1]) for i in range(2, len(fields), 2)]
-        await asyncio.gather(*rest)
+        """The journal in front; then wait until the broker has all of it."""
+        sent = [await self._send(fields[i], fields[i + 1]) for i in range(0, len(fields), 2)]
+        await asyncio.gather(*sent)
 
     async def _send(self, field: bytes, value: bytes) -> Any:
         topic, key = field.split(b"\t")
