@@ -38,11 +38,11 @@ from streams.topics import create_topics
 from streams.wallets.journal import Journal
 from streams.wallets.library import library
 from streams.wallets.store import Store, meta_key
-from streams.wallets.wallets import Terms, Wallets
+from streams.wallets.wallets import Terms, Wallets, forget_ms
 
 NOW_MS = 1_790_000_000_000
 DAY_MS = 86_400_000
-RETENTION_MS = 90 * DAY_MS
+RETENTION_MS = forget_ms(90 * DAY_MS)
 WAIT_MS = 30 * DAY_MS
 ASK_MS = 60_000
 PARTITIONS = 4

@@ -118,9 +118,7 @@ class TestAPercentage:
 
     CAMPAIGN = campaign(EUR=[(1, 12_000, 0, 1_000, 0)])
 
-    def test_is_of_the_same_total_with_the_profile_first_or_last(
-        self, client: redis.Redis
-    ) -> None:
+    def test_is_of_the_same_total_with_the_profile_first_or_last(self, client: redis.Redis) -> None:
         granted = []
         for late in (False, True):
             client.flushdb()
