@@ -9,7 +9,9 @@
 -- the context carries them.
 -- Returns {seq, {outcome of each}, {{seq, {field, value, …}}, …}}: outbox entries made by this call.
 -- Outcomes: booked, parked, repeat (same id, same body), stale (offset already applied),
--- ignored:<why>, refused:<reason>, retry (the profile moved: look again; nothing after it is applied).
+-- ignored:<why>, refused:<reason> (of its own id_reused and balance_too_large; the others stand at the
+-- operations), retry (the profile moved: look again; nothing after it is applied), error:<what> (a bug;
+-- nothing of it is applied, nor after it).
 -- Error REWOUND: the shard is behind what the caller has seen; heal before anything else.
 
 local terms_text, terms

@@ -138,7 +138,7 @@ end
 
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
 -- {{campaign index, period, forget ms}}, up, pay (terms or nil), decision, state, waiting (profile
--- missing). Outcomes: booked; refused sale_reused, currency_mismatch, too_many_waiting.
+-- missing). Outcomes: booked; refused sale_reused, too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
   local stored = get(shard, suffix)

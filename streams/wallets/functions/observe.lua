@@ -1,5 +1,6 @@
 -- observe: write feature states of entities that are no sellers (an instrument, a device).
 -- KEYS[1] "{s<n>}:m". ARGV[1] time to live in ms, then entity, state, entity, state, …
+-- Returns the number of arguments.
 -- They are advice, not money: no fence and no journal; they fade out by themselves.
 local function observe(keys, args)
   enter()

@@ -172,6 +172,7 @@ function operations.transit(shard, op)
 end
 
 -- Pay out what has gathered behind a coalescing window or a retry. op: timer, due, pay, rev, currency.
+-- Outcomes: booked; ignored (the timer is gone or was set anew).
 function operations.sweep(shard, op)
   local timer = 'pay:' .. op.seller .. ':' .. op.currency
   local due = call('ZSCORE', shard.prefix .. 't', timer)

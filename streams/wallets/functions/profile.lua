@@ -80,6 +80,7 @@ function operations.profile(shard, op)
 end
 
 -- An event that changes nothing but must not be taken again, such as an outdated profile.
+-- Outcomes: booked.
 function operations.skip(shard, op)
   commit(shard, new_entry(shard, op, op.kind .. '.outdated', 'XXX'))
   return 'booked'

@@ -69,6 +69,7 @@ class Shard:
         self.now_ms = NOW_MS
         self.campaigns = list(campaigns)
         self.published: list[int] | None = None
+        self.cleared: list[str] | None = None
         self._ids = 0
         self._offset = -1
 
@@ -86,7 +87,7 @@ class Shard:
         }  # fmt: skip
         return {**base, **fields}
 
-    def sale(self, amount: int, **fields: Any) -> dict[str, Any]:
+    def sale(self, amount: int, /, **fields: Any) -> dict[str, Any]:
         """A sale that earns an amount, at once and unpaid unless said otherwise."""
         operation = self.event(
             "earn", "sale.completed", currency="EUR", base=amount * 4, amount=amount,
@@ -95,7 +96,7 @@ class Shard:
         operation["record"] = "s:" + operation["id"]
         return {**operation, **fields}
 
-    def return_of(self, sale: Mapping[str, Any], base: int, **fields: Any) -> dict[str, Any]:
+    def return_of(self, sale: Mapping[str, Any], base: int, /, **fields: Any) -> dict[str, Any]:
         """A return of a part of a sale."""
         return self.event(
             "reverse", "sale.returned", currency=sale["currency"], base=base,
@@ -116,6 +117,8 @@ class Shard:
         if self.published:
             context |= {"published": self.published, "journal": 0}
             self.published = None
+        if self.cleared:
+            context["cleared"] = self.cleared
         reply: Any = self.client.fcall(
             library().function("book"), 1, meta_key(self.number),
             to_json(context), to_json(operations),

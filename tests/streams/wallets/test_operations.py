@@ -1,0 +1,486 @@
+"""Each operation: from which state, with what outcome, to which balances.
+
+A refusal leaves every key as it was, but for the shard's note that the event is done with.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from models.refusals import Reason
+from models.shards import shard_of
+from tests.streams.wallets.harness import (
+    ASK_MS,
+    DAY_MS,
+    NOW_MS,
+    PAY,
+    RETENTION_MS,
+    WAIT_MS,
+    Shard,
+    campaign,
+)
+
+Given = Callable[[Shard], dict[str, Any]]
+"""Prepares a shard and returns the operation to try."""
+
+WAITING: dict[str, Any] = {
+    "waiting": True, "sale": "x", "origin": "anna", "level": 0, "held": False, "occurred_at": "x",
+}  # fmt: skip
+
+
+def take(shard: Shard, amount: int, **fields: Any) -> dict[str, Any]:
+    """A return without a receipt."""
+    return shard.event("take", "sale.returned", currency="EUR", base=amount * 4, amount=amount,
+                       occurred=shard.now_ms, counts=[], rev=0) | fields  # fmt: skip
+
+
+def redeem(shard: Shard, amount: int) -> dict[str, Any]:
+    """Credit is spent."""
+    return shard.event("redeem", "credit.redeemed", currency="EUR", amount=amount)
+
+
+def profile(shard: Shard, rev: int = 0, **fields: Any) -> dict[str, Any]:
+    """A profile comes."""
+    return shard.event("profile", "seller.updated", rev=rev, release=[],
+                       profile='{"status":"active"}') | fields  # fmt: skip
+
+
+def changed(before: dict[bytes, Any], after: dict[bytes, Any]) -> set[str]:
+    """Names of the keys that differ."""
+    keys = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    return {key.decode().partition(":")[2] for key in keys}
+
+
+class TestEarn:
+    @pytest.mark.parametrize(
+        ("opening", "fields", "closing"),
+        [
+            ([], {}, (1_000, 0, 0, 0, 0)),
+            ([], {"tier": "hold"}, (0, 1_000, 0, 0, 0)),
+            ([], WAITING, (0, 1_000, 0, 0, 0)),
+            ([], {"amount": 0, "base": 0}, (0, 0, 0, 0, 0)),
+            # Debt is paid first, the rest is hers.
+            ([300], {}, (700, 0, 0, 0, 0)),
+            ([300], {"tier": "hold"}, (0, 700, 0, 0, 0)),
+            ([1_000], {}, (0, 0, 0, 0, 0)),
+            ([2_500], {}, (0, 0, 0, 0, -1_500)),
+            # 1,000 pays 989 and its fee of 19: 10 and 1 %.
+            ([], {"pay": PAY}, (0, 0, 1_000, 0, 0)),
+            ([], {"pay": {**PAY, "min": 1_001}}, (1_000, 0, 0, 0, 0)),
+            ([], {"pay": {**PAY, "max": 600}}, (384, 0, 616, 0, 0)),
+            ([], {"pay": {**PAY, "seller_pays": False}}, (0, 0, 1_000, 0, 0)),
+            ([], {"pay": {**PAY, "step": 100}}, (81, 0, 919, 0, 0)),
+            ([], {"pay": {**PAY, "window": 5_000}}, (1_000, 0, 0, 0, 0)),
+            ([], {"pay": PAY, "tier": "hold"}, (0, 1_000, 0, 0, 0)),
+            ([700], {"pay": PAY}, (300, 0, 0, 0, 0)),
+            ([400], {"pay": PAY}, (0, 0, 600, 0, 0)),
+        ],
+    )
+    def test_balances(
+        self, shard: Shard, opening: list[int], fields: dict[str, Any], closing: tuple[int, ...]
+    ) -> None:
+        for debt in opening:
+            assert shard.one(take(shard, debt)) == "booked"
+        assert shard.one(shard.sale(1_000, **fields)) == "booked"
+        assert shard.balances() == closing
+
+    def test_fee_is_reserved_with_the_principal(self, shard: Shard) -> None:
+        shard.one(shard.sale(1_000, pay=PAY))
+        [payout] = shard.payouts().values()
+        assert (payout["amount_minor"], payout["fee_minor"]) == (981, 19)
+        assert payout["payout_id"][:2] == f"{shard.number:02x}"
+        assert shard.client.zscore(shard.key("t"), f"ask:{payout['payout_id']}") == NOW_MS + ASK_MS
+        assert [topic for topic, _ in shard.messages] == ["ledger", "payouts.commands"]
+
+    def test_upline_and_decision_go_out_with_it(self, shard: Shard) -> None:
+        up = {"to": "root", "commission": "c1", "sale": "s", "origin": "anna", "level": 1,
+              "amount": 50, "occurred_at": "2026-11-23T00:00:00+00:00"}  # fmt: skip
+        shard.one(shard.sale(1_000, up=up, decision='{"tier":"instant"}'))
+        assert [topic for topic, _ in shard.messages] == ["ledger", "commissions", "decisions"]
+        commission = json.loads(shard.messages[1][1])
+        assert commission["id"] == commission["commission_id"] == "c1"
+        assert (commission["amount_minor"], commission["source"]["base_minor"]) == (50, 4_000)
+        assert shard.entries[0]["emits"] == ["c1"]
+
+
+class TestReverse:
+    @pytest.mark.parametrize(
+        ("tier", "paid", "base", "closing"),
+        [
+            ("instant", None, 1_000, (750, 0, 0, 0, 0)),
+            ("hold", None, 1_000, (0, 750, 0, 0, 0)),
+            ("instant", PAY, 1_000, (0, 0, 1_000, 0, -250)),
+            ("instant", None, 4_000, (0, 0, 0, 0, 0)),
+            # Half to even of the whole that came back.
+            ("instant", None, 2, (1_000, 0, 0, 0, 0)),
+            ("instant", None, 6, (998, 0, 0, 0, 0)),
+        ],
+    )
+    def test_balances(
+        self, shard: Shard, tier: str, paid: Any, base: int, closing: tuple[int, ...]
+    ) -> None:
+        sale = shard.sale(1_000, tier=tier, pay=paid) if paid else shard.sale(1_000, tier=tier)
+        shard.one(sale)
+        assert shard.one(shard.return_of(sale, base)) == "booked"
+        assert shard.balances() == closing
+
+    def test_takes_what_is_held_first_then_available_then_debt(self, shard: Shard) -> None:
+        debt, held = take(shard, 400), shard.sale(1_000, tier="hold")
+        shard.book(debt, held, shard.sale(100))
+        assert shard.balances() == (100, 600, 0, 0, 0)
+        shard.one(shard.return_of(held, 4_000))
+        assert shard.balances() == (0, 0, 0, 0, -300)
+
+    @pytest.mark.parametrize("order", [(1, 2, 3_997), (3_997, 2, 1), (2, 3_997, 1)])
+    def test_parts_in_any_order_take_back_the_whole(
+        self, shard: Shard, order: tuple[int, ...]
+    ) -> None:
+        sale = shard.sale(1_000)
+        shard.one(sale)
+        for base in order:
+            assert shard.one(shard.return_of(sale, base)) == "booked"
+        assert shard.balances() == (0, 0, 0, 0, 0)
+
+    def test_ahead_of_its_sale_waits_for_it(self, shard: Shard) -> None:
+        sale = shard.sale(1_000)
+        assert shard.one(shard.return_of(sale, 1_000)) == "parked"
+        due = shard.client.zscore(shard.key("t"), "early:" + sale["record"])
+        assert due == NOW_MS + WAIT_MS
+        sale["offset"] += 2
+        assert shard.one(sale) == "booked"
+        assert shard.balances() == (750, 0, 0, 0, 0)
+        assert shard.client.zcard(shard.key("t")) == 0
+
+    def test_waits_in_vain_and_becomes_a_dead_letter(self, shard: Shard) -> None:
+        early = shard.return_of(shard.sale(1_000), 1_000)
+        shard.one(early)
+        timer = "early:" + early["record"]
+        lapse = {"op": "lapse", "id": "l", "shard": shard.number, "timer": timer,
+                 "due": NOW_MS + WAIT_MS}  # fmt: skip
+        assert shard.one(lapse) == "booked"
+        assert shard.messages[1] == ("dead-letters", b"{}")
+        assert not shard.client.exists(shard.key("r:" + early["record"]))
+        assert shard.one(lapse) == "ignored:gone"
+
+
+class TestPayouts:
+    @pytest.mark.parametrize(
+        ("states", "closing"),
+        [
+            (("submitted",), (0, 0, 1_000, 0, 0)),
+            (("submitted", "accepted"), (0, 0, 1_000, 0, 0)),
+            (("submitted", "unknown"), (0, 0, 1_000, 0, 0)),
+            (("submitted", "settled"), (0, 0, 0, 0, 0)),
+            (("submitted", "accepted", "settled", "delivered"), (0, 0, 0, 0, 0)),
+            (("submitted", "failed"), (1_000, 0, 0, 0, 0)),
+            (("cancelled",), (1_000, 0, 0, 0, 0)),
+            (("submitted", "unclaimed", "returned"), (1_000, 0, 0, 0, 0)),
+            # The fee is the rail's once the money has left.
+            (("submitted", "settled", "returned"), (981, 0, 0, 0, 0)),
+            (("submitted", "delivered", "returned"), (981, 0, 0, 0, 0)),
+        ],
+    )
+    def test_balances(
+        self, shard: Shard, states: tuple[str, ...], closing: tuple[int, ...]
+    ) -> None:
+        shard.one(shard.sale(1_000, pay=PAY))
+        payout = shard.only_payout()
+        for state in states:
+            assert shard.one(shard.transit(payout, state)) == "booked"
+        assert shard.balances() == closing
+        assert shard.payouts()[payout]["state"] == states[-1]
+
+    def test_money_that_comes_back_pays_debt_first(self, shard: Shard) -> None:
+        shard.one(shard.sale(1_000, pay=PAY))
+        shard.one(take(shard, 300))
+        payout = shard.only_payout()
+        shard.book(shard.transit(payout, "submitted"), shard.transit(payout, "failed"))
+        assert shard.balances() == (700, 0, 0, 0, 0)
+
+    @pytest.mark.parametrize(
+        ("states", "late"),
+        [
+            (("submitted", "settled"), "failed"),
+            (("submitted", "settled"), "accepted"),
+            (("submitted", "failed"), "settled"),
+            (("submitted",), "reserved"),
+            ((), "settled"),
+            (("submitted", "settled"), "settled"),
+        ],
+    )
+    def test_what_does_not_fit_changes_nothing(
+        self, shard: Shard, states: tuple[str, ...], late: str
+    ) -> None:
+        shard.one(shard.sale(1_000, pay=PAY))
+        payout = shard.only_payout()
+        for state in states:
+            shard.one(shard.transit(payout, state))
+        before = shard.dump()
+        assert shard.one(shard.transit(payout, late)).startswith("ignored:")
+        assert shard.dump() == before
+
+    def test_only_one_begins_it(self, shard: Shard) -> None:
+        shard.one(shard.sale(1_000, pay=PAY))
+        payout = shard.only_payout()
+        begin = shard.transit(payout, "submitted", only_from="reserved")
+        assert shard.book(begin, begin) == ["booked", "ignored:submitted"]
+
+    def test_a_refused_destination_is_not_tried_again(self, shard: Shard) -> None:
+        stored = json.dumps({"destination": PAY["destination"], "occurred": NOW_MS})
+        shard.book(profile(shard, profile=stored), shard.sale(1_000, pay=PAY, rev=1))
+        payout = shard.only_payout()
+        shard.one(shard.transit(payout, "submitted"))
+        shard.one(shard.transit(payout, "failed", category="method"))
+        revision, _, body = shard.client.get(shard.key("p:anna")).partition(b"|")  # type: ignore[union-attr]
+        assert revision == b"2"
+        assert json.loads(body) == {**json.loads(stored), "refused": True}
+
+    def test_a_window_gathers_and_is_swept_once(self, shard: Shard) -> None:
+        windowed = {**PAY, "window": 5_000}
+        shard.book(shard.sale(1_000, pay=windowed), shard.sale(2_000, pay=windowed))
+        assert shard.payouts() == {}
+        sweep = {"op": "sweep", "id": "w", "seller": "anna", "currency": "EUR", "rev": 0,
+                 "timer": "pay:anna:EUR", "due": NOW_MS + 5_000, "pay": windowed}  # fmt: skip
+        assert shard.book(sweep, {**sweep, "id": "w2"}) == ["booked", "ignored:gone"]
+        [payout] = shard.payouts().values()
+        assert payout["amount_minor"] + payout["fee_minor"] == 3_000
+
+
+class TestCredit:
+    CAMPAIGN = campaign(expires_ms=DAY_MS, EUR=[(1, 4_000, 500, 0, 0), (2, 8_000, 900, 0, 0)])
+
+    @pytest.fixture
+    def granting(self, client: redis.Redis) -> Shard:
+        return Shard(client, campaigns=[self.CAMPAIGN])
+
+    def counted(self, shard: Shard, amount: int) -> dict[str, Any]:
+        return shard.sale(amount, counts=[[1, "p", 0]])
+
+    def test_thresholds_fire_once_each(self, granting: Shard) -> None:
+        granting.one(self.counted(granting, 999))
+        assert granting.balances()[3] == 0
+        granting.one(self.counted(granting, 1))
+        assert granting.balances()[3] == 500
+        granting.book(self.counted(granting, 500), self.counted(granting, 500))
+        assert granting.balances()[3] == 1_400
+        granting.one(self.counted(granting, 10_000))
+        assert granting.balances()[3] == 1_400
+
+    def test_one_sale_may_fire_two(self, granting: Shard) -> None:
+        granting.one(self.counted(granting, 2_000))
+        assert granting.balances()[3] == 1_400
+
+    def test_a_return_undoes_what_is_unspent_and_a_sale_fires_again(self, granting: Shard) -> None:
+        sale = self.counted(granting, 2_000)
+        granting.one(sale)
+        granting.one(redeem(granting, 600))
+        assert granting.balances()[3] == 800
+        granting.one(granting.return_of(sale, 6_000))
+        # The first lot of 500 was spent whole, of the second 100.
+        assert granting.balances()[3] == 0
+        assert granting.client.hlen(granting.key("l:anna")) == 0
+        granting.one(self.counted(granting, 500))
+        assert granting.balances()[3] == 500
+
+    def test_lots_are_spent_by_expiry_and_expire(self, granting: Shard) -> None:
+        granting.one(self.counted(granting, 1_000))
+        granting.now_ms += 1_000
+        granting.one(self.counted(granting, 1_000))
+        assert granting.one(redeem(granting, 600)) == "booked"
+        [lot] = granting.client.hgetall(granting.key("l:anna")).values()  # type: ignore[union-attr]
+        assert lot.split(b",")[:3] == [b"EUR", b"800", b"900"]
+        [(timer, due)] = granting.client.zrange(granting.key("t"), 0, -1, withscores=True)  # type: ignore[misc,union-attr]
+        assert due == NOW_MS + 1_000 + DAY_MS
+        expire = {"op": "expire", "id": "x", "seller": "anna", "due": int(due),
+                  "timer": timer.decode(), "lot": timer.decode().rpartition(":")[2]}  # fmt: skip
+        assert granting.book(expire, expire) == ["booked", "ignored:gone"]
+        assert granting.balances()[3] == 0
+        assert granting.client.zcard(granting.key("t")) == 0
+
+    def test_an_expired_lot_is_not_spent(self, granting: Shard) -> None:
+        granting.one(self.counted(granting, 1_000))
+        granting.now_ms += DAY_MS
+        assert granting.one(redeem(granting, 1)) == "refused:insufficient_credit"
+
+    @pytest.mark.parametrize(
+        ("total", "step", "granted"),
+        [
+            (4_000, (1, 4_000, 0, 250, 0), 100),
+            (4_399, (1, 4_000, 0, 250, 0), 109),
+            (80_000, (1, 4_000, 0, 250, 1_500), 1_500),
+        ],
+    )
+    def test_a_percentage_is_of_the_total_with_a_cap(
+        self, client: redis.Redis, total: int, step: tuple[int, ...], granted: int
+    ) -> None:
+        shard = Shard(client, campaigns=[campaign(EUR=[step])])
+        shard.one(shard.sale(10, base=total, counts=[[1, "p", 0]]))
+        assert shard.balances()[3] == granted
+
+    def test_a_count_counts_sales_that_stay(self, client: redis.Redis) -> None:
+        shard = Shard(client, campaigns=[campaign("n", "count", EUR=[(1, 2, 70, 0, 0)])])
+        first, second = self.counted(shard, 100), self.counted(shard, 100)
+        shard.book(first, second)
+        assert shard.balances()[3] == 70
+        shard.one(shard.return_of(first, 399))
+        assert shard.balances()[3] == 70
+        shard.one(shard.return_of(first, 1))
+        assert shard.balances()[3] == 0
+
+
+class TestProfile:
+    def test_releases_what_waited_in_its_order(self, shard: Shard) -> None:
+        shard.book(shard.sale(1_000, **WAITING), shard.sale(500, tier="hold", **WAITING))
+        assert shard.balances() == (0, 1_500, 0, 0, 0)
+        release = [{"counts": [], "pay": PAY}, {"counts": [], "pay": PAY}]
+        assert shard.one(profile(shard, release=release)) == "booked"
+        # What fraud scoring held stays held.
+        assert shard.balances() == (0, 500, 1_000, 0, 0)
+        assert not shard.client.exists(shard.key("q:anna"))
+        assert [entry["kind"] for entry in shard.entries] == [
+            "seller.updated", "earning.released", "earning.released"
+        ]  # fmt: skip
+
+    def test_another_list_of_waiting_asks_to_decide_again(self, shard: Shard) -> None:
+        shard.one(shard.sale(1_000, **WAITING))
+        before = shard.dump()
+        assert shard.one(profile(shard)) == "retry"
+        assert shard.dump() == before
+
+    def test_a_wait_in_vain_leaves_the_money_held(self, shard: Shard) -> None:
+        shard.one(shard.sale(1_000, **WAITING))
+        lapse = {"op": "lapse", "id": "l", "shard": shard.number, "timer": "wait:anna",
+                 "due": NOW_MS + WAIT_MS}  # fmt: skip
+        assert shard.one(lapse) == "booked"
+        assert shard.one(profile(shard)) == "booked"
+        assert shard.balances() == (0, 1_000, 0, 0, 0)
+
+
+def _known_id(shard: Shard) -> dict[str, Any]:
+    sale = shard.sale(100)
+    shard.one(sale)
+    return shard.sale(200, id=sale["id"], hash="1" * 16)
+
+
+def _known_sale(shard: Shard) -> dict[str, Any]:
+    sale = shard.sale(100)
+    shard.one(sale)
+    return shard.sale(200, record=sale["record"])
+
+
+def _return(shard: Shard, base: int = 100, **fields: Any) -> dict[str, Any]:
+    sale = shard.sale(100)
+    shard.one(sale)
+    return shard.return_of(sale, base, **fields)
+
+
+def _too_early(shard: Shard) -> dict[str, Any]:
+    sale = shard.sale(100)
+    for _ in range(20):
+        assert shard.one(shard.return_of(sale, 1)) == "parked"
+    return shard.return_of(sale, 1)
+
+
+def _crowded(shard: Shard, operation: Callable[[Shard], dict[str, Any]]) -> dict[str, Any]:
+    shard.book(*(shard.sale(1, **WAITING) for _ in range(500)))
+    return operation(shard)
+
+
+def _rich(shard: Shard) -> dict[str, Any]:
+    shard.client.hset(shard.key("w:anna"), "EUR:available", 2**53 - 1)
+    return shard.sale(1)
+
+
+def _other() -> str:
+    return next(f"x{n}" for n in range(10_000) if shard_of(f"x{n}") == shard_of("anna"))
+
+
+REFUSALS: list[tuple[Reason, Given]] = [
+    (Reason.ID_REUSED, _known_id),
+    (Reason.SALE_REUSED, _known_sale),
+    (Reason.SELLER_MISMATCH, lambda shard: _return(shard, seller=_other())),
+    # In order of precedence: whose it is, then in which money, then how much.
+    (Reason.SELLER_MISMATCH, lambda s: _return(s, seller=_other(), currency="USD", base=9_999)),
+    (Reason.CURRENCY_MISMATCH, lambda shard: _return(shard, currency="USD")),
+    (Reason.CURRENCY_MISMATCH, lambda shard: _return(shard, currency="USD", base=9_999)),
+    (Reason.RETURN_EXCEEDS_SALE, lambda shard: _return(shard, base=401)),
+    (Reason.ID_REUSED, lambda shard: {**_return(shard, base=401), "id": "e1", "hash": "f" * 16}),
+    (Reason.TOO_MANY_WAITING, _too_early),
+    (Reason.TOO_MANY_WAITING, lambda s: _crowded(s, lambda s: s.sale(1, **WAITING))),
+    (Reason.TOO_MANY_WAITING, lambda s: _crowded(s, lambda s: take(s, 1, **WAITING))),
+    (Reason.BALANCE_TOO_LARGE, _rich),
+    (Reason.INSUFFICIENT_CREDIT, lambda shard: redeem(shard, 1)),
+    (Reason.UNKNOWN_PAYOUT, lambda shard: shard.event(
+        "transit", "payout.reported", payout="none", state="settled", shard=shard.number)),
+]  # fmt: skip
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(("reason", "given"), REFUSALS)
+    def test_leaves_every_key_unchanged(self, shard: Shard, reason: Reason, given: Given) -> None:
+        operation = given(shard)
+        before = shard.dump()
+        assert shard.one(operation) == f"refused:{reason}"
+        # The fence passes it, and its reason is kept until the dead letter is known to be there.
+        assert changed(before, shard.dump()) == {"m", "u"}
+        place = f"{operation['topic']}:0:{operation['offset']}".encode()
+        assert shard.client.hget(shard.key("u"), place.decode()) == reason.encode()
+        assert shard.one(operation) == f"refused:{reason}"
+
+    def test_every_reason_of_booking_has_a_row(self) -> None:
+        booking = list(Reason)[list(Reason).index(Reason.ID_REUSED) :]
+        elsewhere = {Reason.RETURN_WITHOUT_SALE}  # a return that waited in vain
+        assert {reason for reason, _ in REFUSALS} == set(booking) - elsewhere
+
+    def test_what_was_noted_is_forgotten_when_told(self, shard: Shard) -> None:
+        operation = redeem(shard, 1)
+        shard.one(operation)
+        shard.cleared = [f"sales:0:{operation['offset']}"]
+        shard.book()
+        assert not shard.client.exists(shard.key("u"))
+
+
+class TestFenceAndDedupe:
+    def test_an_offset_that_is_done_with_is_stale(self, shard: Shard) -> None:
+        sale = shard.sale(100)
+        shard.one(sale)
+        before = shard.dump()
+        assert shard.one(sale) == "stale"
+        assert shard.one(shard.sale(100, offset=sale["offset"])) == "stale"
+        assert shard.dump() == before
+
+    def test_a_repeat_changes_nothing_but_the_fence(self, shard: Shard) -> None:
+        sale = shard.sale(100)
+        shard.one(sale)
+        before = shard.dump()
+        assert shard.one({**sale, "offset": 7}) == "repeat"
+        assert changed(before, shard.dump()) == {"m"}
+
+    def test_an_id_is_kept_longer_than_events_are_taken(self, shard: Shard) -> None:
+        sale = shard.sale(100)
+        shard.one(sale)
+        kept = shard.client.pexpiretime(shard.key("d:" + sale["id"]))
+        assert kept == NOW_MS + RETENTION_MS == NOW_MS + 90 * DAY_MS + 600_000
+
+    def test_behind_a_retry_nothing_is_applied(self, shard: Shard) -> None:
+        shard.one(profile(shard))
+        before = shard.dump()
+        moved, after = shard.sale(100, rev=0), shard.sale(100, rev=1)
+        assert shard.book(moved, after) == ["retry", "retry"]
+        assert shard.dump() == before
+        assert shard.book({**moved, "rev": 1}, after) == ["booked", "booked"]
+
+    def test_behind_a_broken_operation_nothing_is_applied(self, shard: Shard) -> None:
+        first, broken, last = shard.sale(100), shard.sale(100, op="none"), shard.sale(100)
+        outcomes = shard.book(first, broken, last)
+        assert (outcomes[0], outcomes[2]) == ("booked", "retry")
+        assert outcomes[1].startswith("error:")
+        assert shard.balances() == (100, 0, 0, 0, 0)
+        assert shard.book({**broken, "op": "earn"}, last) == ["booked", "booked"]
+
+    def test_a_shard_behind_what_the_caller_saw_is_rewound(self, shard: Shard) -> None:
+        with pytest.raises(redis.ResponseError, match="REWOUND"):
+            shard.book(shard.sale(100), known=1)
