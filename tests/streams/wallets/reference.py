@@ -1,0 +1,249 @@
+"""A second ledger, slow and plain, written from the rules and not from the Lua.
+
+It keeps every fact and works balances out again from all of them; there is no cleverness to share
+mistakes with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from models.ids import derived
+
+FEE_FIXED, FEE_BP, FEE_CAP, PAY_MIN, PAY_MAX = 10, 100, 100, 500, 500_000
+
+PAID = {"settled", "delivered"}
+ENDED = {"settled", "delivered", "returned", "cancelled", "failed"}
+AFTER = {
+    "reserved": {"submitted", "cancelled"},
+    "submitted": {"accepted", "settled", "unknown", "unclaimed", "failed", "returned", "cancelled",
+                  "delivered"},
+    "unknown": {"accepted", "settled", "delivered", "unclaimed", "failed", "returned", "cancelled"},
+    "accepted": {"settled", "delivered", "unclaimed", "failed", "returned", "cancelled"},
+    "unclaimed": {"settled", "delivered", "returned", "cancelled", "failed"},
+    "settled": {"delivered", "returned"},
+    "delivered": {"returned"},
+}  # fmt: skip
+
+
+def half_even(value: Fraction) -> int:
+    """To the nearest integer, a half to the even one: what ``round`` does with fractions."""
+    return round(value)
+
+
+def fee(principal: int) -> int:
+    """What a payout costs its seller."""
+    return min(FEE_FIXED + principal * FEE_BP // 10_000, FEE_CAP)
+
+
+def most_payable(balance: int) -> int:
+    """The largest principal that a balance pays together with its fee; found by trying."""
+    principal = min(balance, PAY_MAX)
+    while principal > 0 and principal + fee(principal) > balance:
+        principal -= 1
+    return principal
+
+
+@dataclass
+class Sale:
+    """What was earned, and what of it came back."""
+
+    base: int
+    amount: int
+    tier: str
+    returned: int = 0
+    reversed: int = 0
+    held: int = 0
+    occurred: int = 0
+    counts: bool = False
+    shown: int = 0
+    """What of the returned counts: less than that while the profile is awaited."""
+
+
+@dataclass
+class Lot:
+    """Credit of one grant."""
+
+    id: str
+    left: int
+    expires: int
+
+
+@dataclass
+class Payout:
+    """Money on its way."""
+
+    principal: int
+    fee: int
+    state: str = "reserved"
+
+
+@dataclass
+class Ledger:
+    """One seller, one currency, one campaign of sales volume with fixed credits."""
+
+    steps: list[tuple[int, int, int]]
+    """Tier, threshold, credit."""
+    life: int
+    available: int = 0
+    held: int = 0
+    in_flight: int = 0
+    debt: int = 0
+    known: bool = True
+    """Whether the profile is there."""
+    sales: dict[str, Sale] = field(default_factory=dict)
+    waiting: list[tuple[str, int | None]] = field(default_factory=list)
+    """Sales, and parts of them that came back, in their order, until the profile comes."""
+    early: dict[str, list[int]] = field(default_factory=dict)
+    payouts: list[Payout] = field(default_factory=list)
+    lots: list[Lot] = field(default_factory=list)
+    fired: dict[int, Lot] = field(default_factory=dict)
+
+    def balances(self) -> tuple[int, ...]:
+        """available, held, in_flight, credit, debt."""
+        credit = sum(lot.left for lot in self.lots)
+        return (self.available, self.held, self.in_flight, credit, -self.debt)
+
+    def gain(self, amount: int) -> int:
+        """Debt is paid first; what is left over."""
+        paid = min(self.debt, amount)
+        self.debt -= paid
+        return amount - paid
+
+    def lose(self, sale: Sale | None, amount: int) -> None:
+        """Held of the same sale, then available, then debt."""
+        if sale is not None:
+            part = min(sale.held, amount)
+            sale.held -= part
+            self.held -= part
+            amount -= part
+        part = min(self.available, amount)
+        self.available -= part
+        self.debt += amount - part
+
+    def sell(  # noqa: PLR0917 - a sale
+        self, cause: str, name: str, base: int, amount: int, tier: str, now: int, *, pay: bool
+    ) -> str:
+        """A sale."""
+        if name in self.sales:
+            return "refused:sale_reused"
+        sale = self.sales[name] = Sale(base, amount, tier, occurred=now)
+        kept = self.gain(amount)
+        if tier == "instant" and self.known:
+            self.available += kept
+        else:
+            sale.held = kept
+            self.held += kept
+        for part in self.early.pop(name, []):
+            if sale.returned + part <= base:
+                self._bring_back(sale, part)
+        sale.shown = sale.returned
+        if self.known:
+            sale.counts = True
+            self.recount(cause, now)
+            if pay and tier == "instant":
+                self.pay()
+        else:
+            self.waiting.append((name, None))
+        return "booked"
+
+    def bring_back(self, name: str, part: int) -> str:
+        """A return."""
+        sale = self.sales.get(name)
+        if sale is None:
+            if len(self.early.get(name, [])) >= 20:
+                return "refused:too_many_waiting"
+            self.early.setdefault(name, []).append(part)
+            return "parked"
+        if sale.returned + part > sale.base:
+            return "refused:return_exceeds_sale"
+        self._bring_back(sale, part)
+        if self.known:
+            sale.shown += part
+            self.recount()
+        else:
+            self.waiting.append((name, part))
+        return "booked"
+
+    def _bring_back(self, sale: Sale, part: int) -> None:
+        sale.returned += part
+        should = half_even(Fraction(sale.amount * sale.returned, sale.base))
+        self.lose(sale, should - sale.reversed)
+        sale.reversed = should
+
+    def take(self, amount: int) -> str:
+        """A return without a receipt, outside of campaigns."""
+        self.lose(None, amount)
+        return "booked"
+
+    def meet(self, cause: str) -> None:
+        """The profile comes: what waited takes effect, in its order."""
+        self.known = True
+        for name, part in self.waiting:
+            sale = self.sales[name]
+            if part is not None:
+                sale.shown += part
+                self.recount()
+                continue
+            if sale.tier == "instant":
+                self.held -= sale.held
+                self.available += self.gain(sale.held)
+                sale.held = 0
+            sale.counts = True
+            self.recount(f"{cause}/s:{name}", sale.occurred)
+
+    def pay(self) -> None:
+        """Reserve what is available, if it is enough."""
+        if self.available < PAY_MIN:
+            return
+        principal = most_payable(self.available)
+        if principal < PAY_MIN:
+            return
+        self.payouts.append(Payout(principal, fee(principal)))
+        self.available -= principal + fee(principal)
+        self.in_flight += principal + fee(principal)
+
+    def move(self, number: int, state: str) -> str:
+        """A payout goes to a state."""
+        payout = self.payouts[number]
+        if state not in AFTER.get(payout.state, set()):
+            return f"ignored:{payout.state}"
+        before, payout.state = payout.state, state
+        whole = payout.principal + payout.fee
+        if before not in PAID and state in PAID:
+            self.in_flight -= whole
+        elif before in PAID and state not in PAID:
+            self.available += self.gain(payout.principal)
+        elif state in ENDED - PAID:
+            self.in_flight -= whole
+            self.available += self.gain(whole)
+        return "booked"
+
+    def recount(self, cause: str = "", now: int = 0) -> None:
+        """A grant stands exactly while the total is at its threshold or above."""
+        total = sum(sale.base - sale.shown for sale in self.sales.values() if sale.counts)
+        for tier, threshold, credit in self.steps:
+            if total >= threshold and tier not in self.fired:
+                lot = derived(f"{cause}/c/p/{tier}")
+                self.fired[tier] = Lot(lot, credit, now + self.life)
+                self.lots.append(self.fired[tier])
+            elif total < threshold and tier in self.fired:
+                lot = self.fired.pop(tier)
+                if lot in self.lots:
+                    self.lots.remove(lot)
+
+    def redeem(self, amount: int, now: int) -> str:
+        """Credit is spent, soonest expiry first."""
+        good = [lot for lot in self.lots if lot.expires > now]
+        if sum(lot.left for lot in good) < amount:
+            return "refused:insufficient_credit"
+        for lot in sorted(good, key=lambda lot: (lot.expires, lot.id)):
+            used = min(lot.left, amount)
+            lot.left -= used
+            amount -= used
+        return "booked"
+
+    def expire(self, now: int) -> None:
+        """Lots whose time is over are gone."""
+        self.lots = [lot for lot in self.lots if lot.expires > now]

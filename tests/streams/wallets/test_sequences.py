@@ -1,0 +1,193 @@
+"""Random lives of sellers, booked by the Lua and by a plain second ledger: always the same."""
+
+import os
+import random
+from typing import Any
+
+import pytest
+import redis
+
+from models.ledger import Entry, Fold
+from tests.streams.wallets.harness import PAY, Shard, campaign
+from tests.streams.wallets.reference import AFTER, PAY_MAX, Ledger
+
+SEQUENCES = 320
+STEPS = 40
+LIFE = 5_000
+TIERS = [(1, 8_000, 300), (2, 20_000, 700), (3, 60_000, 1_500)]
+CAMPAIGN = campaign(expires_ms=LIFE, EUR=[(tier, at, credit, 0, 0) for tier, at, credit in TIERS])
+WAITS: dict[str, Any] = {
+    "waiting": True, "sale": "x", "origin": "anna", "level": 0, "held": False, "occurred_at": "x",
+}  # fmt: skip
+
+
+class Life:
+    """One sequence: each step goes to both ledgers, which must agree on outcome and balances."""
+
+    def __init__(self, client: redis.Redis, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.seller = f"seller-{seed}"
+        self.shard = Shard(client, self.seller, [CAMPAIGN])
+        self.shard._ids = seed * 1_000_000
+        # Sequences share shards: each reads a partition of its own.
+        self.partition = seed % 2**31
+        self.ledger = Ledger(TIERS, LIFE, known=self.dice.random() < 0.7)
+        self.rev = 1 if self.ledger.known else 0
+        self.fold = Fold()
+        self.names: list[str] = []
+        self.parts: dict[str, int] = {}
+        if self.ledger.known:
+            self.book(self.event("profile", "seller.updated", rev=0, profile="{}", release=[]))
+
+    def event(self, op: str, kind: str, **fields: Any) -> dict[str, Any]:
+        return self.shard.event(op, kind, partition=self.partition) | fields
+
+    def book(self, operation: dict[str, Any]) -> str:
+        outcome = self.shard.one(operation)
+        for raw in self.shard.raw:
+            entry = Entry.parse(raw)
+            # Numbered as if the shard were this seller's own: others share it.
+            first = self.fold.seqs.get(entry.shard, 0)
+            if not first:
+                self.fold.seqs[entry.shard] = entry.seq - 1
+            self.fold.add(entry)
+        return outcome
+
+    def step(self) -> tuple[str, str]:
+        """Do something; the outcomes by both."""
+        self.shard.now_ms += self.dice.choice((1, 1, 50, 900))
+        moves = [self.sell] * 4 + [self.bring_back] * 4 + [self.move] * 5
+        moves += [self.redeem, self.expire, self.take]
+        if not self.ledger.known:
+            moves.append(self.meet)
+        return self.dice.choice(moves)()
+
+    def sell(self) -> tuple[str, str]:
+        waits_for_return = [name for name in self.ledger.early if name not in self.ledger.sales]
+        if waits_for_return and self.dice.random() < 0.5:
+            name = self.dice.choice(waits_for_return)
+        elif self.names and self.dice.random() < 0.05:
+            name = self.dice.choice(self.names)
+        else:
+            name = f"{self.seller}-{len(self.names)}"
+            self.names.append(name)
+        base = self.dice.choice((4_000, 10_000, 33_333, 999, 0, 7))
+        amount = base * self.dice.choice((25, 10, 33)) // 100
+        tier = self.dice.choice(("instant", "instant", "hold"))
+        pays = self.dice.random() < 0.6
+        fields: dict[str, Any] = {
+            "record": "s:" + name, "currency": "EUR", "base": base, "amount": amount, "tier": tier,
+            "occurred": self.shard.now_ms, "counts": [[1, "p", 0]], "rev": self.rev,
+        }  # fmt: skip
+        if not self.ledger.known:
+            fields |= {**WAITS, "counts": []}
+        elif pays and tier == "instant":
+            fields["pay"] = {**PAY, "max": PAY_MAX}
+        event = self.event("earn", "sale.completed", **fields)
+        now = self.shard.now_ms
+        expected = self.ledger.sell(event["id"], name, base, amount, tier, now, pay=pays)
+        return self.book(event), expected
+
+    def bring_back(self) -> tuple[str, str]:
+        if self.names and self.dice.random() < 0.85:
+            name = self.dice.choice(self.names)
+        else:  # ahead of its sale
+            name = f"{self.seller}-{len(self.names)}"
+            self.names.append(name)
+        part = self.dice.choice((1, 2, 500, 3_333, 4_000, 33_333))
+        booked = self.book(self.event("reverse", "sale.returned", record="s:" + name, base=part,
+                                      currency="EUR", raw="{}", headers="{}"))  # fmt: skip
+        return booked, self.ledger.bring_back(name, part)
+
+    def take(self) -> tuple[str, str]:
+        amount = self.dice.choice((1, 250, 5_000))
+        booked = self.book(self.event("take", "sale.returned", currency="EUR", base=amount,
+                                      amount=amount, occurred=self.shard.now_ms, counts=[],
+                                      rev=self.rev))  # fmt: skip
+        return booked, self.ledger.take(amount)
+
+    def meet(self) -> tuple[str, str]:
+        key = self.shard.key(f"q:{self.seller}")
+        count = int(self.shard.client.llen(key))  # type: ignore[arg-type]
+        release = [{"counts": [[1, "p", 0]]}] * count
+        self.rev = 1
+        event = self.event("profile", "seller.updated", rev=0, profile="{}", release=release)
+        self.ledger.meet(event["id"])
+        return self.book(event), "booked"
+
+    def move(self) -> tuple[str, str]:
+        payouts = list(self.fold.payouts)
+        if not payouts:
+            return self.sell()
+        number = self.dice.randrange(len(payouts))
+        state = self.dice.choice(sorted(AFTER["submitted"] | {"submitted"}))
+        booked = self.book(self.shard.transit(payouts[number], state))
+        return booked, self.ledger.move(number, state)
+
+    def redeem(self) -> tuple[str, str]:
+        amount = self.dice.choice((1, 200, 900))
+        booked = self.book(self.event("redeem", "credit.redeemed", currency="EUR", amount=amount))
+        return booked, self.ledger.redeem(amount, self.shard.now_ms)
+
+    def expire(self) -> tuple[str, str]:
+        due = self.shard.client.zrangebyscore(
+            self.shard.key("t"), "-inf", self.shard.now_ms, withscores=True
+        )
+        outcome = "booked"
+        for timer, at in due:  # type: ignore[union-attr]
+            kind, _, rest = timer.decode().partition(":")
+            seller, _, lot = rest.rpartition(":")
+            if kind == "lot" and seller == self.seller:
+                operation = {"op": "expire", "id": self.shard.id(), "seller": seller, "lot": lot}
+                outcome = self.book({**operation, "timer": timer.decode(), "due": int(at)})
+        self.ledger.expire(self.shard.now_ms)
+        return outcome, "booked"
+
+    def check(self) -> None:
+        """Both ledgers and the journal's fold agree, and no rule of the accounts is broken."""
+        balances = self.shard.balances(seller=self.seller)
+        assert balances == self.ledger.balances()
+        available, held, in_flight, _, debt = balances
+        assert not (available and debt), "debt is paid before anything is available"
+        assert self.fold.violations == []
+        folded = self.fold.balances
+        assert balances == tuple(
+            folded[f"{self.seller}/{name}", "EUR"]
+            for name in ("available", "held", "in_flight", "credit", "debt")
+        )
+        earned = self.fold.earned[self.seller, "EUR"]
+        paid = self.fold.paid_out[self.seller, "EUR"]
+        assert available + held + in_flight + debt + paid == earned
+        assert [s for s, *_ in self.fold.payouts.values()] == [
+            payout.state for payout in self.ledger.payouts
+        ]
+
+
+@pytest.mark.timeout(90)
+def test_both_ledgers_agree_at_every_step(client: redis.Redis) -> None:
+    first = int(os.environ.get("SEED", random.randrange(2**24)))
+    for seed in range(first, first + SEQUENCES):
+        life = Life(client, seed)
+        trail: list[tuple[str, str]] = []
+        try:
+            for _ in range(STEPS):
+                trail.append(life.step())
+                assert trail[-1][0] == trail[-1][1]
+                life.check()
+        except AssertionError as error:
+            raise AssertionError(f"SEED={seed}, step {len(trail)}: {error}") from error
+
+
+def test_the_second_ledger_can_fail(client: redis.Redis) -> None:
+    """It is no mirror of the first: another fee, and the sequences part ways."""
+    for seed in range(40):
+        life = Life(client, seed)
+        for _ in range(STEPS):
+            life.step()
+            if life.ledger.payouts:
+                life.ledger.payouts[0].fee += 1
+                life.ledger.in_flight += 1
+                with pytest.raises(AssertionError):
+                    life.check()
+                return
+    raise AssertionError("no sequence paid anything")
