@@ -50,7 +50,8 @@ def _version(wanted: bool) -> None:
 
 
 _HELP = (
-    "Instant payouts for direct selling: a sale comes in, the seller is paid, every cent proven."
+    "Instant payouts for direct selling: a sale comes in, the seller is paid, every cent is "
+    "accounted for. [bold]payouts demo[/] shows all of it on this machine."
     "\n\n"
     "Settings are PAYOUTS_* environment variables. [bold]payouts config reference[/] lists them, "
     "[bold]payouts doctor[/] checks them against the running servers."
@@ -64,7 +65,7 @@ def _payouts(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an error came from; may stand anywhere.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")
     ] = False,
 ) -> None:
     """What holds for every command."""

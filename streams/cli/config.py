@@ -12,7 +12,9 @@ import typer
 from streams.cli.console import console
 from streams.cli.errors import BadUse, CommandError, LineErrors
 
-group = typer.Typer(cls=LineErrors, no_args_is_help=True, help="Check and show the configuration.")
+group = typer.Typer(
+    cls=LineErrors, no_args_is_help=True, help="Check configuration files, show the settings."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -64,15 +66,18 @@ def kind_of(path: Path) -> Kind:
 def check(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="YAML files; those in effect if none is given."),
+        typer.Argument(
+            metavar="[FILE]...",
+            help="YAML files; without any, the plan, policy and campaigns in effect.",
+        ),
     ] = None,
     kind: Annotated[
-        Kind | None, typer.Option(help="What the files are; by their names if not given.")
+        Kind | None, typer.Option(help="What the files are; without it, their names say so.")
     ] = None,
 ) -> None:
     """Check plans, policies and campaigns: every mistake with its file and line.
 
-    Exit code 1 if there is one.
+    Exit code 1 if there is a mistake.
     """
     from models.config import ConfigError
 

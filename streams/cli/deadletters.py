@@ -45,10 +45,12 @@ TopicOption = Annotated[
 ]
 SinceOption = Annotated[
     str | None,
-    typer.Option("--since", metavar="TIME", help="Only those refused since, as 2026-11-23T12:00Z."),
+    typer.Option(
+        "--since", metavar="TIME", help="Only those refused since then, such as 2026-11-23T12:00Z."
+    ),
 ]
 LimitOption = Annotated[
-    int, typer.Option("--limit", min=1, max=SHOWN_MAX, help="At most so many, the newest.")
+    int, typer.Option("--limit", min=1, max=SHOWN_MAX, help="At most this many, the newest.")
 ]
 
 
@@ -58,7 +60,7 @@ def list_(
     topic: TopicOption = None,
     since: SinceOption = None,
     limit: LimitOption = 50,
-    form: Annotated[Form, typer.Option("--format", help="A table, or a JSON object a line.")] = (
+    form: Annotated[Form, typer.Option("--format", help="A table, or a JSON object per line.")] = (
         Form.TABLE
     ),
 ) -> None:
@@ -77,12 +79,12 @@ def show(
         str,
         typer.Argument(
             metavar="TOPIC:PARTITION:OFFSET",
-            help="The dead letter's own place, or that of the message it was.",
+            help="Where the dead letter is, or where the refused message was; `list` shows both.",
         ),
     ],
     raw: Annotated[bool, typer.Option("--raw", help="Only the original bytes, unchanged.")] = False,
 ) -> None:
-    """Show one refused event with its contents. They may be personal data."""
+    """Show one refused event with its contents, which may hold personal data."""
     wanted = _filter(places=[place])
     letters = _read(wanted, 1)
     if not letters:
@@ -104,18 +106,21 @@ def show(
 def replay(
     places: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TOPIC:PARTITION:OFFSET]...", help="Which; or filter by options."),
+        typer.Argument(
+            metavar="[TOPIC:PARTITION:OFFSET]...",
+            help="Which ones: their places as `list` shows them; or choose by options.",
+        ),
     ] = None,
     *,
     reason: ReasonOption = None,
     topic: TopicOption = None,
     since: SinceOption = None,
     limit: LimitOption = 1_000,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Send refused events again, unchanged, to the topics they came from.
 
-    For after the cause is gone: a worker that was wrong, a seller that was missing. Harmless if
+    For when the cause is gone: a sale that had not come, a rule that was wrong. Harmless if
     repeated, since an event counts once. What is refused again becomes a new dead letter.
     """
     if not (places or reason or topic or since):

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 JsonOption = Annotated[
     Path | None, typer.Option("--json", help="Write the report as JSON to this file.")
 ]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides every event.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=2**31 - 1, help="The same seed makes the same events.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,14 +37,17 @@ def demo(  # noqa: PLR0917 - the options of the command
     rate: Annotated[float, typer.Option(min=0.1, help="Events a second.")] = 500.0,
     seed: SeedOption = 1,
     crash: Annotated[
-        int, typer.Option(min=0, max=50, help="Kill the worker (-9) this many times in between.")
+        int, typer.Option(min=0, max=50, help="Kill the worker with -9 this many times on the way.")
     ] = 0,
-    sellers: Annotated[int, typer.Option(min=40, max=100_000, help="Sellers.")] = 400,
+    sellers: Annotated[
+        int, typer.Option(min=40, max=100_000, help="Sellers in the company.")
+    ] = 400,
     json_file: JsonOption = None,
 ) -> None:
     """Run the whole product on this machine against a simulated company, and prove the result.
 
-    Needs nothing but this package: broker and Redis come as wheels and end with the command.
+    Needs no servers: a broker and Valkey come as wheels, and end with the command. Exit code 1 if
+    the proof does not hold.
     """
     from streams.demo.company import Company, day_window
     from streams.demo.report import show
@@ -66,24 +71,26 @@ def demo(  # noqa: PLR0917 - the options of the command
 
 
 def replay(  # noqa: PLR0917 - the options of the command
-    file: Annotated[Path, typer.Argument(help="The file, csv or csv.gz.")],
+    file: Annotated[Path, typer.Argument(help="The file, as csv or csv.gz.")],
     format_: Annotated[
-        str, typer.Option("--format", help="Its format; there is online-retail.")
+        str,
+        typer.Option("--format", help="The file's format; online-retail (UCI) is the only one."),
     ] = "online-retail",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first invoices of the file.")
+        int | None, typer.Option(min=1, help="Only this many invoices, the first of the file.")
     ] = None,
     speed: Annotated[
-        str, typer.Option(help="max, or how many times faster than it happened.")
+        str, typer.Option(help="max, or a number: how many times faster than it happened.")
     ] = "max",
     sellers_by: Annotated[
         str,
         typer.Option(
-            help="Who sold what: customer (each customer has one of N sellers; sales without one "
-            "go to a seller of the country), country, or hash (of the invoice)."
+            help="Who sold what. customer: each customer has one of N sellers, sales without a "
+            "customer go to a seller of the country. country: a seller per country. hash: one of "
+            "N sellers by the invoice."
         ),
     ] = "customer",
-    sellers: Annotated[int, typer.Option(min=1, max=10_000, help="N, of --sellers-by.")] = 50,
+    sellers: Annotated[int, typer.Option(min=1, max=10_000, help="The N of --sellers-by.")] = 50,
     json_file: JsonOption = None,
 ) -> None:
     """Run a real retailer's sales and returns through the whole product, to the penny.
@@ -131,12 +138,14 @@ def simulate(
     events: Annotated[int, typer.Option(min=1, help="Events to send.")] = 1_000,
     rate: Annotated[float, typer.Option(min=0.1, help="Events a second.")] = 50.0,
     seed: SeedOption = 1,
-    sellers: Annotated[int, typer.Option(min=40, max=100_000, help="Sellers.")] = 400,
+    sellers: Annotated[
+        int, typer.Option(min=40, max=100_000, help="Sellers in the company.")
+    ] = 400,
 ) -> None:
     """Send a simulated company's profiles and events to the configured Kafka. Ctrl-C ends it.
 
-    For trying out an installation: against the brokers of PAYOUTS_KAFKA_BROKERS, sealed with the
-    first of PAYOUTS_SEAL_KEYS. Not for production topics.
+    For trying out an installation: goes to PAYOUTS_KAFKA_BROKERS, with destinations sealed by the
+    first of PAYOUTS_SEAL_KEYS. Not for topics of a production system.
     """
     from rails.destination import KeysInvalid, Seal
     from streams.demo.company import Company, day_window

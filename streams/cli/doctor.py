@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per check.")] = False,
 ) -> None:
     """Check brokers, topics, Redis, shards, files, model and keys, and say what to do.
 

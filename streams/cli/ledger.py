@@ -24,11 +24,16 @@ def register(app: typer.Typer) -> None:
 def verify(
     *,
     file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also as JSON; - for stdout.")
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Also write the result as JSON to this file; - prints only that.",
+        ),
     ] = None,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="Nothing may be on its way: for a system at rest."),
+        typer.Option("--whole", help="For a system at rest: nothing may be on its way."),
     ] = False,
 ) -> None:
     """Prove that wallets, journal, topics and the rail's books agree. Changes nothing.
@@ -88,7 +93,7 @@ def rebuild(
     from_empty: Annotated[
         bool, typer.Option("--from-empty", help="Delete the wallets in Redis first.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Make the wallets in Redis again from the journal. Stop the workers first.
 

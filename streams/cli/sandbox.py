@@ -19,20 +19,21 @@ def sandbox(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8700,
-    seed: Annotated[int, typer.Option(help="Decides what random faults hit.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides which payouts random faults hit.")] = 0,
     settle_delay_ms: Annotated[
-        int, typer.Option(min=0, help="From acceptance to settlement, in ms.")
+        int, typer.Option(min=0, help="Time from acceptance to settlement, in ms.")
     ] = 200,
     webhook_url: Annotated[
-        str | None, typer.Option(help="Where to report changes; nowhere if not given.")
+        str | None, typer.Option(help="Where to send webhooks; without it, none are sent.")
     ] = None,
     public_url: Annotated[
-        str | None, typer.Option(help="How others reach this sandbox, if not by host and port.")
+        str | None, typer.Option(help="The address others reach it by, if not http://HOST:PORT.")
     ] = None,
 ) -> None:
     """Serve a sandbox of the payout providers until Ctrl-C. No money moves.
 
-    Point the PayPal rail at it by PAYOUTS_PAYPAL_BASE_URL. Its books are at /sandbox/books.
+    Set PAYOUTS_PAYPAL_BASE_URL to its address, PAYOUTS_PAYPAL_CLIENT_ID to sandbox-client and
+    PAYOUTS_PAYPAL_CLIENT_SECRET to sandbox-secret. Its books are at /sandbox/books.
     """
     from rails.sandbox.server import run_sandbox
 

@@ -20,15 +20,18 @@ def register(app: typer.Typer) -> None:
 def schema(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A topic such as sales, or asyncapi; all if none."),
+        typer.Argument(
+            metavar="[NAME]", help="A topic such as sales, or asyncapi; without it, all."
+        ),
     ] = None,
     write: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a file each into a directory instead.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write one file each into this directory instead."),
     ] = None,
 ) -> None:
     """Print the JSON Schema of each topic and the AsyncAPI document, made from the models.
 
-    Without a name: one JSON object of all, by file name.
+    Without a name, all of them in one JSON object, by file name.
     """
     from models.schema import documents
 

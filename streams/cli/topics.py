@@ -9,7 +9,7 @@ import typer
 from streams.cli.console import console
 from streams.cli.errors import CommandError, LineErrors
 
-group = typer.Typer(cls=LineErrors, no_args_is_help=True, help="The topics in Kafka.")
+group = typer.Typer(cls=LineErrors, no_args_is_help=True, help="Create the topics in Kafka.")
 
 
 def register(app: typer.Typer) -> None:

@@ -21,13 +21,13 @@ def train(
         "model.json"
     ),
     seed: Annotated[int, typer.Option(help="The same seed makes the same model.")] = 1,
-    events: Annotated[int, typer.Option(min=1_000, help="Events of each simulated history.")] = (
+    events: Annotated[int, typer.Option(min=1_000, help="Events in each simulated history.")] = (
         20_000
     ),
 ) -> None:
     """Train the fraud model on simulated history and test it on other seeds.
 
-    The model is JSON: reading one runs no code. Use it by PAYOUTS_MODEL.
+    The model is a JSON file, and reading it runs no code. Set PAYOUTS_MODEL to it to use it.
     """
     if not out.parent.is_dir():
         raise BadUse(f"{out}: there is no directory {out.parent}")

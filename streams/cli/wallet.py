@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def show(
     seller: Annotated[str, typer.Argument(metavar="SELLER", help="The seller's id.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, amounts in minor units.")] = (
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, amounts in minor units.")] = (
         False
     ),
 ) -> None:

@@ -13,10 +13,11 @@ def register(app: typer.Typer) -> None:
 
 
 def worker() -> None:
-    """Take sales and commissions from Kafka, book them, pay them out. Until SIGTERM or Ctrl-C.
+    """Take events from Kafka, book them, pay sellers out. Until SIGTERM or Ctrl-C.
 
-    A batch in hand is finished before the end. Start as many as there are partitions to share;
-    a supervisor starts a worker again that ended with an error.
+    PAYOUTS_ROLES says what it does; by default everything. A batch in hand is finished before
+    the end. More workers share the partitions; more than there are partitions stay idle. Run it
+    under a supervisor that starts it again when it ends with an error.
     """
     from models.config import ConfigError
     from streams.logs import setup_logging
