@@ -1,0 +1,281 @@
+"""Exactly once, through outages: Wallets on a real Redis and a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import redis
+
+from models.ids import shard_of_payout
+from models.ledger import Entry, Fold
+from models.payouts import PayoutState
+from models.rules import transition
+from models.shards import SHARDS, shard_of
+from streams.engine import Outgoing
+from streams.wallets import evidence
+from streams.wallets.store import Store, meta_key
+from streams.wallets.verify import verify
+from streams.wallets.wallets import Wallets
+from tests.streams.wallets.harness import PARTITIONS, PAY, Company, Journal, Shard, dump
+
+SHARD = shard_of("anna")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "QUIET_S", 0.05)
+    monkeypatch.setattr(evidence, "LATE_MAX_S", 0.3)
+
+
+@pytest.fixture
+async def company(own_broker: str, redis_url: str, client: redis.Redis) -> AsyncIterator[Company]:
+    async with Company(own_broker, redis_url) as made:
+        yield made
+
+
+class Source:
+    """Operations as an agent would post them, with offsets of their own."""
+
+    def __init__(self, client: redis.Redis, partition: int = 0) -> None:
+        self.shard = Shard(client)
+        self.shard._ids = partition * 1_000_000
+        self.partition = partition
+
+    def sales(self, count: int, amount: int = 1_000, **fields: Any) -> list[dict[str, Any]]:
+        return [self.shard.sale(amount, partition=self.partition, **fields) for _ in range(count)]
+
+
+def other_wallets(company: Company, store: Store) -> Wallets:
+    """A second worker's wallets."""
+    return Wallets(
+        store,
+        Journal(company.settings.kafka_client()),
+        company.send,
+        company.terms(),
+        partitions=PARTITIONS,
+        clock=company.clock,
+        metrics=company,
+    )
+
+
+def folded(company: Company) -> Fold:
+    """The fold of everything that was published."""
+    fold = Fold()
+    for message in company.sent:
+        if message.topic == "ledger":
+            fold.add(Entry.parse(message.value or b""))
+    return fold
+
+
+async def holds(company: Company) -> None:
+    """What verify says of money: messages come from no topic here."""
+    verdict = await asyncio.to_thread(verify, company.settings, whole=True)
+    broken = {check.name: check.detail for check in verdict.checks if not check.ok}
+    broken.pop("each sale's tier is its published decision", None)
+    assert broken == {}
+
+
+class TestRedisThatLostWrites:
+    async def test_emptied_it_is_healed_from_the_journal(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        source = Source(client)
+        assert set(await company.wallets.post(source.sales(50))) == {"booked"}
+        await company.wallets.flush()
+        client.flushall()
+        assert await company.wallets.post(source.sales(1)) == ["booked"]
+        assert source.shard.balances() == (51_000, 0, 0, 0, 0)
+        assert company.healed_entries == 50
+        await company.wallets.flush()
+        await holds(company)
+
+    async def test_rewound_it_is_healed_from_the_journal(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        source = Source(client)
+        await company.wallets.post(source.sales(10))
+        await company.wallets.flush()
+        old = dump(client, f"{{s{SHARD}}}:*")
+        await company.wallets.post(source.sales(10))
+        await company.wallets.flush()
+        # What a failover to a replica that is behind looks like.
+        for key in client.scan_iter(f"{{s{SHARD}}}:*"):
+            client.delete(key)
+        for key, (value, expires) in old.items():
+            client.restore(key, max(expires, 0), value, absttl=expires > 0)
+        assert await company.wallets.post(source.sales(1)) == ["booked"]
+        assert source.shard.balances() == (21_000, 0, 0, 0, 0)
+        assert company.healed_entries == 10
+        await company.wallets.flush()
+        await holds(company)
+
+    async def test_what_is_being_published_is_not_numbered_anew(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        """Redis loses an entry whose publication is still under way, and books another."""
+        source = Source(client)
+        await company.wallets.post(source.sales(5))
+        await company.wallets.flush()
+        old = dump(client, f"{{s{SHARD}}}:*")
+        free, entered = asyncio.Event(), asyncio.Event()
+        send = company.wallets._send
+
+        async def slow(messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int] | None:
+            if not free.is_set():
+                entered.set()
+                await free.wait()
+            return await send(messages)
+
+        company.wallets._send = slow
+        first = asyncio.create_task(company.wallets.post(source.sales(1)))
+        await entered.wait()
+        for key in client.scan_iter(f"{{s{SHARD}}}:*"):
+            client.delete(key)
+        for key, (value, expires) in old.items():
+            client.restore(key, max(expires, 0), value, absttl=expires > 0)
+        second = asyncio.create_task(company.wallets.post(source.sales(1)))
+        await asyncio.sleep(0.4)
+        free.set()
+        assert await first == await second == ["booked"]
+        assert source.shard.balances() == (7_000, 0, 0, 0, 0)
+        await company.wallets.flush()
+        await holds(company)
+
+    async def test_without_its_functions_they_are_loaded_again(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        client.function_flush()
+        assert await company.wallets.post(Source(client).sales(1)) == ["booked"]
+
+
+class TestAWorkerThatDied:
+    async def test_what_it_left_in_the_outbox_is_published(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        dead = Source(client)
+        assert dead.shard.book(*dead.sales(3)) == ["booked"] * 3
+        await company.wallets.heal(range(SHARDS))
+        assert company.republished == 3
+        await company.wallets.flush()
+        assert client.xlen(f"{{s{SHARD}}}:o") == 0
+        await holds(company)
+
+    async def test_its_events_that_come_again_count_once(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        source = Source(client)
+        sales = source.sales(10)
+        await company.wallets.post(sales[:6])
+        assert await company.wallets.post(sales) == ["stale"] * 6 + ["booked"] * 4
+        assert source.shard.balances() == (10_000, 0, 0, 0, 0)
+
+    async def test_a_call_that_was_carried_out_unheard_is_published(
+        self, company: Company, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Redis booked, and the connection broke before its answer."""
+        source = Source(client)
+        await company.wallets.post(source.sales(1))
+        book = company.store.book
+        heard: list[int] = []
+
+        async def unheard(calls: Any) -> Any:
+            result = await book(calls)
+            if not heard:
+                heard.append(1)
+                from streams.wallets.store import RedisGone
+
+                raise RedisGone("connection reset")
+            return result
+
+        monkeypatch.setattr(company.store, "book", unheard)
+        assert await company.wallets.post(source.sales(2)) == ["stale"] * 2
+        await company.wallets.flush()
+        assert source.shard.balances() == (3_000, 0, 0, 0, 0)
+        await holds(company)
+
+
+class TestTwoWorkers:
+    async def test_on_one_shard_number_without_gaps(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        store = Store(company.settings.redis_url)
+        other = other_wallets(company, store)
+        mine, theirs = Source(client, 0), Source(client, 1)
+        rounds = [
+            wallets.post(source.sales(7))
+            for _ in range(20)
+            for wallets, source in ((company.wallets, mine), (other, theirs))
+        ]
+        # Offsets of a partition must come in order: one after the other on either side.
+        await asyncio.gather(_in_turn(rounds[::2]), _in_turn(rounds[1::2]))
+        await asyncio.gather(company.wallets.flush(), other.flush())
+        assert mine.shard.balances() == (280_000, 0, 0, 0, 0)
+        fold = folded(company)
+        assert fold.seqs == {SHARD: 280}
+        assert not list(fold.gaps())
+        assert fold.balances["anna/available", "EUR"] == 280_000
+        assert int(client.hget(meta_key(SHARD), "seq")) == 280  # type: ignore[arg-type]
+        await store.close()
+        await holds(company)
+
+    async def test_a_payout_begins_once(self, company: Company, client: redis.Redis) -> None:
+        source = Source(client)
+        await company.wallets.post(source.sales(5, pay=PAY))
+        payouts = list(source.shard.payouts())
+        store = Store(company.settings.redis_url)
+        other = other_wallets(company, store)
+
+        def marks(name: str) -> list[dict[str, Any]]:
+            return [
+                {**transition(f"{name}-{p}", p, PayoutState.SUBMITTED), "only_from": "reserved"}
+                for p in payouts
+            ]
+
+        first, second = await asyncio.gather(
+            company.wallets.post(marks("one")), other.post(marks("two"))
+        )
+        begun = [sorted(pair) for pair in zip(first, second, strict=True)]
+        assert begun == [["booked", "ignored:submitted"]] * 5
+        assert {shard_of_payout(payout) for payout in payouts} == {SHARD}
+        await store.close()
+
+
+async def _in_turn(posts: Sequence[Any]) -> None:
+    for post in posts:
+        assert set(await post) == {"booked"}
+
+
+class TestDecisionsOnAProfileThatMoved:
+    async def test_are_taken_again(self, company: Company, client: redis.Redis) -> None:
+        company.publish("sellers", company.seller("anna", receiver="a@example.com"))
+        await company.work()
+        sales = company.agents["sales"]
+        decide = sales.decide
+        asked = 0
+
+        async def meddled(taken: Any) -> Any:
+            nonlocal asked
+            operations = await decide(taken)
+            asked += 1
+            if asked == 1:
+                profile = company.event("seller.updated", "anna", country="DE", status="suspended")
+                company.publish("sellers", profile)
+                looked = [m for m in company._waiting() if m.topic == "sellers"]
+                from streams.engine import Batch
+                from streams.engine.counters import EngineCounters
+                from streams.engine.stream import Inbox
+
+                inbox = Inbox("sellers", EngineCounters())
+                await company.agents["sellers"].handle(Batch("sellers", looked, [], inbox))
+                company._commit(looked)
+            return operations
+
+        sales.decide = meddled  # type: ignore[method-assign]
+        company.publish("sales", company.sale("anna", 4_000, "s1"))
+        await company.work()
+        assert asked == 2
+        # Suspended by the time it was booked, so nothing is paid.
+        assert Shard(client).balances()[:3] == (0, 1_000, 0)
+        assert len([m for m in company.sent if m.topic == "decisions"]) == 1
+        await holds(company)
