@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from models.policy import PayoutPolicy
 from models.rules import Rules
 from models.scorer import ModelUnreadable, Scorer
 from models.shards import SHARDS, shards_of_partition
-from rails.destination import Seal
+from rails.destination import KeysInvalid, Seal
 from rails.rail import Rail
 from rails.registry import open_rails, open_verifiers
 from rails.webhooks import webhook_app
@@ -38,7 +39,7 @@ from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
 from streams.health import Health, HealthServer
 from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
 from streams.metrics import Metrics
-from streams.settings import Role, Settings
+from streams.settings import Role, Settings, SettingsError, variable
 from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.store import Store
 from streams.wallets.wallets import Terms, Wallets
@@ -54,6 +55,9 @@ ROLE_TOPICS: Mapping[Role, tuple[str, ...]] = {
 
 OWN_TOPICS = {topics[0] for topics in ROLE_TOPICS.values() if topics}
 """A role's own topic: whoever has a partition of it looks after that partition's timers."""
+
+GARBAGE_THRESHOLD = 50_000
+"""Containers made more than freed, after which the young ones are looked through for cycles."""
 
 LAG_INTERVAL_S = 2.0
 """How often lag, assignment and heartbeat are reported."""
@@ -104,6 +108,15 @@ class Handler(Protocol):
         ...
 
 
+def _seal(settings: Settings) -> Seal:
+    """What opens sealed destinations. Raises SettingsError."""
+    try:
+        return Seal.parse(settings.seal_keys.get_secret_value())
+    except KeysInvalid as error:
+        name = variable("seal_keys")
+        raise SettingsError(f"{name}: {error}; set it to id:base64key of 32 random bytes") from None
+
+
 class Worker:
     """One process of the product: agents, janitor, webhooks, metrics."""
 
@@ -141,7 +154,7 @@ class Worker:
             clock=now_ms,
             retention_ms=settings.event_retention_ms,
         )
-        seal = Seal.parse(settings.seal_keys.get_secret_value())
+        seal = _seal(settings)
         cashier = Cashier(
             self.wallets,
             self.rails,
@@ -172,6 +185,11 @@ class Worker:
             self.metrics, self.health, settings.metrics_host, settings.metrics_port
         ) as server:
             logger.info("metrics at %s/metrics", server.url)
+            # What is loaded by now stays; looking through it again and again for garbage, and for
+            # cycles after every few hundred allocations of a batch, would cost a tenth of the CPU.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
             return run_worker(self.app)
 
     def _agent(self, topic: str, handler: Handler) -> None:

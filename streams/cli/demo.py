@@ -165,7 +165,7 @@ def simulate(
         publisher.send(company.profiles(start_ms), rate=None)
         publisher.send(company.events(events, start_ms=start_ms, rate=density), rate=rate)
     except PublishFailed as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(f"{settings.kafka_brokers}: {error}") from error
     console().print(f"sent {publisher.events:,} events of {sellers:,} sellers, seed {seed}")
 
 

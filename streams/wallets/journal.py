@@ -54,6 +54,7 @@ class Journal:
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 20,
+            "log_level": 0,  # what goes wrong is raised
         }
         self.topic = topic
 
@@ -64,7 +65,7 @@ class Journal:
             metadata = consumer.list_topics(self.topic, timeout=SILENCE_MAX_S)
             found = len(metadata.topics[self.topic].partitions)
         except KafkaException as error:
-            raise JournalUnreadable(str(error)) from error
+            raise JournalUnreadable(error.args[0].str()) from error
         finally:
             consumer.close()
         if not found:
@@ -91,6 +92,6 @@ class Journal:
                     elif error.fatal():
                         raise JournalUnreadable(error.str())
         except KafkaException as error:
-            raise JournalUnreadable(str(error)) from error
+            raise JournalUnreadable(error.args[0].str()) from error
         finally:
             consumer.close()
