@@ -6,6 +6,7 @@ cards and devices, whatever the number of shards. Ends with SIGTERM.
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from streams.agents.sales import SHARED_STATE_TTL_MS
 from streams.settings import Settings, load_settings
 from streams.wallets.library import library
 from streams.wallets.store import Operation, meta_key
-from streams.worker import now_ms
+from streams.worker import GARBAGE_THRESHOLD, now_ms
 
 WAIT_S = 0.1
 GROUP = "bare-loop"
@@ -177,6 +178,10 @@ def _delivered(error: KafkaError | None, _: Message) -> None:
 def main() -> None:
     """Run with the settings of the environment."""
     loop = BareLoop(load_settings())
+    # As the product does: nothing that is loaded by now is ever garbage.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
     signal.signal(signal.SIGTERM, loop.end)
     loop.run()
 

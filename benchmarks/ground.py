@@ -88,7 +88,7 @@ class Ground:
             "partitions": PARTITIONS_EMBEDDED,
             "session_timeout_ms": SESSION_TIMEOUT_MS,
             "assignment_strategy": "range",
-            "fetch_wait_ms": 1,
+            "fetch_wait_ms": 10,
             "roles": "book",
             "seal_keys": self._seal_keys,
             "metrics_port": self.metrics_port,
