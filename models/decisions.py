@@ -137,7 +137,7 @@ def decide(
         if amount_minor > policy.unscored_cap(currency):
             return Decision(Tier.HOLD, (Why.UNSCORED.value,), None)
         return Decision(Tier.INSTANT, (), None)
-    if score >= policy.hold_score:
+    if score >= policy.hold_from:
         words = () if explain is None else tuple(explain())
         return Decision(Tier.HOLD, (Why.SCORE.value, *words), score)
     return Decision(Tier.INSTANT, (), score)

@@ -99,6 +99,11 @@ class FraudPolicy(Section):
         description="largest earning paid at once while nothing can be scored; none if not listed",
     )
 
+    @cached_property
+    def hold_from(self) -> float:
+        """``hold_score`` as the float that a score is compared with."""
+        return float(self.hold_score)
+
     @property
     def hold_score_bp(self) -> int:
         """``hold_score`` in basis points."""

@@ -89,7 +89,9 @@ class Desk:
                     f"{message.topic}:{message.partition}:{message.offset}",
                 )
         batch.ack()
-        words = Counter(_word(one.outcome) for one in settled)
+        words: Counter[str] = Counter()
+        for outcome, count in Counter([one.outcome for one in settled]).items():
+            words[_word(outcome)] += count
         words["refused"] += len(letters) - len(refused)
         self.metrics.batch(batch.topic, words)
         return settled
@@ -127,6 +129,8 @@ class Desk:
             outcomes = await self.wallets.post(operations)
             self.metrics.stage_took("book", perf_counter() - started)
             decided = list(map(Settled, pending, operations, outcomes))
+            if "retry" not in outcomes:
+                return settled + decided if settled else decided
             settled += [one for one in decided if one.outcome != "retry"]
             pending = [one.taken for one in decided if one.outcome == "retry"]
         raise RuntimeError(f"{len(pending)} events were decided {DECISIONS_MAX} times in vain")
@@ -136,9 +140,7 @@ class Desk:
         message = taken.message
         value = message.value or b""
         operation["hash"] = body_hash(value)
-        operation["topic"] = message.topic
-        operation["partition"] = message.partition
-        operation["offset"] = message.offset
+        operation["topic"], operation["partition"], operation["offset"] = message[:3]
         if operation["op"] == "reverse":
             letter = dead_letter(
                 message, Reason.RETURN_WITHOUT_SALE, "its sale never came", self.clock()
