@@ -267,7 +267,8 @@ def decode(topic: str, value: bytes | None, *, now_ms: int, retention_ms: int) -
     """The event that a message of an inbound topic holds.
 
     ``retention_ms`` is how long ids are remembered: an older event could be a repeat that nobody
-    would notice, so it is refused. Raises :class:`~models.refusals.Refused`.
+    would notice, so it is refused. Not a profile: it may stand for years, and a repeat of one is
+    outdated by the next. Raises :class:`~models.refusals.Refused`.
     """
     if not value:
         raise Refused(Reason.EMPTY, "the message has no body")
@@ -282,7 +283,7 @@ def decode(topic: str, value: bytes | None, *, now_ms: int, retention_ms: int) -
         raise Refused(Reason.DATE_OUT_OF_RANGE, "occurred_at lies in the future")
     if occurred_ms < _DATE_MIN_MS:
         raise Refused(Reason.DATE_OUT_OF_RANGE, f"occurred_at is before {DATE_MIN.date()}")
-    if occurred_ms < now_ms - retention_ms:
+    if occurred_ms < now_ms - retention_ms and not isinstance(event, SellerUpdated):
         raise Refused(Reason.PAST_RETENTION, "occurred_at is older than ids are remembered")
     return event
 

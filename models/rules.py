@@ -376,12 +376,11 @@ def transition(
     payout_id: str,
     state: PayoutState,
     *,
-    asked: int = 0,
     provider_ref: str | None = None,
     category: FailureCategory | None = None,
     reason: str | None = None,
 ) -> Operation:
-    """A payout goes to a state, or stays in it and is asked about again later."""
+    """A payout goes to a state."""
     operation: Operation = {
         "op": "transit",
         "id": operation_id,
@@ -397,6 +396,6 @@ def transition(
             operation["retry_ms"] = RETRY_AFTER_MS
     if reason is not None:
         operation["reason"] = reason
-    if wait := enquire_after_ms(state, asked):
+    if wait := enquire_after_ms(state, 0):
         operation["ask_ms"] = wait
     return operation

@@ -35,6 +35,7 @@ def engine_settings(settings: Settings, **changes: Any) -> EngineSettings:
         "batch_messages_max": settings.batch_max,
         "message_bytes_max": settings.message_bytes_max,
         "drain_timeout_s": settings.drain_timeout_s,
+        "delivery_timeout_ms": settings.retry_timeout_s * 1000,
         "stop_timeout_s": settings.drain_timeout_s + _STOP_MARGIN_S,
         "progress_timeout_s": settings.stall_timeout_s,
         "security_protocol": settings.kafka_security_protocol,

@@ -146,6 +146,7 @@ class Worker:
             partitions=settings.partitions,
             clock=now_ms,
             metrics=self,
+            outage_s_max=settings.retry_timeout_s,
         )
         desk = Desk(
             self.wallets,

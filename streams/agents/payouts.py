@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from models.ids import derived
-from models.payouts import FailureCategory, PayoutState
+from models.payouts import FailureCategory, PayoutState, enquire_after_ms
 from models.rules import transition
 from rails.destination import Seal, SealError
 from rails.rail import Instruction, Outcome, Rail, failed, unknown
@@ -121,17 +121,21 @@ class Cashier:
             return await ask(rail, instruction)
 
     def _booking(self, payout: Mapping[str, Any], outcome: Outcome) -> Operation:
-        asked = int(payout.get("attempts", 0))
-        state = outcome.state
+        before = PayoutState(payout.get("state", PayoutState.SUBMITTED))
+        # A rail that is silent about a payout it has accepted leaves it where it was.
+        silent = outcome.state is PayoutState.UNKNOWN and before is not PayoutState.SUBMITTED
+        news = not silent and outcome.state is not before
+        asked = 0 if news else int(payout.get("asked", 0)) + 1
         operation = transition(
-            derived(f"{payout['payout_id']}/{state}/{asked}"),
+            derived(f"{payout['payout_id']}/{outcome.state}/{payout.get('changed_ms', 0)}"),
             payout["payout_id"],
-            state,
-            asked=asked,
+            outcome.state,
             provider_ref=outcome.provider_ref,
             category=outcome.category,
             reason=outcome.reason,
         )
+        if wait_ms := enquire_after_ms(before if silent else outcome.state, asked):
+            operation["ask_ms"] = wait_ms
         # The same answer as before is booked as well: it sets the time of the next enquiry.
         operation["again"] = True
         return operation

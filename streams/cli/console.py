@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+PIPE_COLUMNS = 160
+"""Columns that a result may take where there is no terminal."""
+
+
 @cache
 def console() -> Console:
     """The console for results. Text is taken literally unless a call asks for markup."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, soft_wrap=True)
+    # Into a file or a pipe nothing is cut for want of columns.
+    width = None if sys.stdout.isatty() else PIPE_COLUMNS
+    return Console(markup=False, highlight=False, soft_wrap=True, width=width)
 
 
 @cache

@@ -43,7 +43,7 @@ Send = Callable[[Sequence[Outgoing]], Awaitable[Mapping[tuple[str, int], int] | 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 2.0
 OUTAGE_MAX_S = 60.0
-"""How long a booking waits for Redis before the process gives up and is restarted."""
+"""How long a call waits for Redis before the process gives up and is restarted, by default."""
 
 APPLY_MAX = 500
 """Journal entries that are redone in one call."""
@@ -123,6 +123,7 @@ class Wallets:
         partitions: int,
         clock: Clock,
         metrics: WalletMetrics,
+        outage_s_max: float = OUTAGE_MAX_S,
     ) -> None:
         self.store = store
         self._journal = journal
@@ -132,6 +133,7 @@ class Wallets:
         self._partitions = partitions
         self._clock = clock
         self._metrics = metrics
+        self._outage_s_max = outage_s_max
         self._shards: dict[int, _Shard] = defaultdict(_Shard)
         self._healing = asyncio.Lock()
         self._publishing: set[asyncio.Future[None]] = set()
@@ -140,7 +142,7 @@ class Wallets:
         """Book operations and publish their effects; the outcome of each, in order.
 
         Returns when Redis has them and the broker has acknowledged every message that follows.
-        Raises :class:`RedisGone` when Redis stays away for longer than ``OUTAGE_MAX_S``, and
+        Raises :class:`RedisGone` when Redis stays away for longer than ``outage_s_max``, and
         :class:`BookingFailed` when an operation broke an invariant.
         """
         groups: dict[int, list[int]] = defaultdict(list)
@@ -192,7 +194,13 @@ class Wallets:
         self, shards: Sequence[int], kinds: Sequence[str], limit: int
     ) -> dict[int, ShardStanding]:
         """The timers of some kinds that are due, of shards that this worker looks after."""
-        return await self.store.due(shards, kinds, self._clock(), limit)
+        standings: dict[int, ShardStanding] = {}
+
+        async def read() -> None:
+            standings.update(await self.store.due(shards, kinds, self._clock(), limit))
+
+        await self._with_patience(read)
+        return standings
 
     def clear(self, shard: int, refusal: str) -> None:
         """A refused event's dead letter is published: the shard need not remember it."""
@@ -268,8 +276,9 @@ class Wallets:
                 await call()
                 return
             except (RedisGone, Rewound) as error:
-                if time.monotonic() - started > OUTAGE_MAX_S:
-                    raise RedisGone(f"Redis was away for {OUTAGE_MAX_S:.0f} s: {error}") from error
+                away_s = time.monotonic() - started
+                if away_s > self._outage_s_max:
+                    raise RedisGone(f"Redis was away for {away_s:.0f} s: {error}") from error
                 logger.warning("Redis: %s; trying again", error)
                 self._metrics.redis_retry()
                 for known in self._shards.values():

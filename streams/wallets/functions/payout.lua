@@ -74,7 +74,7 @@ local function reserve(entry, shard, terms, caused_ms, now_due)
     .. '","currency":"' .. entry.currency .. '","amount_minor":' .. int(principal) .. ',"fee_minor":'
     .. int(fee) .. ',"destination":"' .. terms.destination .. '","cause":"' .. entry.op.id
     .. '","caused_ms":' .. int(caused_ms) .. ',"reserved_ms":' .. int(shard.now)
-  write(entry, 'SET', 'y:' .. id, '{' .. body .. ',"state":"reserved","attempts":0}')
+  write(entry, 'SET', 'y:' .. id, '{' .. body .. ',"state":"reserved","asked":0}')
   write(entry, 'ZADD', 't', shard.now + shard.context.ask_ms, 'ask:' .. id)
   publish(entry, 'payouts.commands', entry.seller, '{"v":1,"type":"payout.command",' .. body .. '}')
   entry.extra.payout = '["' .. id .. '","reserved","' .. terms.rail .. '",' .. int(principal) .. ','
@@ -144,7 +144,8 @@ function operations.transit(shard, op)
   end
   local entry = new_entry(shard, op, 'payout.' .. op.state, payout.currency)
   payout.state = op.state
-  payout.attempts = payout.attempts + 1
+  -- How often the rail was asked since there was news: the next enquiry comes ever later.
+  payout.asked = before == op.state and payout.asked + 1 or 0
   payout.provider_ref = op.provider_ref or payout.provider_ref
   payout.category = op.category
   payout.reason = op.reason
