@@ -161,7 +161,9 @@ class BareLoop:
         function = library().function
         pipe = self._redis.pipeline(transaction=False)
         for verb, name, shard, *arguments in calls:
-            pipe.execute_command(verb, function(name), 1, meta_key(shard), *arguments)
+            pipe.execute_command(  # type: ignore[no-untyped-call]
+                verb, function(name), 1, meta_key(shard), *arguments
+            )
         replies: list[Any] = pipe.execute()
         return replies
 

@@ -98,7 +98,7 @@ class Deciding:
         ]
         return operations, dict(shared)
 
-    def _operation(
+    def _operation(  # noqa: PLR0917 - what one sale is decided from
         self,
         source: Source,
         event: SaleCompleted,

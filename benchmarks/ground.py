@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.request import urlopen
 
 from confluent_kafka import Producer
 
@@ -30,14 +31,15 @@ SESSION_TIMEOUT_MS = 6_000
 
 
 class Ground:
-    """Broker, Valkey and topics, started by ``with``; each job gets fresh ones of the same build."""
+    """Broker, Valkey and topics, started by ``with``; every job gets fresh ones, built alike."""
 
-    def __init__(self, seal_keys: str) -> None:
+    def __init__(self, seal_keys: str, *, fetch_wait_ms: int = 10) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="payouts-bench-"))
         self.broker = EmbeddedBroker(directory=self.directory / "broker")
         self.redis = EmbeddedRedis(directory=self.directory / "redis")
         self.metrics_port = free_port()
         self._seal_keys = seal_keys
+        self._fetch_wait_ms = fetch_wait_ms
         self._children: list[ChildProcess] = []
         self.settings: Settings
 
@@ -88,7 +90,7 @@ class Ground:
             "partitions": PARTITIONS_EMBEDDED,
             "session_timeout_ms": SESSION_TIMEOUT_MS,
             "assignment_strategy": "range",
-            "fetch_wait_ms": 10,
+            "fetch_wait_ms": self._fetch_wait_ms,
             "roles": "book",
             "seal_keys": self._seal_keys,
             "metrics_port": self.metrics_port,
@@ -99,6 +101,14 @@ class Ground:
             "paypal_client_secret": "bench",
             "paypal_webhook_id": "bench",
         }
+
+    def ready(self) -> bool:
+        """Whether the product's worker says that it is."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.metrics_port}/readyz", timeout=1):
+                return True
+        except OSError:
+            return False
 
     def book_profiles(self, profiles: Sequence[Message]) -> int:
         """Book profiles before the job begins, and journal them; how many there are."""
@@ -144,10 +154,23 @@ class Ground:
         return len(profiles)
 
     def publish(
-        self, sales: Sequence[Message], *, on_each: Callable[[int], None] | None = None
+        self,
+        sales: Sequence[Message],
+        *,
+        linger_ms: int = 2,
+        on_each: Callable[[int], None] | None = None,
     ) -> dict[int, int]:
-        """Publish sales as fast as they are taken; the end offset of each partition."""
-        producer = Producer({"bootstrap.servers": self.settings.kafka_brokers, **_PRODUCER})
+        """Publish sales as fast as they are taken; the end offset of each partition.
+
+        ``on_each`` is called with each one's number before it is sent, and may wait.
+        """
+        producer = Producer(
+            {
+                "bootstrap.servers": self.settings.kafka_brokers,
+                **_PRODUCER,
+                "linger.ms": linger_ms,
+            }
+        )
         ends: dict[int, int] = {}
 
         def delivered(error: object, message: Any) -> None:

@@ -40,12 +40,15 @@ class Job:
 
 
 JOBS = (
-    Job(
-        "stock-faust", (sys.executable, "-m", "benchmarks.stock_faust"), f"{stock_faust.GROUP}"
-    ),
+    Job("stock-faust", (sys.executable, "-m", "benchmarks.stock_faust"), stock_faust.GROUP),
     Job("bare-loop", (sys.executable, "-m", "benchmarks.bare_loop"), bare_loop.GROUP),
     Job("product", (sys.executable, "-m", "streams.cli", "worker"), "payouts-book"),
 )
+
+
+def product() -> Job:
+    """The product's own."""
+    return next(job for job in JOBS if job.name == "product")
 
 
 @dataclass(frozen=True, slots=True)

