@@ -48,6 +48,9 @@ OUTAGE_MAX_S = 60.0
 APPLY_MAX = 500
 """Journal entries that are redone in one call."""
 
+REREAD_MAX = 1_000
+"""Journal messages behind what a shard is known to hold, that a heal may read again."""
+
 BOOK_MAX = 1_000
 """Operations of one shard that are booked in one call."""
 
@@ -358,7 +361,12 @@ class Wallets:
                     retention_ms=forget_ms(self._terms.retention_ms),
                     journal=last,
                 )
-        for shard, (seq, _) in standings.items():
+        for shard, (seq, journal) in standings.items():
+            if shard not in missing and last - journal > REREAD_MAX:
+                # A shard where little happens would make every heal read from where it stands.
+                await self.store.apply(
+                    shard, (), retention_ms=forget_ms(self._terms.retention_ms), journal=last
+                )
             known = self._shards[shard]
             known.seq = max(seq, *missing[shard]) if missing[shard] else seq
             known.published.clear()
