@@ -12,7 +12,8 @@
 --   r:<s|c>:<id>           what a sale or a commission earned (JSON), for returns; kept as long
 --   q:<seller>             list  earnings that wait for the seller's profile (JSON)
 --   y:<payout id>          a payout (JSON); kept for the retention once terminal
---   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>|…"
+--   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>|…";
+--                                lot "~": not granted now, and the amount was used of earlier grants
 --   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>"
 --   x:<entity>             fraud feature state
 --   t                      zset  timers by due time in ms

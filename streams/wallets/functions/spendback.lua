@@ -16,7 +16,8 @@ local function credit_event(entry, shard, action, campaign, period, tier, lot, a
   entry.extra.credits = '[' .. concat(entry.credits, ',') .. ']'
 end
 
-local function grant(entry, shard, campaign, period, step, total, occurred)
+-- `used`: what was used of earlier grants for the same threshold and period.
+local function grant(entry, shard, campaign, period, step, total, occurred, used)
   local tier, threshold, amount, percent, cap = unpack(step)
   if percent > 0 then
     amount = part(total, percent)
@@ -24,22 +25,27 @@ local function grant(entry, shard, campaign, period, step, total, occurred)
       amount = cap
     end
   end
+  -- What was used of an earlier grant for the same threshold is not given again.
+  amount = amount > used and amount - used or 0
   local lot = uuid5(entry.op.id .. '/' .. campaign.id .. '/' .. period .. '/' .. int(tier))
   local expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0
-  move(entry, '/spendback', 'credit', amount)
-  write(entry, 'HSET', 'l:' .. entry.seller, lot, format('%s,%s,%s,%s,%s', entry.currency, int(amount),
-    int(amount), int(expires), campaign.id))
-  if expires > 0 then
-    write(entry, 'ZADD', 't', expires, 'lot:' .. entry.seller .. ':' .. lot)
+  if amount > 0 then
+    move(entry, '/spendback', 'credit', amount)
+    write(entry, 'HSET', 'l:' .. entry.seller, lot, format('%s,%s,%s,%s,%s', entry.currency,
+      int(amount), int(amount), int(expires), campaign.id))
+    if expires > 0 then
+      write(entry, 'ZADD', 't', expires, 'lot:' .. entry.seller .. ':' .. lot)
+    end
   end
   credit_event(entry, shard, 'granted', campaign.id, period, tier, lot, amount,
     ',"expires_ms":' .. int(expires))
-  return format('%s,%s,%s,%s', int(tier), lot, int(amount), int(threshold))
+  return format('%s,%s,%s,%s', int(tier), lot, int(amount + used), int(threshold))
 end
 
--- A return took the total back below the threshold: take back what of the lot is unspent.
+-- A return took the total back below the threshold: take back what of the lot is unspent. Returns
+-- the mark of what was used of it (spent, or expired), nil if nothing was.
 local function unfire(entry, shard, campaign_id, period, fired)
-  local tier, lot, granted = fired:match('^([^,]+),([^,]+),([^,]+),')
+  local tier, lot, granted, threshold = fired:match('^([^,]+),([^,]+),([^,]+),([^,]+)$')
   local held = call('HGET', shard.prefix .. 'l:' .. entry.seller, lot)
   local left = 0
   if held then
@@ -48,8 +54,10 @@ local function unfire(entry, shard, campaign_id, period, fired)
     write(entry, 'HDEL', 'l:' .. entry.seller, lot)
     write(entry, 'ZREM', 't', 'lot:' .. entry.seller .. ':' .. lot)
   end
+  local used = tonumber(granted) - left
   credit_event(entry, shard, 'unfired', campaign_id, period, tonumber(tier), lot, left,
-    ',"spent_minor":' .. int(tonumber(granted) - left))
+    ',"spent_minor":' .. int(used))
+  return used > 0 and format('%s,~,%s,%s', tier, int(used), threshold) or nil
 end
 
 -- Add `delta` to a period's total. `campaign` {id, steps, expires_ms} is nil where only a decrease
@@ -61,22 +69,30 @@ local function tally(entry, shard, count, campaign, delta, occurred)
   entry.tallies = entry.tallies or {}
   local state = entry.tallies[suffix] or get(shard, suffix) or '0'
   local total = (tonumber(state) or tonumber(state:match('^[^|]+'))) + delta
-  local parts, fired = {int(total)}, {}
+  local parts, fired, used = {int(total)}, {}, {}
   for mark in state:gmatch('|([^|]+)') do
-    local tier, threshold = mark:match('^([^,]+),.*,([^,]+)$')
-    if total >= tonumber(threshold) then
+    local tier, lot, threshold = mark:match('^([^,]+),([^,]+),[^,]+,([^,]+)$')
+    if lot == '~' then
+      used[tonumber(tier)] = mark
+    elseif total >= tonumber(threshold) then
       parts[#parts + 1] = mark
       fired[tonumber(tier)] = true
     else
-      unfire(entry, shard, campaign_id, period, mark)
+      used[tonumber(tier)] = unfire(entry, shard, campaign_id, period, mark)
     end
   end
   if campaign then
     for _, step in ipairs(campaign.steps[entry.currency] or {}) do
-      if total >= step[2] and not fired[step[1]] then
-        parts[#parts + 1] = grant(entry, shard, campaign, period, step, total, occurred)
+      local tier = step[1]
+      if total >= step[2] and not fired[tier] then
+        local before = used[tier] and tonumber(used[tier]:match('~,([^,]+),')) or 0
+        parts[#parts + 1] = grant(entry, shard, campaign, period, step, total, occurred, before)
+        used[tier] = nil
       end
     end
+  end
+  for _, mark in pairs(used) do
+    parts[#parts + 1] = mark
   end
   state = concat(parts, '|')
   entry.tallies[suffix] = state

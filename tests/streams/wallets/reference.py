@@ -99,6 +99,10 @@ class Ledger:
     payouts: list[Payout] = field(default_factory=list)
     lots: list[Lot] = field(default_factory=list)
     fired: dict[int, Lot] = field(default_factory=dict)
+    given: dict[int, int] = field(default_factory=dict)
+    """What a threshold that is fired has given in all."""
+    used: dict[int, int] = field(default_factory=dict)
+    """What was used of it when it was undone."""
 
     def balances(self) -> tuple[int, ...]:
         """available, held, in_flight, credit, debt."""
@@ -225,11 +229,17 @@ class Ledger:
         total = sum(sale.base - sale.shown for sale in self.sales.values() if sale.counts)
         for tier, threshold, credit in self.steps:
             if total >= threshold and tier not in self.fired:
-                lot = derived(f"{cause}/c/p/{tier}")
-                self.fired[tier] = Lot(lot, credit, now + self.life)
-                self.lots.append(self.fired[tier])
+                # What was used of the grant before is not given again.
+                size = max(credit - self.used.get(tier, 0), 0)
+                lot = Lot(derived(f"{cause}/c/p/{tier}"), size, now + self.life)
+                self.fired[tier] = lot
+                self.given[tier] = size + self.used.get(tier, 0)
+                if size:
+                    self.lots.append(lot)
             elif total < threshold and tier in self.fired:
                 lot = self.fired.pop(tier)
+                left = lot.left if lot in self.lots else 0
+                self.used[tier] = self.given[tier] - left
                 if lot in self.lots:
                     self.lots.remove(lot)
 

@@ -273,7 +273,9 @@ class TestCredit:
         granting.one(self.counted(granting, 2_000))
         assert granting.balances()[3] == 1_400
 
-    def test_a_return_undoes_what_is_unspent_and_a_sale_fires_again(self, granting: Shard) -> None:
+    def test_a_return_undoes_what_is_unspent_and_only_that_is_granted_again(
+        self, granting: Shard
+    ) -> None:
         sale = self.counted(granting, 2_000)
         granting.one(sale)
         granting.one(redeem(granting, 600))
@@ -283,7 +285,14 @@ class TestCredit:
         assert granting.balances()[3] == 0
         assert granting.client.hlen(granting.key("l:anna")) == 0
         granting.one(self.counted(granting, 500))
-        assert granting.balances()[3] == 500
+        assert granting.balances()[3] == 0
+        granting.one(self.counted(granting, 1_000))
+        assert granting.balances()[3] == 800
+        # Undone and granted once more: still no more than 1,400 in all.
+        again = self.counted(granting, 50)
+        granting.one(again)
+        granting.one(granting.return_of(again, 50))
+        assert granting.balances()[3] == 800
 
     def test_lots_are_spent_by_expiry_and_expire(self, granting: Shard) -> None:
         granting.one(self.counted(granting, 1_000))
