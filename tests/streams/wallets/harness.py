@@ -45,7 +45,7 @@ DAY_MS = 86_400_000
 RETENTION_MS = forget_ms(90 * DAY_MS)
 WAIT_MS = 30 * DAY_MS
 ASK_MS = 60_000
-PARTITIONS = 4
+PARTITIONS = 2
 SEAL_KEYS = "test:" + "A" * 43 + "="
 
 ACCOUNTS = ("available", "held", "in_flight", "credit", "debt")
@@ -242,7 +242,7 @@ class Company:
         )
         self.janitor = Janitor(
             self.wallets, self.cashier, self.rules,
-            [Round((*BOOKING_TIMERS, *RAIL_TIMERS), lambda: range(SHARDS))],
+            [Round(kinds, lambda: range(SHARDS)) for kinds in (BOOKING_TIMERS, RAIL_TIMERS)],
             clock=self.clock, metrics=self.metrics,
         )  # fmt: skip
         self.agents = {
