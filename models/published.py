@@ -59,7 +59,11 @@ class LedgerEntry(Published):
     )
     credits: (
         list[tuple[Literal["granted", "unfired"], Text, Text, Text, Text, int, MinorOrZero]] | None
-    ) = Field(None, description="action, lot, campaign, period, currency, tier, amount")
+    ) = Field(
+        None,
+        description="action, lot, campaign, period, currency, tier, amount (of a grant: what the"
+        " threshold is worth, also where a part was used of an earlier grant)",
+    )
     waiting: Text | None = Field(None, description="what waits for the seller's profile")
     released: Text | None = Field(None, description="what has waited and now counts")
     parked: Text | None = Field(None, description="the sale that a return came ahead of")

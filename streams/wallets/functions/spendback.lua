@@ -3,7 +3,8 @@
 -- A campaign's tier is granted exactly while the period's total is at or above its threshold, so the
 -- end result does not hang on the order in which sales, commissions and returns are booked.
 
-local function credit_event(entry, shard, action, campaign, period, tier, lot, amount, extra)
+-- `whole`: the amount for the journal, where it is another than the one that moves.
+local function credit_event(entry, shard, action, campaign, period, tier, lot, amount, extra, whole)
   local json = '{"v":1,"type":"credit.' .. action .. '","id":"' .. uuid5(entry.op.id .. '/' .. action
     .. '/' .. lot) .. '","seller_id":"' .. entry.seller .. '","lot":"' .. lot .. '","campaign":"'
     .. campaign .. '","period":"' .. period .. '","tier":' .. int(tier) .. ',"currency":"'
@@ -12,7 +13,7 @@ local function credit_event(entry, shard, action, campaign, period, tier, lot, a
   publish(entry, 'spendback.credits', entry.seller, json)
   entry.credits = entry.credits or {}
   entry.credits[#entry.credits + 1] = format('["%s","%s","%s","%s","%s",%s,%s]', action, lot,
-    campaign, period, entry.currency, int(tier), int(amount))
+    campaign, period, entry.currency, int(tier), int(whole or amount))
   entry.extra.credits = '[' .. concat(entry.credits, ',') .. ']'
 end
 
@@ -25,7 +26,9 @@ local function grant(entry, shard, campaign, period, step, total, occurred, used
       amount = cap
     end
   end
-  -- What was used of an earlier grant for the same threshold is not given again.
+  -- What was used of an earlier grant for the same threshold is not given again. The journal says
+  -- what the threshold is worth: that must not hang on when credit was spent.
+  local whole = amount
   amount = amount > used and amount - used or 0
   local lot = uuid5(entry.op.id .. '/' .. campaign.id .. '/' .. period .. '/' .. int(tier))
   local expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0
@@ -38,7 +41,7 @@ local function grant(entry, shard, campaign, period, step, total, occurred, used
     end
   end
   credit_event(entry, shard, 'granted', campaign.id, period, tier, lot, amount,
-    ',"expires_ms":' .. int(expires))
+    ',"expires_ms":' .. int(expires), whole)
   return format('%s,%s,%s,%s', int(tier), lot, int(amount + used), int(threshold))
 end
 

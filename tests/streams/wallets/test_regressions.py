@@ -5,6 +5,7 @@ import json
 import pytest
 import redis
 
+from models.ledger import Entry, Fold
 from models.shards import shard_of
 from tests.streams.wallets.harness import PAY, Shard, campaign
 
@@ -147,3 +148,28 @@ class TestHouseAccounts:
         paying.one(paying.transit(first, "failed", category="recipient"))
         stored: dict[bytes, bytes] = paying.client.hgetall(paying.key("h"))  # type: ignore[assignment]
         assert stored == {b"commissions:EUR": b"-2000"}
+
+
+class TestTheDigestOfGrants:
+    """It must not hang on whether credit was spent before or after a return undid its grant."""
+
+    CAMPAIGN = campaign(EUR=[(1, 4_000, 500, 0, 0)])
+
+    def test_is_the_same_in_either_order(self, client: redis.Redis) -> None:
+        digests, credit = set(), []
+        for spent_first in (True, False):
+            client.flushdb()
+            shard, fold = Shard(client, campaigns=[self.CAMPAIGN]), Fold()
+            sale, again = (shard.sale(1_000, counts=[[1, "p", 0]]) for _ in range(2))
+            back = shard.return_of(sale, 4_000)
+            spend = shard.event("redeem", "credit.redeemed", currency="EUR", amount=300)
+            spend["topic"] = "redemptions"
+            events = [sale, spend, back, again] if spent_first else [sale, back, again, spend]
+            for number, event in enumerate(events):
+                assert shard.one({**event, "offset": number}) == "booked"
+                for raw in shard.raw:
+                    fold.add(Entry.parse(raw))
+            digests.add(fold.earned_sha256())
+            credit.append(shard.balances()[3])
+        assert credit == [200, 200]
+        assert len(digests) == 1
