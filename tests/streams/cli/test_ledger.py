@@ -25,7 +25,7 @@ async def company(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     broker = EmbeddedBroker().start()
     monkeypatch.setenv("PAYOUTS_KAFKA_BROKERS", broker.bootstrap)
     monkeypatch.setenv("PAYOUTS_REDIS_URL", redis_url)
-    monkeypatch.setenv("PAYOUTS_PARTITIONS", "4")
+    monkeypatch.setenv("PAYOUTS_PARTITIONS", "2")
     async with Company(broker.bootstrap, redis_url) as made:
         made.publish("sellers", made.seller("anna", receiver="anna@example.com"))
         await made.work()

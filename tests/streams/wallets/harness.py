@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,15 +28,14 @@ from streams.agents.redemptions import Redemptions
 from streams.agents.sales import Sales
 from streams.agents.sellers import Sellers
 from streams.desk import Desk
-from streams.engine import Batch, EngineSettings, Outgoing, RawMessage
+from streams.engine import Batch, Outgoing, RawMessage
 from streams.engine.counters import EngineCounters
-from streams.engine.producer import EngineProducer
 from streams.engine.stream import Inbox
 from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
 from streams.metrics import Metrics
 from streams.settings import DEFAULTS, Settings, load_settings
 from streams.topics import create_topics
-from streams.wallets.journal import Journal
+from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.library import library
 from streams.wallets.store import Store, meta_key
 from streams.wallets.wallets import Terms, Wallets, forget_ms
@@ -220,9 +220,6 @@ class Company:
             retention_ms=self.settings.event_retention_ms,
         )
         self.store = Store(redis_url, cluster=self.settings.redis_cluster)
-        self.producer = EngineProducer(
-            EngineSettings.embedded(brokers, self.settings.group_id), EngineCounters()
-        )
         self.sent: list[Outgoing] = []
         self.wallets = Wallets(
             self.store,
@@ -268,8 +265,10 @@ class Company:
         self._consumer.assign(
             [TopicPartition(t, p, 0) for t in self.agents for p in range(PARTITIONS)]
         )
+        # Not the engine's: it is idempotent, and asking a broker for that takes a second.
         self._feed = Producer(
             {
+                "max.in.flight": 1,
                 "bootstrap.servers": brokers,
                 "partitioner": "murmur2_random",
                 "linger.ms": 0,
@@ -285,20 +284,32 @@ class Company:
         )
 
     async def __aenter__(self) -> Company:
-        await self.producer.start()
         await self.store.load()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.producer.stop()
         await self.store.close()
         self._consumer.close()
         del self._feed
 
-    async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Publish, as the worker does."""
+    async def send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+        """Publish, as the worker does; the last offset in each partition of the ledger."""
         self.sent.extend(messages)
-        await self.producer.send_batch(messages)
+        return await asyncio.to_thread(self._send, messages)
+
+    def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+        offsets: dict[tuple[str, int], int] = {}
+
+        def delivered(error: object, message: Any) -> None:
+            assert error is None
+            if message.topic() == LEDGER:
+                offsets[LEDGER, message.partition()] = message.offset()
+
+        for topic, key, value, headers in messages:
+            listed: Any = list(headers or ())
+            self._feed.produce(topic, value, key, headers=listed, on_delivery=delivered)
+        assert self._feed.flush(10) == 0
+        return offsets
 
     def event(self, type_: str, seller: str, **fields: Any) -> dict[str, Any]:
         """An event that happens now."""

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 import redis
 
 from models.shards import shard_of
-from streams.engine import Outgoing
-from streams.wallets.journal import LEDGER, Journal, Journaled
+from streams.wallets.journal import Journal, Journaled
 from streams.wallets.wallets import Wallets
 from tests.streams.wallets.harness import PARTITIONS, Company
-
-
-class Tracking(Company):
-    """A company that publishes as the worker does, offsets and all."""
-
-    async def send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:  # type: ignore[override]
-        """Publish; the ledger's last offsets."""
-        return await self.producer.send_batch(messages, tracked=LEDGER)
 
 
 class Noting(Journal):
@@ -43,7 +34,7 @@ class Noting(Journal):
 async def test_a_heal_reads_from_the_last_acknowledged_offset(
     client: redis.Redis, redis_url: str, own_broker: str
 ) -> None:
-    async with Tracking(own_broker, redis_url) as company:
+    async with Company(own_broker, redis_url) as company:
         company.publish("sellers", company.seller("anna"))
         for number in range(3):
             company.publish(

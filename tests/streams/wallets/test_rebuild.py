@@ -113,13 +113,8 @@ class TestRebuild:
             assert after[key] == (value, expires), key
         assert rebuilt.entries == sum(m.topic == "ledger" for m in company.sent)
         assert rebuilt.shards == len({key.partition("}")[0] for key in before if ":w:" in key})
-
-    async def test_changes_nothing_the_second_time(
-        self, company: Company, client: redis.Redis
-    ) -> None:
-        before = keys(client)
-        rebuilt = await asyncio.to_thread(rebuild, company.settings)
-        assert (rebuilt.entries, keys(client)) == (0, before)
+        again = await asyncio.to_thread(rebuild, company.settings)
+        assert (again.entries, keys(client)) == (0, before)
 
     async def test_from_empty_forgets_what_is_wrong(
         self, company: Company, client: redis.Redis
@@ -131,14 +126,12 @@ class TestRebuild:
         assert client.getdel("another-application") == b"untouched"
         assert keys(client) == before
 
-    @pytest.mark.parametrize("from_empty", [False, True])
-    async def test_refuses_when_redis_is_ahead(
-        self, company: Company, client: redis.Redis, from_empty: bool
-    ) -> None:
+    async def test_refuses_when_redis_is_ahead(self, company: Company, client: redis.Redis) -> None:
         client.hincrby(f"{{s{shard_of('s1')}}}:m", "seq", 1)
         before = keys(client)
-        with pytest.raises(RebuildRefused, match="ahead of the journal in 1 shards"):
-            await asyncio.to_thread(rebuild, company.settings, from_empty=from_empty)
+        for from_empty in (False, True):
+            with pytest.raises(RebuildRefused, match="ahead of the journal in 1 shards"):
+                await asyncio.to_thread(rebuild, company.settings, from_empty=from_empty)
         assert keys(client) == before
 
     async def test_entries_that_come_twice_and_out_of_order(
