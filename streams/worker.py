@@ -268,7 +268,9 @@ class Worker:
         ]
 
     async def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+        started = time.perf_counter()
         offsets = await self.app.producer.send_batch(messages, tracked=LEDGER)
+        self.metrics.stage_took("publish", time.perf_counter() - started)
         credits = Counter(
             "granted" if b'"credit.granted"' in (message.value or b"")[:64] else "unfired"
             for message in messages
