@@ -6,6 +6,7 @@ For the demo, the replay and the benchmarks; everything ends with this process.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -88,8 +89,10 @@ class Stack:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop everything."""
+        """Stop everything; what the parts wrote is kept if it may explain an error."""
         self.stop()
+        if not isinstance(error, Exception):
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def stop(self) -> None:
         """Stop everything, the worker first."""
@@ -122,7 +125,9 @@ class Stack:
         for child in self._children:
             code = child.exit_code()
             if code is not None:
-                raise StackFailed(f"the worker ended with {code}: {child.log_tail(8)}")
+                raise StackFailed(
+                    f"the worker ended with {code}, see {self.worker_log}: {child.log_tail(1)}"
+                )
 
     def _overrides(self) -> dict[str, object]:
         overrides: dict[str, object] = {
