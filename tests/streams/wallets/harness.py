@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +41,8 @@ from streams.wallets.library import library
 from streams.wallets.store import Store, meta_key
 from streams.wallets.wallets import Terms, Wallets, forget_ms
 
-NOW_MS = 1_790_000_000_000
+NOW_MS = time.time_ns() // 1_000_000
+"""The present: Redis forgets by its own clock what was to be kept until a time in the past."""
 DAY_MS = 86_400_000
 RETENTION_MS = forget_ms(90 * DAY_MS)
 WAIT_MS = 30 * DAY_MS

@@ -48,6 +48,7 @@ def test_a_seller_takes_less_than_two_kilobytes(client: redis.Redis) -> None:
         used[kind] += int(client.memory_usage(key))  # type: ignore[arg-type]
     per_seller = {kind: size // SELLERS for kind, size in sorted(used.items())}
     total = (int(client.info("memory")["used_memory"]) - empty) // SELLERS  # type: ignore[index]
+    assert set(per_seller) == {"m", "h", "p", "w", "x", "n", "l", "t", "d", "r"}
     lasting = sum(size for kind, size in per_seller.items() if kind not in HISTORY)
     assert lasting <= SELLER_BYTES_MAX, (per_seller, total)
     # Nothing is there that no kind accounts for.
