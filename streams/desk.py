@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -45,6 +45,14 @@ class Settled(NamedTuple):
     outcome: str
 
 
+class Handled(NamedTuple):
+    """A batch that is booked."""
+
+    settled: list[Settled]
+    rest: Coroutine[Any, Any, None]
+    """Publishing and acknowledging, to be awaited beside the next batch."""
+
+
 class Decide(Protocol):
     """An agent's decision: one operation for each event, in order."""
 
@@ -68,12 +76,28 @@ class Desk:
         self._send = send
         self._retention_ms = retention_ms
 
-    async def handle(self, batch: Batch, decide: Decide) -> list[Settled]:
-        """Take a batch through to its effects and acknowledge it; what became of each event."""
+    async def handle(self, batch: Batch, decide: Decide) -> Handled:
+        """Take a batch as far as Redis; what became of each event, and what is left to do.
+
+        Nothing is lost if the rest is not done: Redis remembers what is to be published, and the
+        batch comes again.
+        """
         started = perf_counter()
         taken, letters = self._decode(batch.messages)
         self.metrics.stage_took("decode", perf_counter() - started)
-        settled = await self._book(taken, decide)
+        settled, published = await self._book(taken, decide)
+        return Handled(settled, self._finish(batch, settled, letters, published))
+
+    async def _finish(
+        self,
+        batch: Batch,
+        settled: Sequence[Settled],
+        letters: list[tuple[Reason, Outgoing]],
+        published: Sequence[Awaitable[object]],
+    ) -> None:
+        """See that everything is published, dead letters too, and acknowledge the batch."""
+        for under_way in published:
+            await under_way
         refused = [one for one in settled if one.outcome.startswith("refused:")]
         letters += [
             self._letter(one.taken.message, Reason(one.outcome[8:]), "refused when it was booked")
@@ -94,7 +118,6 @@ class Desk:
             words[_word(outcome)] += count
         words["refused"] += len(letters) - len(refused)
         self.metrics.batch(batch.topic, words)
-        return settled
 
     def _decode(
         self, messages: Sequence[RawMessage]
@@ -116,21 +139,25 @@ class Desk:
     def _letter(self, message: RawMessage, reason: Reason, detail: str) -> tuple[Reason, Outgoing]:
         return reason, dead_letter(message, reason, detail, self.clock())
 
-    async def _book(self, taken: list[Taken], decide: Decide) -> list[Settled]:
+    async def _book(
+        self, taken: list[Taken], decide: Decide
+    ) -> tuple[list[Settled], list[Awaitable[object]]]:
         settled: list[Settled] = []
+        published: list[Awaitable[object]] = []
         pending = taken
         for _ in range(DECISIONS_MAX):
             if not pending:
-                return settled
+                return settled, published
             operations = await decide(pending)
             for t, operation in zip(pending, operations, strict=True):
                 self._sourced(t, operation)
             started = perf_counter()
-            outcomes = await self.wallets.post(operations)
+            outcomes, under_way = await self.wallets.book(operations)
+            published.append(under_way)
             self.metrics.stage_took("book", perf_counter() - started)
             decided = list(map(Settled, pending, operations, outcomes))
             if "retry" not in outcomes:
-                return settled + decided if settled else decided
+                return (settled + decided if settled else decided), published
             settled += [one for one in decided if one.outcome != "retry"]
             pending = [one.taken for one in decided if one.outcome == "retry"]
         raise RuntimeError(f"{len(pending)} events were decided {DECISIONS_MAX} times in vain")

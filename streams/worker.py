@@ -7,10 +7,10 @@ import gc
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 from pydantic_core import from_json
@@ -59,6 +59,9 @@ OWN_TOPICS = {topics[0] for topics in ROLE_TOPICS.values() if topics}
 GARBAGE_THRESHOLD = 50_000
 """Containers made more than freed, after which the young ones are looked through for cycles."""
 
+PUBLISHING_MAX = 4
+"""Batches of one topic that are published at once, the one being booked beside them."""
+
 LAG_INTERVAL_S = 2.0
 """How often lag, assignment and heartbeat are reported."""
 
@@ -101,10 +104,10 @@ def scorer_of(settings: Settings) -> Scorer | None:
 
 
 class Handler(Protocol):
-    """An agent's work: take a batch to its end and acknowledge it."""
+    """An agent's work."""
 
-    async def handle(self, batch: Batch) -> None:
-        """One batch."""
+    async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
+        """Take a batch as far as must be before the next; what is left, up to acknowledging."""
         ...
 
 
@@ -195,8 +198,14 @@ class Worker:
 
     def _agent(self, topic: str, handler: Handler) -> None:
         async def agent(stream: BatchStream) -> None:
-            async for batch in stream.batches():
-                await handler.handle(batch)
+            # The next batch is decided and booked while the ones before are published. Their
+            # acknowledgements may overtake each other: the engine commits contiguously.
+            places = asyncio.Semaphore(PUBLISHING_MAX)
+            async with asyncio.TaskGroup() as tasks:
+                async for batch in stream.batches():
+                    await places.acquire()
+                    rest = await handler.handle(batch)
+                    tasks.create_task(rest).add_done_callback(lambda _: places.release())
 
         agent.__name__ = topic.replace(".", "_")
         self.app.agent(self.app.topic(topic, value_serializer="raw"))(agent)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json
@@ -55,8 +55,11 @@ class Cashier:
         self._ask_ms = call_ms_max + CALL_MARGIN_MS
         self._places = asyncio.Semaphore(SUBMITTING_MAX)
 
-    async def handle(self, batch: Batch) -> None:
-        """One batch of ``payouts.commands``, to its end."""
+    async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
+        """One batch of ``payouts.commands``: all of it may be done beside the next."""
+        return self._handle(batch)
+
+    async def _handle(self, batch: Batch) -> None:
         await self.submit([from_json(message.value or b"") for message in batch.messages])
         batch.ack()
 

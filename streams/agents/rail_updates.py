@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from models.payouts import PayoutState
 from models.rules import Rules
@@ -19,9 +20,9 @@ class RailUpdates:
         self._desk = desk
         self._rules = rules
 
-    async def handle(self, batch: Batch) -> None:
-        """One batch, to its end."""
-        settled = await self._desk.handle(batch, self.decide)
+    async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
+        """One batch, as far as Redis; what is left to do."""
+        settled, rest = await self._desk.handle(batch, self.decide)
         self._desk.metrics.payouts(
             Counter(
                 (one.taken.event.rail, PayoutState(one.operation["state"]))
@@ -29,6 +30,7 @@ class RailUpdates:
                 if one.outcome == "booked"
             )
         )
+        return rest
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each report, in order."""

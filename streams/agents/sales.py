@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +14,7 @@ from models.rules import Rules
 from models.scorer import Scorer
 from models.sellers import Seller, read_seller
 from models.shards import shard_of
-from streams.desk import Desk, Taken
+from streams.desk import Desk, Settled, Taken
 from streams.engine import Batch
 from streams.wallets.store import Look, Operation
 
@@ -36,12 +36,22 @@ class Sales:
         self._tiers: Counter[str] = Counter()
         desk.metrics.scorer(up=scorer is not None)
 
-    async def handle(self, batch: Batch) -> None:
-        """One batch, to its end."""
-        settled = await self._desk.handle(batch, self.decide)
+    async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
+        """One batch, as far as Redis; what is left to do."""
+        settled, rest = await self._desk.handle(batch, self.decide)
+        # Before the next batch looks: it may name the same cards and devices.
         shared, self._shared = self._shared, {}
         if shared:
             await self._desk.wallets.store.observe(shared, SHARED_STATE_TTL_MS)
+        earned: Counter[tuple[str, str]] = Counter()
+        for one in settled:
+            if one.outcome == "booked" and one.operation["op"] == "earn":
+                earned[one.operation["currency"], "earned"] += one.operation["amount"]
+        self._desk.metrics.booked(earned)
+        return self._finish(settled, rest)
+
+    async def _finish(self, settled: Sequence[Settled], rest: Coroutine[Any, Any, None]) -> None:
+        await rest
         now_ms = self._desk.clock()
         self._desk.metrics.sale_to_command(
             [
@@ -50,11 +60,6 @@ class Sales:
                 if one.outcome == "booked" and "pay" in one.operation
             ]
         )
-        earned: Counter[tuple[str, str]] = Counter()
-        for one in settled:
-            if one.outcome == "booked" and one.operation["op"] == "earn":
-                earned[one.operation["currency"], "earned"] += one.operation["amount"]
-        self._desk.metrics.booked(earned)
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order."""

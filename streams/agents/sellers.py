@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from models.events import SellerUpdated
 from models.rules import Rules
@@ -20,9 +21,9 @@ class Sellers:
         self._desk = desk
         self._rules = rules
 
-    async def handle(self, batch: Batch) -> None:
-        """One batch, to its end."""
-        await self._desk.handle(batch, self.decide)
+    async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
+        """One batch, as far as Redis; what is left to do."""
+        return (await self._desk.handle(batch, self.decide)).rest
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order; several of one seller build on each other."""

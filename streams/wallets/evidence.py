@@ -15,9 +15,6 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import combinations
 from typing import Any, NamedTuple, cast
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -39,6 +36,7 @@ from models.shards import SHARDS
 from streams import deadletters
 from streams.connections import redis_client
 from streams.settings import ROLES, Settings
+from streams.wallets.railbooks import BooksAbsent, Execution, read_books
 from streams.wallets.store import meta_key
 
 CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions")
@@ -59,12 +57,8 @@ LATE_MAX_S = 10.0
 STEADY_TRIES_MAX = 5
 """How often shards that change while they are read are read again."""
 
-BOOKS_TIMEOUT_S = 30.0
-
 READERS_MAX = 6
 """Topics that are read at the same time."""
-
-_PROVIDER_HOST = "paypal.com"
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a message."""
@@ -137,16 +131,6 @@ class Commanded(NamedTuple):
     currency: str
     amount_minor: int
     fee_minor: int
-
-
-class Execution(NamedTuple):
-    """A payout in the rail's own books. ``paid_times``: executions that ever paid."""
-
-    rail: str
-    currency: str
-    amount_minor: int
-    paid_minor: int
-    paid_times: int
 
 
 @dataclass(slots=True)
@@ -575,36 +559,6 @@ class _Inbound:
     def _repeats(self, value: bytes | None) -> bool:
         found = _id(value)
         return found is not None and self._journal.hashes.get(found) == body_hash(value or b"")
-
-
-class BooksAbsent(Exception):
-    """The rail keeps no books that anyone could read."""
-
-
-def read_books(base_url: str) -> dict[str, Execution]:
-    """The rail's own books, if it is a sandbox that shows them.
-
-    Raises :class:`BooksAbsent` for a real provider, OSError if nobody answers.
-    """
-    host = urlsplit(base_url).hostname or ""
-    if host == _PROVIDER_HOST or host.endswith("." + _PROVIDER_HOST):
-        raise BooksAbsent("the rail is the provider's own")
-    url = base_url.rstrip("/") + "/sandbox/books?format=lines"
-    books: dict[str, Execution] = {}
-    # No proxy from the environment: the rail itself takes none either.
-    opener = build_opener(ProxyHandler({}))
-    try:
-        with opener.open(Request(url), timeout=BOOKS_TIMEOUT_S) as answer:  # noqa: S310 - http(s), by RailSettings
-            rows = [from_json(line) for line in answer if line.strip()]
-    except HTTPError as error:
-        if error.code == 404:
-            raise BooksAbsent("the rail shows none") from None
-        raise
-    for row in rows:
-        books[row["payout_id"]] = Execution(
-            row["rail"], row["currency"], row["amount_minor"], row["paid_minor"], row["paid_times"]
-        )
-    return books
 
 
 def _books(reading: Future[dict[str, Execution]]) -> tuple[dict[str, Execution] | str, bool]:

@@ -16,7 +16,8 @@ from models.ledger import Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from streams.settings import Settings
 from streams.topics import TOPICS
-from streams.wallets.evidence import Commanded, Evidence, EvidenceMissing, Execution, gather
+from streams.wallets.evidence import Commanded, Evidence, EvidenceMissing, gather
+from streams.wallets.railbooks import Execution
 
 __all__ = ["RULES", "Check", "EvidenceMissing", "Rule", "Verdict", "judge", "verify"]
 

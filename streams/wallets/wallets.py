@@ -76,6 +76,13 @@ class _Shard:
     cleared: list[str] = field(default_factory=list)
 
 
+class Booking(NamedTuple):
+    """What came of booking: the outcome of each operation, and when all is published."""
+
+    outcomes: list[str]
+    published: Awaitable[object]
+
+
 class _News(NamedTuple):
     """What a call tells a shard."""
 
@@ -145,6 +152,15 @@ class Wallets:
         """Book operations and publish their effects; the outcome of each, in order.
 
         Returns when Redis has them and the broker has acknowledged every message that follows.
+        Raises what :meth:`book` raises, and what publishing raises.
+        """
+        booking = await self.book(operations)
+        await booking.published
+        return booking.outcomes
+
+    async def book(self, operations: Sequence[Operation]) -> Booking:
+        """Book operations; their effects are on their way to the broker when this returns.
+
         Raises :class:`RedisGone` when Redis stays away for longer than ``outage_s_max``, and
         :class:`BookingFailed` when an operation broke an invariant.
         """
@@ -153,12 +169,14 @@ class Wallets:
             groups[shard_for(operation)].append(i)
         outcomes = ["retry"] * len(operations)
         held_up: set[int] = set()
+        publishing: list[asyncio.Future[None]] = []
         for round_ in _chunks(groups):
             # Behind an operation that has to be decided again nothing may be booked: a later
             # offset would raise the fence over it.
             chunk = {shard: places for shard, places in round_.items() if shard not in held_up}
             batches = {shard: [operations[i] for i in places] for shard, places in chunk.items()}
-            booked = await self._patiently(batches)
+            booked, under_way = await self._patiently(batches)
+            publishing.append(under_way)
             for shard, places in chunk.items():
                 for i, outcome in zip(places, booked[shard].outcomes, strict=True):
                     outcomes[i] = outcome
@@ -167,7 +185,7 @@ class Wallets:
         broken = [o for o in outcomes if o.startswith("error:")]
         if broken:
             raise BookingFailed(broken[0])
-        return outcomes
+        return Booking(outcomes, asyncio.gather(*publishing))
 
     async def look(
         self,
@@ -217,7 +235,8 @@ class Wallets:
             if known.published or known.cleared
         }
         if idle:
-            await self._patiently(idle)
+            _, published = await self._patiently(idle)
+            await published
 
     async def heal(self, shards: Iterable[int]) -> None:
         """Compare shards with the journal, redo what they lack, publish what was left behind."""
@@ -247,8 +266,10 @@ class Wallets:
                     len(wanted), applied, republished,
                 )  # fmt: skip
 
-    async def _patiently(self, batches: Mapping[int, list[Operation]]) -> dict[int, Booked]:
-        """Book, and publish what follows; heal and try again while Redis is away."""
+    async def _patiently(
+        self, batches: Mapping[int, list[Operation]]
+    ) -> tuple[dict[int, Booked], asyncio.Future[None]]:
+        """Book, and start to publish what follows; heal and try again while Redis is away."""
         result: dict[int, Booked] = {}
 
         async def once() -> None:
@@ -265,11 +286,15 @@ class Wallets:
             for shard, reply in booked.items():
                 known = self._shards[shard]
                 known.seq = max(known.seq, reply.seq)
-            await self._publish({s: reply.outbox for s, reply in booked.items()})
             result.update(booked)
 
         await self._with_patience(once)
-        return result
+        publishing = asyncio.ensure_future(
+            self._publish({s: reply.outbox for s, reply in result.items()})
+        )
+        self._publishing.add(publishing)
+        publishing.add_done_callback(self._publishing.discard)
+        return result, publishing
 
     async def _with_patience(self, call: Callable[[], Awaitable[None]]) -> None:
         started = time.monotonic()
@@ -321,13 +346,7 @@ class Wallets:
             return
         messages = [entry.messages[0] for entry in entries]
         messages += [message for entry in entries for message in entry.messages[1:]]
-        under_way: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._publishing.add(under_way)
-        try:
-            offsets = await self._send(messages)
-        finally:
-            self._publishing.discard(under_way)
-            under_way.set_result(None)
+        offsets = await self._send(messages)
         for shard, outbox in outboxes.items():
             if not outbox:
                 continue

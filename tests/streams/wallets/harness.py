@@ -360,7 +360,7 @@ class Company:
                 mine = [m for m in messages if m.topic == topic]
                 if mine:
                     inbox = Inbox(topic, EngineCounters())
-                    await agent.handle(Batch(topic, mine, [], inbox))
+                    await (await agent.handle(Batch(topic, mine, [], inbox)))
             self._commit(messages)
         await self.wallets.flush()
         return count

@@ -267,7 +267,7 @@ class TestDecisionsOnAProfileThatMoved:
                 from streams.engine.stream import Inbox
 
                 inbox = Inbox("sellers", EngineCounters())
-                await company.agents["sellers"].handle(Batch("sellers", looked, [], inbox))
+                await (await company.agents["sellers"].handle(Batch("sellers", looked, [], inbox)))
                 company._commit(looked)
             return operations
 
