@@ -25,8 +25,9 @@ from streams.settings import Settings, load_settings
 from streams.topics import PARTITIONS_EMBEDDED, create_topics
 
 READY_TIMEOUT_S = 30.0
-SESSION_TIMEOUT_MS = 6_000
-"""The embedded broker waits half a session for a group to form."""
+SESSION_TIMEOUT_MS = 3_000
+"""The embedded broker waits half a session for a group to form, and a whole one
+for a dead member."""
 
 
 RAIL_TIMEOUT_S = 3
@@ -73,10 +74,11 @@ class Stack:
         try:
             self.broker.start()
             self.redis.start()
-            create_topics(self.broker.bootstrap, PARTITIONS_EMBEDDED)
             self.settings = load_settings(**self._overrides())
             self._start_sandbox()
+            create_topics(self.broker.bootstrap, PARTITIONS_EMBEDDED)
             self.start_worker()
+            self._await_sandbox()
             self._await_worker()
         except BaseException:
             self.stop()
@@ -164,7 +166,10 @@ class Stack:
         command += ["--webhook-url", f"http://127.0.0.1:{self.webhook_port}/webhooks/paypal"]
         log = self.directory / "sandbox.log"
         self._sandbox = ChildProcess(command, log, self.directory, environment=self._environment())
-        self._await(self._sandbox, f"{self.sandbox_url}/sandbox/summary", "sandbox")
+
+    def _await_sandbox(self) -> None:
+        if self._sandbox is not None:
+            self._await(self._sandbox, f"{self.sandbox_url}/sandbox/summary", "sandbox")
 
     def _await_worker(self) -> None:
         url = f"http://127.0.0.1:{self.metrics_port}/readyz"
