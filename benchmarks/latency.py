@@ -14,7 +14,7 @@ from benchmarks.ground import Ground
 from benchmarks.measure import JobFailed, cpu_s, product
 from streams.demo.messages import Message
 
-FETCH_WAIT_MS = 2
+FETCH_WAIT_MS = 10
 """The embedded broker sleeps out the wait of a fetch that finds nothing."""
 
 WARM_UP_S = 4.0
@@ -104,7 +104,7 @@ def measure_latency(
             if number >= warm:
                 intended[sales[number].id] = due
 
-        ground.publish(sales, linger_ms=0, on_each=pace)
+        ground.publish(sales, linger_ms=5, on_each=pace)
         used_s, took_s = cpu_s(child.pid) - began[0][1], time.time() - began[0][0]
         _await_quiet(commands)
         if (code := child.exit_code()) is not None:

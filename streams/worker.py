@@ -59,7 +59,7 @@ OWN_TOPICS = {topics[0] for topics in ROLE_TOPICS.values() if topics}
 GARBAGE_THRESHOLD = 50_000
 """Containers made more than freed, after which the young ones are looked through for cycles."""
 
-PUBLISHING_MAX = 4
+PUBLISHING_MAX = 2
 """Batches of one topic that are published at once, the one being booked beside them."""
 
 LAG_INTERVAL_S = 2.0
