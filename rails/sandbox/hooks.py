@@ -30,8 +30,11 @@ log = logging.getLogger(__name__)
 
 WAITING_MAX = 100_000
 SENDING_MAX = 16
-TRIES_MAX = 3
-TRY_AGAIN_MS = 500
+TRIES_MAX = 25
+TRY_AGAIN_MS = 1_000
+SOON_MS = 10_000
+"""A webhook due by then counts as waiting."""
+
 POLL_S = 0.05
 
 EVENTS = {
@@ -127,6 +130,16 @@ class Hooks:
         self._number += 1
         due_ms = entry.due_ms(step) if at_ms is None else at_ms
         heapq.heappush(self._due, (due_ms, self._number, step, tries, entry))
+
+    def waiting(self) -> int:
+        """Webhooks that are being sent, or will be within ``SOON_MS``."""
+        soon_ms = self._clock.now_ms() + SOON_MS
+        due = sum(
+            step < len(entry.plan) and entry.plan[step][2] in EVENTS
+            for due_ms, _, step, _, entry in self._due
+            if due_ms <= soon_ms
+        )
+        return due + len(self._sending)
 
     async def run(self) -> None:
         """Send what is due, for ever."""

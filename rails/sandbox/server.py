@@ -162,6 +162,7 @@ class Console:
                 "webhooks": {
                     "sent": hooks.sent if hooks else 0,
                     "dropped": hooks.dropped if hooks else 0,
+                    "waiting": hooks.waiting() if hooks else 0,
                 },
             }
         )

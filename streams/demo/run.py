@@ -192,6 +192,9 @@ class Run:
             "payouts without an answer": watch.unfinished(),
             "refusals missing": max(0, publisher.bad - len(watch.dead_letters)),
         }
+        if not any(open_.values()):
+            # A payout that settled may still be returned: the rail says so by a webhook of its own.
+            open_["webhooks on their way"] = self.stack.webhooks_waiting()
         return ", ".join(f"{count} {what}" for what, count in open_.items() if count)
 
     def _report(self) -> None:

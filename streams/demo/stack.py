@@ -5,6 +5,7 @@ For the demo, the replay and the benchmarks; everything ends with this process.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -121,6 +122,14 @@ class Stack:
     def worker_pid(self) -> int:
         """The process id of the worker."""
         return self._children[-1].pid
+
+    def webhooks_waiting(self) -> int:
+        """Webhooks that the rail sandbox has yet to deliver; 0 if it does not answer."""
+        try:
+            with urlopen(f"{self.sandbox_url}/sandbox/summary", timeout=5) as answer:  # noqa: S310 - our own address
+                return int(json.load(answer)["webhooks"]["waiting"])
+        except (URLError, OSError):
+            return 0
 
     def check(self) -> None:
         """Raise StackFailed if the worker has ended by itself."""
