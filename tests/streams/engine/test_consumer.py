@@ -227,7 +227,8 @@ async def test_a_heal_hook_that_keeps_raising_ends_the_work(
 async def test_a_slow_batch_finishes_and_is_committed_before_its_partition_moves(
     broker: str, topic: str, group: str, assignment: str
 ) -> None:
-    fill(broker, topic, 160)
+    # Enough that the first alone is busy for 9 s: joining takes the second a while on a slow machine.
+    fill(broker, topic, 600)
     chosen = settings(broker, group, assignment=assignment, batch_messages_max=20)
     first_seen: list[Pair] = []
     second_seen: list[Pair] = []
@@ -239,11 +240,11 @@ async def test_a_slow_batch_finishes_and_is_committed_before_its_partition_moves
         await eventually(lambda: first_seen)
         async with running(second):
             await until_assigned(second)
-            await eventually(lambda: len(first_seen) + len(second_seen) >= 160)
+            await eventually(lambda: len(first_seen) + len(second_seen) >= 600, timeout_s=40)
             assert first.counters.assigned
             assert second.counters.assigned
     assert second_seen
-    assert sorted(first_seen + second_seen) == [(p, o) for p in range(4) for o in range(40)]
+    assert sorted(first_seen + second_seen) == [(p, o) for p in range(4) for o in range(150)]
 
 
 async def test_a_late_acknowledgement_of_a_released_partition_is_ignored(
