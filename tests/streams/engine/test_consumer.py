@@ -227,7 +227,7 @@ async def test_a_heal_hook_that_keeps_raising_ends_the_work(
 async def test_a_slow_batch_finishes_and_is_committed_before_its_partition_moves(
     broker: str, topic: str, group: str, assignment: str
 ) -> None:
-    # Enough that the first alone is busy for 9 s: joining takes the second a while on a slow machine.
+    # The first alone is busy for 9 s with it: joining takes the second a while on a slow machine.
     fill(broker, topic, 600)
     chosen = settings(broker, group, assignment=assignment, batch_messages_max=20)
     first_seen: list[Pair] = []
