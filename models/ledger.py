@@ -15,18 +15,13 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from models.payouts import IN_FLIGHT, PAID, PayoutState
+from models.payouts import PAID, PayoutState
 
 SELLER_ACCOUNTS = ("available", "held", "in_flight", "credit", "debt")
 """A seller's accounts, per currency. ``debt`` is zero or below, the others zero or above."""
 
 HOUSE_ACCOUNTS = ("commissions", "clearing", "fees", "tax", "spendback", "sales", "fx", "writeoff")
 """The house's accounts; ``clearing`` has one for each rail, ``tax`` one for each regime."""
-
-EARNING_KINDS = frozenset(
-    {"sale.completed", "sale.returned", "commission.earned", "commission.reversed"}
-)
-"""Kinds of entries whose postings against ``/commissions`` are what a seller earns."""
 
 
 class Posting(NamedTuple):
@@ -211,10 +206,6 @@ class Fold:
     def _violated(self, invariant: str, detail: str) -> None:
         if len(self.violations) < VIOLATIONS_KEPT_MAX:
             self.violations.append(Violation(invariant, detail))
-
-    def unfinished_payouts(self) -> int:
-        """Payouts that wait for a rail."""
-        return sum(PayoutState(state) in IN_FLIGHT for state, *_ in self.payouts.values())
 
     def paid(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Per rail and payout: ``(amount, fee)`` of payouts that have left."""

@@ -11,8 +11,7 @@ from typing import Any
 from models.config import load
 from models.ledger import Fold
 from models.plan import CommissionPlan
-from models.refusals import Reason
-from streams.demo.messages import Kind, Message
+from streams.demo.messages import Message
 from streams.demo.oracle import expected
 from streams.demo.publish import Publisher
 from streams.demo.stack import Stack
@@ -279,12 +278,3 @@ def _kept(messages: Iterable[Message], into: list[Message]) -> Iterable[Message]
     for message in messages:
         into.append(message)
         yield message
-
-
-def reasons_expected(messages: Iterable[Message]) -> dict[str, int]:
-    """How many of some messages must be refused, by reason."""
-    return _counted(
-        (message.reason or Reason.INVALID_FIELD).value
-        for message in messages
-        if message.kind is Kind.BAD
-    )
