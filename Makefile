@@ -10,6 +10,23 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 ARGS ?=
 
+# Each process of the tests has its own servers, unless they are given ones that run.
+TEST_PROCESSES := $(if $(KAFKA_BOOTSTRAP)$(PAYOUTS_TEST_REDIS_URL),0,2)
+
+# Apache Kafka's jars, kept between checkouts, unless the tests are given a Kafka that runs.
+KAFKA_VERSION := $(shell sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/kafka/pom.xml 2>/dev/null)
+KAFKA_JARS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/payout-streams/kafka-$(KAFKA_VERSION)
+KAFKA := $(if $(KAFKA_BOOTSTRAP),,$(KAFKA_JARS))
+KAFKA_TESTS := tests/kafka tests/streams/engine tests/streams/wallets/test_wallets.py \
+  tests/streams/wallets/test_healing.py tests/streams/wallets/test_rebuild.py \
+  tests/streams/wallets/test_verify.py \
+  tests/streams/cli/test_ledger.py tests/streams/test_topics.py tests/streams/test_deadletters.py \
+  tests/streams/demo/test_run.py::test_each_bad_message_is_a_dead_letter_with_its_reason_and_the_worker_goes_on
+
+# Prism, which serves providers' own documents to the tests of their connectors, kept likewise.
+PRISM_VERSION := $(shell sed -n 's:.*"@stoplight/prism-cli"\: "\(.*\)".*:\1:p' tests/peers/package.json 2>/dev/null)
+PRISM := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/payout-streams/prism-$(PRISM_VERSION)
+
 # A pyenv shim may be on the PATH without its interpreter, so each candidate has to run.
 FIND_PYTHON = for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
@@ -19,7 +36,7 @@ FIND_PYTHON = for candidate in $(PYTHON) python3.13 python3.12 python3.11 python
 	  exit 1; fi
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(VENV)/.demo ## virtual environment with what the product runs on
 
@@ -27,7 +44,14 @@ demo: $(VENV)/.demo ## the whole pipeline on this machine; more with ARGS='--eve
 	@$(VENV)/bin/payouts demo $(ARGS)
 
 test: $(VENV)/.dev ## the tests; a part of them with ARGS=tests/streams
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal $(ARGS)
+
+test-kafka: $(VENV)/.dev kafka ## tests on a real Apache Kafka, one broker and three
+	@$(PY) -m pytest --kafka apache $(if $(ARGS),$(ARGS),$(KAFKA_TESTS))
+
+kafka: $(KAFKA) ## Apache Kafka's jars, with Java and Maven, into the cache
+
+peers: $(PRISM) ## Prism, with Node and npm, into the cache: it serves providers' documents
 
 lint: $(VENV)/.dev ## style and mistakes
 	@$(PY) -m ruff check .
@@ -40,6 +64,15 @@ check: lint types test ## all that CI does
 
 bench: $(VENV)/.dev ## side by side with stock Faust and a bare loop, into benchmarks/
 	@$(PY) -m benchmarks $(ARGS)
+
+simulate: $(VENV)/.dev ## histories on virtual time; more with ARGS='--first 10000 --seeds 1000000'
+	@$(PY) -m tests.simulation $(ARGS)
+
+faults: $(VENV)/.demo ## break every part under load; more with ARGS='--faults 1000 --seed 2'
+	@$(VENV)/bin/payouts faults $(ARGS)
+
+fuzz: $(VENV)/.dev ## bad input at scale; more with ARGS='--inputs 1000000 --seed 2'
+	@$(PY) -m tests.fuzz $(ARGS)
 
 lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
@@ -73,9 +106,35 @@ $(VENV)/.demo: requirements/demo.lock pyproject.toml | $(VENV)/.created
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.lock $(VENV)/.demo | $(VENV)/.created
+# Of the schemas' package only its files are read, so nothing it depends on is installed.
+$(VENV)/.dev: requirements/dev.lock requirements/schemas.lock $(VENV)/.demo | $(VENV)/.created
 	@echo 'Installing the locked packages for development'
 	@$(PIP) install --require-hashes -r requirements/dev.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements/schemas.lock
 	@touch $@
 
-.PHONY: help setup demo test lint types check bench lock clean
+# Renamed into place when whole, so that an interrupted download is never taken for one.
+$(KAFKA_JARS):
+	@for tool in java mvn; do command -v $$tool >/dev/null || { \
+	  echo "No $$tool on the PATH: install it, or give the tests a Kafka: KAFKA_BOOTSTRAP=host:port" >&2; \
+	  exit 1; }; done
+	@echo 'Getting Apache Kafka $(KAFKA_VERSION) with Maven'
+	@mkdir -p $(dir $@)
+	@part=$$(mktemp -d $@.XXXXXX) \
+	  && { mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$$part \
+	    || { rm -rf $$part; exit 1; }; } \
+	  && chmod 755 $$part && mv $$part $@
+
+# Scripts of packages are not run: Prism needs none, and one of them would tell its maker of us.
+$(PRISM):
+	@for tool in node npm; do command -v $$tool >/dev/null || { \
+	  echo "No $$tool on the PATH: install Node.js with npm" >&2; exit 1; }; done
+	@echo 'Getting Prism $(PRISM_VERSION) with npm'
+	@mkdir -p $(dir $@)
+	@part=$$(mktemp -d $@.XXXXXX) \
+	  && cp tests/peers/package.json tests/peers/package-lock.json $$part \
+	  && { npm ci --prefix $$part --ignore-scripts --no-audit --no-fund --loglevel error \
+	    || { rm -rf $$part; exit 1; }; } \
+	  && chmod 755 $$part && mv $$part $@
+
+.PHONY: help setup demo test simulate test-kafka kafka peers lint types check bench faults fuzz lock clean

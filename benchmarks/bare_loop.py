@@ -17,11 +17,12 @@ from pydantic_core import to_json
 from redis import Redis
 
 from benchmarks.deciding import Deciding, Source
-from models.shards import shard_of
+from models.shards import SHARDS, shard_of
 from streams.agents.sales import SHARED_STATE_TTL_MS
 from streams.settings import Settings, load_settings
 from streams.wallets.library import library
-from streams.wallets.store import Operation, meta_key
+from streams.wallets.server import meta_key
+from streams.wallets.store import Operation
 from streams.worker import GARBAGE_THRESHOLD, now_ms
 
 WAIT_S = 0.1
@@ -35,7 +36,7 @@ class BareLoop:
         self._deciding = Deciding(settings)
         self._redis = Redis.from_url(settings.redis_url)
         self._batch_max = settings.batch_max
-        self._published: dict[int, list[int]] = defaultdict(list)
+        self._epochs = self._opened()
         client = settings.kafka_client()
         self._consumer = Consumer(
             {
@@ -76,6 +77,11 @@ class BareLoop:
             if batch:
                 self._handle(batch)
         self._consumer.close()
+
+    def _opened(self) -> dict[int, int]:
+        """The epochs that the shards are in."""
+        replies = self._call([("FCALL_RO", "stand", shard, "0", "0") for shard in range(SHARDS)])
+        return {shard: reply[2] for shard, reply in enumerate(replies)}
 
     def _handle(self, batch: Sequence[Message]) -> None:
         sources = [
@@ -118,9 +124,7 @@ class BareLoop:
         at_ms, static = now_ms(), self._deciding.static
         calls = []
         for shard, group in by_shard.items():
-            context: dict[str, Any] = {"now": at_ms, "known": 0}
-            if done := self._published.pop(shard, None):
-                context["published"], context["journal"] = done, 0
+            context = {"now": at_ms, "known": 0, "epoch": self._epochs[shard]}
             calls.append(("FCALL", "book", shard, to_json(context), to_json(group), static))
         outboxes: dict[int, list[Any]] = {}
         for shard, (_, outcomes, outbox) in zip(by_shard, self._call(calls), strict=True):
@@ -130,15 +134,23 @@ class BareLoop:
         return outboxes
 
     def _publish(self, outboxes: Mapping[int, Sequence[Any]]) -> None:
-        """The journal in front."""
-        entries = [(shard, seq, fields) for shard, box in outboxes.items() for seq, fields in box]
-        for _, _, fields in entries:
-            self._produce(fields[0], fields[1])
-        for shard, seq, fields in entries:
-            for i in range(2, len(fields), 2):
-                self._produce(fields[i], fields[i + 1])
-            self._published[shard].append(int(seq))
+        """What follows from the entries, then the entries; then they leave the outboxes."""
+        for box in outboxes.values():
+            for _, fields in box:
+                for i in range(2, len(fields), 2):
+                    self._produce(fields[i], fields[i + 1])
         self._flush()
+        for box in outboxes.values():
+            for _, fields in box:
+                self._produce(fields[0], fields[1])
+        self._flush()
+        self._call(
+            [
+                ("FCALL", "confirm", shard, str(self._epochs[shard]), box[-1][0], "0",
+                 *(seq for seq, _ in box))
+                for shard, box in outboxes.items()
+            ]
+        )  # fmt: skip
 
     def _produce(self, field: bytes, value: bytes) -> None:
         topic, key = field.split(b"\t")

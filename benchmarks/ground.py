@@ -1,16 +1,17 @@
-"""The ground a job runs on: an embedded broker and Valkey of its own, with profiles booked."""
+"""The ground a job runs on: a broker and Valkey of its own, with profiles booked."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import tempfile
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.request import urlopen
 
 from confluent_kafka import Producer
@@ -18,24 +19,39 @@ from confluent_kafka import Producer
 from models.events import body_hash, decode
 from models.shards import SHARDS, partition_of, shard_of
 from rails.destination import Seal
+from rails.inspection import Inspector
+from rails.registry import refusals
+from streams.demo.apache import ApacheKafka, jars_directory
 from streams.demo.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.demo.messages import Message
 from streams.demo.process import ChildProcess, free_port
 from streams.settings import Settings, load_settings
 from streams.topics import PARTITIONS_EMBEDDED, create_topics
+from streams.wallets.healing import Healer
+from streams.wallets.journal import Journal
+from streams.wallets.rebuild import Sender
+from streams.wallets.server import RedisServer
 from streams.wallets.store import Operation, Store
 from streams.wallets.wallets import Terms
 from streams.worker import ASK_AFTER_MS, company_rules, now_ms
 
 SESSION_TIMEOUT_MS = 6_000
 
+Kafka = Literal["embedded", "apache"]
+
 
 class Ground:
     """Broker, Valkey and topics, started by ``with``; every job gets fresh ones, built alike."""
 
-    def __init__(self, seal_keys: str, *, fetch_wait_ms: int = 10) -> None:
+    def __init__(
+        self, seal_keys: str, *, fetch_wait_ms: int = 10, kafka: Kafka = "embedded"
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="payouts-bench-"))
-        self.broker = EmbeddedBroker(directory=self.directory / "broker")
+        self.broker = (
+            ApacheKafka(jars_directory())
+            if kafka == "apache"
+            else EmbeddedBroker(directory=self.directory / "broker")
+        )
         self.redis = EmbeddedRedis(directory=self.directory / "redis")
         self.metrics_port = free_port()
         self._seal_keys = seal_keys
@@ -69,11 +85,13 @@ class Ground:
             child.stop()
         self.redis.stop()
         self.broker.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start(self, command: Sequence[str]) -> ChildProcess:
-        """Start a job's process, with its settings in the environment."""
+    def start(self, command: Sequence[str], **changes: object) -> ChildProcess:
+        """Start a job's process, with its settings in the environment, some of them changed."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("PAYOUTS_")}
-        ours = {f"PAYOUTS_{name.upper()}": str(value) for name, value in self._overrides().items()}
+        settings = {**self._overrides(), **changes}
+        ours = {f"PAYOUTS_{name.upper()}": str(value) for name, value in settings.items()}
         child = ChildProcess(
             command,
             self.directory / "job.log",
@@ -110,13 +128,14 @@ class Ground:
         except OSError:
             return False
 
-    def book_profiles(self, profiles: Sequence[Message]) -> int:
-        """Book profiles before the job begins, and journal them; how many there are."""
-        return asyncio.run(self._book_profiles(profiles))
+    def book_profiles(self, profiles: Sequence[Message]) -> None:
+        """Book profiles before the job begins, and journal them."""
+        asyncio.run(self._book_profiles(profiles))
 
-    async def _book_profiles(self, profiles: Sequence[Message]) -> int:
+    async def _book_profiles(self, profiles: Sequence[Message]) -> None:
         settings = self.settings
         rules = company_rules(settings)
+        inspector = Inspector(seal_of(self._seal_keys), refusals(settings.rails()))
         terms = Terms(
             settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, rules.context()
         )
@@ -128,30 +147,38 @@ class Ground:
                 now_ms=now_ms(),
                 retention_ms=settings.event_retention_ms,
             )
-            operation = rules.profile(event, None, ())
+            operation = rules.profile(event, inspector.methods(event), None, ())
             operation["hash"] = body_hash(message.value)
             operation["topic"] = "sellers"
             operation["partition"] = partition_of(event.seller_id, settings.partitions)
             operation["offset"] = offset
             by_shard[shard_of(event.seller_id)].append(operation)
-        store = Store(settings.redis_url)
-        await store.load()
-        context = {"now": now_ms(), "known": 0}
-        booked = await store.book(
-            {shard: (context, terms.json(), ops) for shard, ops in by_shard.items()}
+        store = Store(RedisServer(settings.redis_url))
+        send = Sender(settings.kafka_client()).send
+        healer = Healer(
+            store,
+            Journal(settings.kafka_client()),
+            send,
+            partitions=settings.partitions,
+            clock=now_ms,
+            retention_ms=settings.event_retention_ms,
         )
-        producer = Producer({"bootstrap.servers": settings.kafka_brokers, **_PRODUCER})
-        trims: dict[int, Any] = {}
-        for shard, reply in booked.items():
-            for entry in reply.outbox:
-                for topic, key, value, *_ in entry.messages:
-                    producer.produce(topic, value, key)
-            published = {"published": [entry.seq for entry in reply.outbox], "journal": 0}
-            trims[shard] = ({**context, **published}, terms.json(), [])
-        producer.flush(30.0)
-        await store.book(trims)
+        await store.load()
+        healed = await healer.heal(dict.fromkeys(range(SHARDS), (0, 0)))
+        booked = await store.book(
+            {
+                shard: (
+                    {"now": now_ms(), "known": 0, "epoch": healed.standings[shard].epoch},
+                    terms.json(),
+                    operations,
+                )
+                for shard, operations in by_shard.items()
+            }
+        )
+        if sum(len(reply.outbox) for reply in booked.values()) != len(profiles):
+            raise RuntimeError("not every profile was booked")
+        await healer.republish(booked)
         await store.close()
-        return len(profiles)
 
     def publish(
         self,

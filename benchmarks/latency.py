@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from pydantic_core import from_json
 
-from benchmarks.ground import Ground
+from benchmarks.ground import Ground, Kafka
 from benchmarks.measure import JobFailed, cpu_s, product
 from streams.demo.messages import Message
 
@@ -83,9 +83,10 @@ def measure_latency(
     seal_keys: str,
     *,
     rate: float,
+    kafka: Kafka = "embedded",
 ) -> Latency:
     """Send sales at a rate a second whatever the worker does, and read their commands."""
-    with Ground(seal_keys, fetch_wait_ms=FETCH_WAIT_MS) as ground:
+    with Ground(seal_keys, fetch_wait_ms=FETCH_WAIT_MS, kafka=kafka) as ground:
         ground.book_profiles(profiles)
         child = ground.start(product().command)
         _await_ready(ground)

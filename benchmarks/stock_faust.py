@@ -22,7 +22,7 @@ from models.shards import shard_of
 from streams.agents.sales import SHARED_STATE_TTL_MS
 from streams.settings import Settings, load_settings
 from streams.wallets.library import library
-from streams.wallets.store import meta_key
+from streams.wallets.server import meta_key
 from streams.worker import now_ms
 
 GROUP = "stock-faust"
@@ -38,7 +38,7 @@ class Sales:
         self._topics = {
             name: app.topic(name, key_serializer="raw", value_serializer="raw") for name in OUTPUTS
         }
-        self._published: dict[int, list[int]] = {}
+        self._epochs: dict[int, int] = {}
 
     async def handle(self, source: Source) -> None:
         """One sale, to its end."""
@@ -54,28 +54,32 @@ class Sales:
                 states[entity] = None if state is None else state.decode()
         [operation], shared = deciding.operations([source], [event], profiles, states)
         shard = shard_of(event.seller_id)
+        epoch = await self._epoch(shard)
+        context = to_json({"now": now_ms(), "known": 0, "epoch": epoch})
         _, [outcome], outbox = await self._call(
-            "FCALL", "book", shard, self._context(shard), to_json([operation]), deciding.static
+            "FCALL", "book", shard, context, to_json([operation]), deciding.static
         )
         if outcome != b"booked":
             raise RuntimeError(f"a sale was not booked: {outcome}")
         for seq, fields in outbox:
             await self._publish(fields)
-            self._published.setdefault(shard, []).append(int(seq))
+            await self._call("FCALL", "confirm", shard, str(epoch), seq, "0", seq)
         for other, held in shared.items():
             parts = [part for pair in held.items() for part in pair]
             await self._call("FCALL", "observe", other, str(SHARED_STATE_TTL_MS), *parts)
 
-    def _context(self, shard: int) -> bytes:
-        context: dict[str, Any] = {"now": now_ms(), "known": 0}
-        if done := self._published.pop(shard, None):
-            context["published"], context["journal"] = done, 0
-        return to_json(context)
+    async def _epoch(self, shard: int) -> int:
+        """The epoch that a shard is in; it does not change during a run."""
+        if shard not in self._epochs:
+            standing = await self._call("FCALL_RO", "stand", shard, "0", "0")
+            self._epochs[shard] = standing[2]
+        return self._epochs[shard]
 
     async def _publish(self, fields: Sequence[bytes]) -> None:
-        """The journal in front; then wait until the broker has all of it."""
-        sent = [await self._send(fields[i], fields[i + 1]) for i in range(0, len(fields), 2)]
+        """What follows from the entry, then the entry; wait until the broker has each."""
+        sent = [await self._send(fields[i], fields[i + 1]) for i in range(2, len(fields), 2)]
         await asyncio.gather(*sent)
+        await (await self._send(fields[0], fields[1]))
 
     async def _send(self, field: bytes, value: bytes) -> Any:
         topic, key = field.split(b"\t")

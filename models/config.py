@@ -157,6 +157,10 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem="aliases are not taken", problem_mark=_mark(event))
         if self.depth >= DEPTH_MAX:
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=_mark(event))
+        if tag := getattr(event, "tag", None):
+            # `!!bool yes` would be taken, and mean false.
+            problem = f"the tag {tag[:40]!r} is not taken here"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=_mark(event))
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -168,7 +172,7 @@ _TAG = "tag:yaml.org,2002:"
 for _kind, _pattern, _first in (
     ("null", r"null|~|", ["n", "~", ""]),
     ("bool", r"true|false", ["t", "f"]),
-    ("int", r"-?(?:0|[1-9][0-9_]{0,20})", list("-0123456789")),
+    ("int", r"-?(?:0|[1-9](?:_?[0-9]){0,20})", list("-0123456789")),
     ("float", r"-?[0-9]{1,20}\.[0-9]{1,20}", list("-0123456789")),
 ):
     _Loader.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_pattern})\Z"), _first)
@@ -212,20 +216,12 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
 
 
 def _value(node: yaml.Node, lines: _Lines) -> Any:
-    kind = node.tag.removeprefix(_TAG)
-    if isinstance(node, yaml.MappingNode) and kind == "map":
+    if isinstance(node, yaml.MappingNode):
         return _mapping(node, lines)
-    if isinstance(node, yaml.SequenceNode) and kind == "seq":
+    if isinstance(node, yaml.SequenceNode):
         lines[id(node)] = {i: (item.start_mark.line + 1, item) for i, item in enumerate(node.value)}
         return [_value(item, lines) for item in node.value]
-    if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
-        try:
-            return _SCALARS[kind](node.value)
-        except (ArithmeticError, ValueError):
-            pass  # `!!int x`
-    raise yaml.MarkedYAMLError(
-        problem=f"the tag {node.tag!r} is not taken here", problem_mark=node.start_mark
-    )
+    return _SCALARS[node.tag.removeprefix(_TAG)](node.value)
 
 
 def _mapping(node: yaml.MappingNode, lines: _Lines) -> dict[str, Any]:

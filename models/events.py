@@ -24,11 +24,13 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from models.ids import shard_of_payout
 from models.money import MINOR_MAX, is_currency
-from models.payouts import FailureCategory, PayoutState
+from models.payouts import ATTEMPTS_MAX, REPORTED, FailureCategory, PayoutState
 from models.refusals import Reason, Refused
 
 EVENT_BYTES_MAX = 65_536
@@ -40,6 +42,9 @@ DATE_MIN = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_AHEAD_MAX = timedelta(minutes=10)
 """How far ``occurred_at`` may lie ahead of the worker's clock."""
 
+OTHER_METHODS_MAX = 3
+"""Ways to pay a seller beside the first."""
+
 _DATE_MIN_MS = round(DATE_MIN.timestamp() * 1000)
 _CLOCK_AHEAD_MAX_MS = CLOCK_AHEAD_MAX // timedelta(milliseconds=1)
 
@@ -48,20 +53,31 @@ _ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
 
 def _currency(code: str) -> str:
     if not is_currency(code):
-        raise PydanticCustomError(
-            "unknown_currency", "{code} is not an ISO 4217 currency", {"code": code[:8]}
-        )
+        # What stands there may be anything, a name or a number too: it is not repeated.
+        raise PydanticCustomError("unknown_currency", "not an ISO 4217 currency")
     return code
 
+
+def _reportable(state: PayoutState) -> PayoutState:
+    if state not in REPORTED:
+        raise PydanticCustomError("not_reported", "a rail cannot know that state")
+    return state
+
+
+ReportedState = Annotated[
+    PayoutState,
+    AfterValidator(_reportable),
+    WithJsonSchema(
+        {"type": "string", "enum": [state for state in PayoutState if state in REPORTED]}
+    ),
+]
 
 _ZONES = frozenset(available_timezones())
 
 
 def _zone(name: str) -> str:
     if name not in _ZONES:
-        raise PydanticCustomError(
-            "unknown_zone", "{name} is not an IANA time zone", {"name": name[:40]}
-        )
+        raise PydanticCustomError("unknown_zone", "not an IANA time zone")
     return name
 
 
@@ -86,6 +102,19 @@ Version = Annotated[int, Field(strict=True, ge=1, le=1)]
 
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=_ID_PATTERN)]
 """An identifier that a producer chose: 1 to 64 of letters, digits, ``. _ : -``."""
+
+
+def _payout_id(value: str) -> str:
+    try:
+        shard_of_payout(value)
+    except ValueError:
+        # It would name no shard, and so nothing could book what is said of it.
+        raise PydanticCustomError("unknown_payout", "not the id of a payout") from None
+    return value
+
+
+PayoutId = Annotated[Id, AfterValidator(_payout_id)]
+"""The id of a payout: it begins with its shard."""
 
 Ref = Annotated[str, Field(min_length=1, max_length=64, pattern=_ID_PATTERN)]
 """An opaque reference (token, hash) to a person or a thing; never the name or number itself."""
@@ -154,7 +183,9 @@ class Source(BaseModel):
     seller_id: Id = Field(description="who made the sale")
     level: Annotated[int, Field(strict=True, ge=1, le=64)]
     base_minor: AmountMinorOrZero = Field(description="the sale's amount, or the part returned")
-    held: bool = Field(False, description="the sale is held for review, and so is this")
+    held: Annotated[bool, Field(strict=True)] = Field(
+        False, description="the sale is held for review, and so is this"
+    )
 
 
 class CommissionEarned(Event):
@@ -184,13 +215,21 @@ class SellerStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
-class PayoutPreference(BaseModel):
-    """Where a seller wants her money. The destination is sealed: never in the clear in a topic."""
+class PayoutMethod(BaseModel):
+    """One way to pay a seller. The destination is sealed: never in the clear in a topic."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    rail: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
+    rail: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")] | None = Field(
+        None, description="the rail to use; without it any that takes the destination"
+    )
     destination: Annotated[str, Field(pattern=r"^v1\.[A-Za-z0-9._~=-]{8,1024}$")]
+
+
+class PayoutPreference(PayoutMethod):
+    """Where a seller wants her money, and where else if it cannot go there, in her order."""
+
+    others: Annotated[tuple[PayoutMethod, ...], Field(max_length=OTHER_METHODS_MAX)] = ()
     changed_at: Moment | None = None
 
 
@@ -230,12 +269,15 @@ class PayoutReported(Event):
     """What a rail says of a payout: from a webhook or an enquiry, verified and normalised."""
 
     type: Literal["payout.reported"] = "payout.reported"
-    payout_id: Id
+    payout_id: PayoutId
     rail: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
-    state: PayoutState
+    state: ReportedState
     provider_ref: Annotated[str, Field(max_length=128)] | None = None
     category: FailureCategory | None = None
     reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")] | None = None
+    attempt: Annotated[int, Field(strict=True, ge=0, lt=ATTEMPTS_MAX)] = Field(
+        0, description="which submission under the payout's id it speaks of"
+    )
 
 
 SaleEvent = Annotated[SaleCompleted | SaleReturned, Field(discriminator="type")]
@@ -268,7 +310,8 @@ def decode(topic: str, value: bytes | None, *, now_ms: int, retention_ms: int) -
 
     ``retention_ms`` is how long ids are remembered: an older event could be a repeat that nobody
     would notice, so it is refused. Not a profile: it may stand for years, and a repeat of one is
-    outdated by the next. Raises :class:`~models.refusals.Refused`.
+    outdated by the next; nor the commission of a sale, which the product sends when the sale is
+    booked. Raises :class:`~models.refusals.Refused`.
     """
     if not value:
         raise Refused(Reason.EMPTY, "the message has no body")
@@ -283,9 +326,15 @@ def decode(topic: str, value: bytes | None, *, now_ms: int, retention_ms: int) -
         raise Refused(Reason.DATE_OUT_OF_RANGE, "occurred_at lies in the future")
     if occurred_ms < _DATE_MIN_MS:
         raise Refused(Reason.DATE_OUT_OF_RANGE, f"occurred_at is before {DATE_MIN.date()}")
-    if occurred_ms < now_ms - retention_ms and not isinstance(event, SellerUpdated):
+    if occurred_ms < now_ms - retention_ms and not _dated_by_another(event):
         raise Refused(Reason.PAST_RETENTION, "occurred_at is older than ids are remembered")
     return event
+
+
+def _dated_by_another(event: Event) -> bool:
+    """Whether an event may be older than ids are remembered: a profile, and what the product itself
+    sends up the tree, which carries the time of its sale."""
+    return isinstance(event, SellerUpdated) or getattr(event, "source", None) is not None
 
 
 def body_hash(value: bytes) -> str:
@@ -296,8 +345,8 @@ def body_hash(value: bytes) -> str:
 _REASONS = {
     "missing": Reason.MISSING_FIELD,
     "union_tag_not_found": Reason.MISSING_FIELD,
-    "union_tag_invalid": Reason.UNKNOWN_TYPE,
     "unknown_currency": Reason.UNKNOWN_CURRENCY,
+    "unknown_payout": Reason.UNKNOWN_PAYOUT,
 }
 _AMOUNT_REASONS = {
     "greater_than": Reason.AMOUNT_NEGATIVE,
@@ -317,6 +366,9 @@ def _refusal(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 - a
         except UnicodeDecodeError:
             return Refused(Reason.NOT_UTF8, "the message is not UTF-8")
         return Refused(Reason.NOT_JSON, error["msg"])
+    if kind == "union_tag_invalid":
+        # Pydantic's words repeat what stood there, whole.
+        return Refused(Reason.UNKNOWN_TYPE, f"type: expected {error['ctx']['expected_tags']}")
     if field == "type" and kind == "literal_error":
         return Refused(Reason.UNKNOWN_TYPE, detail)
     if field == "version":

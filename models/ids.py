@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha1
 from uuid import UUID
+
+from models.shards import SHARDS
 
 NAMESPACE = UUID("5b1e9a70-3c4d-4f5e-8a11-7061796f7574")
 """The namespace of every derived id; the Redis functions use the same."""
 
 
 _SPACE = NAMESPACE.bytes
+_SHARD = re.compile("[0-9a-f]{2}")
 
 
 def derived(name: str) -> str:
@@ -25,4 +29,7 @@ def shard_of_payout(payout_id: str) -> int:
 
     Raises ValueError for what is no payout id.
     """
-    return int(payout_id[:2], 16)
+    # int() alone would take a sign, blanks and capitals, and name a shard that does not exist.
+    if not _SHARD.match(payout_id) or (shard := int(payout_id[:2], 16)) >= SHARDS:
+        raise ValueError("not the id of a payout")
+    return shard

@@ -1,8 +1,9 @@
 """The ledger: accounts, postings, journal entries, and the fold that re-derives every figure.
 
 A journal entry is a list of postings that sums to zero per currency. An account is written
-``<seller>/<account>``, or ``/<account>`` for one of the house. The fold is an independent second
-model of the wallets: what Redis holds must equal it (:mod:`streams.wallets.verify`).
+``<seller>/<account>``, or ``/<account>`` for one of the house. Which entries of the topic count is
+said by the markers of epochs in it (:class:`Lineage`). The fold is an independent second model of
+the wallets: what Redis holds must equal it (:mod:`streams.wallets.verify`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic_core import from_json
 
@@ -24,12 +26,24 @@ HOUSE_ACCOUNTS = ("commissions", "clearing", "fees", "tax", "spendback", "sales"
 """The house's accounts; ``clearing`` has one for each rail, ``tax`` one for each regime."""
 
 
+MARKER = "epoch"
+"""Kind of the entry that opens an epoch of a shard; it has no number of its own (seq 0)."""
+
+EARLY_MAX = 10_000
+"""Entries of a shard that may wait for one that is missing in front of them: more than can be on
+their way at once, so that a ledger that was cut is not taken for one that is late."""
+
+
 class Posting(NamedTuple):
-    """A signed amount of integer minor units on an account."""
+    """A signed amount of integer minor units on an account, and what the account is at behind it.
+
+    A house account's balance is the shard's share of it.
+    """
 
     account: str
     currency: str
     minor: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +66,13 @@ class Entry:
     released: str | None = None
     parked: str | None = None
     hash: str | None = None
+    epoch: int = 0
+    refused: str | None = None
+    """Why the event was refused: an entry without postings."""
     volume: tuple[str, int] | None = None
     """Of a sale, commission or return: currency and amount that the earning is a share of."""
+    more: int = 0
+    """How many entries behind it are of the same event: they count together or not at all."""
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -77,10 +96,85 @@ class Entry:
                 raw.get("released"),
                 raw.get("parked"),
                 raw.get("hash"),
+                raw["epoch"],
+                raw.get("refused"),
                 tuple(raw["volume"]) if "volume" in raw else None,
+                raw.get("more", 0),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
+
+
+class Numbered(Protocol):
+    """What has a shard's number in its place: a journal entry, whole or just its head."""
+
+    @property
+    def seq(self) -> int:
+        """Its number in the shard; 0 of a marker."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The epoch it was booked in; of a marker the epoch that it ends."""
+        ...
+
+    @property
+    def more(self) -> int:
+        """How many entries behind it are of the same event."""
+        ...
+
+
+E = TypeVar("E", bound=Numbered)
+
+
+@dataclass(slots=True)
+class Lineage(Generic[E]):
+    """Which entries of one shard count, and in what order: the ledger topic's own truth.
+
+    A shard is booked to in epochs. A marker in the topic ends the epoch that it names and opens the
+    next, whose number is the offset behind the marker; a marker that names another epoch than the
+    present one came too late and opens nothing. An entry counts if it comes in the epoch it was
+    booked in, with the rest of its event's, and every number before its own counts. Others are
+    void: booked on a Redis that was replaced or lost them, and their events are taken again.
+    Several workers publish, so entries may come twice and out of order within an epoch.
+    """
+
+    epoch: int = 0
+    seq: int = 0
+    """The last number that counts."""
+    early: dict[int, tuple[int, E]] = field(default_factory=dict)
+    """What came before its turn or the rest of its event's, by number, with its offset."""
+
+    def take(self, entry: E, offset: int) -> Iterator[E]:
+        """Take what the topic has at an offset; what counts from now on, in order.
+
+        Raises ValueError if the topic lacks an entry in front of too many others.
+        """
+        if entry.seq == 0:
+            if entry.epoch == self.epoch:
+                self.epoch = offset + 1
+                self.early.clear()
+            return
+        if entry.epoch != self.epoch:
+            return
+        if entry.seq <= self.seq:
+            return
+        self.early.setdefault(entry.seq, (offset, entry))
+        while (found := self.early.get(self.seq + 1)) is not None:
+            last = self.seq + 1 + found[1].more
+            if any(seq not in self.early for seq in range(self.seq + 2, last + 1)):
+                break
+            while self.seq < last:
+                self.seq += 1
+                yield self.early.pop(self.seq)[1]
+        if len(self.early) > EARLY_MAX:
+            raise ValueError(f"entry {self.missing()} is not in the journal, later ones are")
+
+    def missing(self) -> int | None:
+        """The first number that is not there, if others wait for it."""
+        if not self.early:
+            return None
+        return next(seq for seq in count(self.seq + 1) if seq not in self.early)
 
 
 class Violation(NamedTuple):
@@ -94,11 +188,12 @@ class Violation(NamedTuple):
 class Fold:
     """Everything that follows from the journal, entry by entry.
 
-    Entries of a shard may arrive twice and out of order (several workers publish): each is applied
-    once, in the order of its seq; what comes early waits.
+    Each entry that counts is applied once, in the order of its seq, whatever the topic has beside.
     """
 
     seqs: dict[int, int] = field(default_factory=dict)
+    """The last number of each shard that was applied."""
+    lineages: dict[int, Lineage[Entry]] = field(default_factory=lambda: defaultdict(Lineage))
     balances: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     earned: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     paid_out: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -117,35 +212,36 @@ class Fold:
     kinds: Counter[str] = field(default_factory=Counter)
     credits: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
-    early: dict[int, dict[int, Entry]] = field(default_factory=lambda: defaultdict(dict))
+    refusals: int = 0
     entries: int = 0
+    shares: dict[tuple[int, str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Per shard its share of each house account."""
 
-    def add(self, entry: Entry) -> None:
-        """Take an entry; apply it and what waited for it, when its turn has come."""
-        turn = self.seqs.get(entry.shard, 0) + 1
-        if entry.seq < turn:
-            return
-        waiting = self.early[entry.shard]
-        waiting[entry.seq] = entry
-        while turn in waiting:
-            self._apply(waiting.pop(turn))
-            self.seqs[entry.shard] = turn
-            turn += 1
+    def add(self, entry: Entry, offset: int) -> list[Entry]:
+        """Take what the topic has at an offset; the entries that were applied."""
+        applied = list(self.lineages[entry.shard].take(entry, offset))
+        for each in applied:
+            self.apply(each)
+        return applied
 
     def gaps(self) -> Iterator[tuple[int, int]]:
         """``(shard, seq)`` of entries that are missing in front of ones that are there."""
-        for shard, waiting in self.early.items():
-            if waiting:
-                yield shard, self.seqs.get(shard, 0) + 1
+        for shard, lineage in self.lineages.items():
+            if (seq := lineage.missing()) is not None:
+                yield shard, seq
 
-    def _apply(self, entry: Entry) -> None:
+    def apply(self, entry: Entry) -> None:
+        """Apply an entry that counts; those of a shard have to come in order."""
         self.entries += 1
+        self.seqs[entry.shard] = entry.seq
         self.kinds[entry.kind] += 1
         self._post(entry)
         if entry.volume is not None:
             currency, minor = entry.volume
             self.volumes[entry.kind, currency] += minor
-        if entry.source is not None:
+        if entry.refused is not None:
+            self.refusals += 1
+        elif entry.source is not None:
             if entry.id in self.booked:
                 self._violated("every event has one effect", f"event {entry.id} was booked twice")
             self.booked.add(entry.id)
@@ -166,10 +262,19 @@ class Fold:
 
     def _post(self, entry: Entry) -> None:
         sums: dict[str, int] = defaultdict(int)
-        for account, currency, minor in entry.postings:
+        for account, currency, minor, after in entry.postings:
             sums[currency] += minor
             balance = self.balances[account, currency] + minor
             self.balances[account, currency] = balance
+            share = balance
+            if account.startswith("/"):
+                share = self.shares[entry.shard, account, currency] + minor
+                self.shares[entry.shard, account, currency] = share
+            if share != after:
+                self._violated(
+                    "balances follow from the entries before",
+                    f"{account} {currency} is {after} by {entry.id}, the entries give {share}",
+                )
             if not account.startswith("/"):
                 name = account.rpartition("/")[2]
                 if (balance > 0) if name == "debt" else (balance < 0):

@@ -26,6 +26,7 @@ class Terms:
     """
 
     rail: str
+    currency: str
     min_minor: int
     max_minor: int
     fixed_minor: int
@@ -33,6 +34,13 @@ class Terms:
     fee_cap_minor: int
     window_ms: int
     seller_pays: bool = True
+    day_max_minor: int = 0
+    """The most that goes to one seller over the rail on a day (UTC); 0 for no limit."""
+
+    def fee(self, principal_minor: int) -> int:
+        """The fee of a principal."""
+        fee = self.fixed_minor + principal_minor * self.fee_bp // BASIS_POINTS
+        return min(fee, self.fee_cap_minor) if self.fee_cap_minor else fee
 
 
 class Limits(Section):
@@ -70,12 +78,19 @@ class RailPolicy(Section):
 
     currencies: Annotated[tuple[CurrencyCode, ...], Field(min_length=1)]
     fee: Mapping[CurrencyCode, Fee] = Field(default_factory=dict)
+    limits: Mapping[CurrencyCode, Limits] = Field(
+        default_factory=dict, description="narrower limits of one payout than the currency's"
+    )
+    day_max: Mapping[CurrencyCode, PositiveMinor] = Field(
+        default_factory=dict, description="the most that goes to one seller on a day (UTC)"
+    )
 
     @model_validator(mode="after")
-    def _fees_of_its_currencies(self) -> Self:
-        for currency in self.fee:
-            if currency not in self.currencies:
-                raise wrong(f"{currency} is not one of the rail's currencies", "fee", currency)
+    def _of_its_currencies(self) -> Self:
+        for name in ("fee", "limits", "day_max"):
+            for currency in getattr(self, name):
+                if currency not in self.currencies:
+                    raise wrong(f"{currency} is not one of the rail's currencies", name, currency)
         return self
 
 
@@ -138,6 +153,21 @@ class PayoutPolicy(Section):
                 if currency not in self.currencies:
                     where = ("rails", name, "currencies", i)
                     raise wrong(f"{currency} has no limits under `currencies`", *where)
+            for currency, own in rail.limits.items():
+                all_rails = self.currencies[currency]
+                if max(own.min, all_rails.min) > min(own.max, all_rails.max):
+                    raise wrong(
+                        f"nothing lies within them and the currency's {all_rails.min} to "
+                        f"{all_rails.max}",
+                        *("rails", name, "limits", currency),
+                    )
+            for currency, most in rail.day_max.items():
+                terms = self._laid_out(name, rail, currency)
+                if most < terms.min_minor:
+                    raise wrong(
+                        f"{most} on a day is below the least of a payout, {terms.min_minor}",
+                        *("rails", name, "day_max", currency),
+                    )
         return self
 
     @cached_property
@@ -151,15 +181,18 @@ class PayoutPolicy(Section):
 
     def _laid_out(self, name: str, rail: RailPolicy, currency: str) -> Terms:
         limits, fee = self.currencies[currency], rail.fee.get(currency, _NO_FEE)
+        own = rail.limits.get(currency, limits)
         return Terms(
             rail=name,
-            min_minor=limits.min,
-            max_minor=limits.max,
+            currency=currency,
+            min_minor=max(limits.min, own.min),
+            max_minor=min(limits.max, own.max),
             fixed_minor=fee.fixed,
             fee_bp=fee.percent,
             fee_cap_minor=fee.cap or 0,
             window_ms=self.window_seconds * 1000,
             seller_pays=self.fee_bearer == "seller",
+            day_max_minor=rail.day_max.get(currency, 0),
         )
 
     def terms(self, currency: str, rail: str) -> Terms | None:

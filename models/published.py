@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.decisions import Tier
-from models.payouts import FailureCategory, PayoutState
+from models.payouts import ATTEMPTS_MAX, FailureCategory, PayoutState
 from models.refusals import Reason
 from models.shards import SHARDS
 
@@ -31,12 +31,22 @@ class Published(BaseModel):
 class LedgerEntry(Published):
     """One journal entry. All balances follow from the entries of a shard in the order of `seq`.
 
+    An entry counts if it stands in the epoch it was booked in, with the `more` entries behind it,
+    and if every `seq` before its own counts. An entry of kind `epoch`, with `seq` 0, ends the epoch
+    that it names, if that is the present one, and opens the next, numbered by the offset behind it.
     An entry may be published twice: apply each `seq` of a shard once.
     """
 
     v: Literal[1]
     shard: Annotated[int, Field(strict=True, ge=0, lt=SHARDS)]
-    seq: Annotated[int, Field(strict=True, ge=1, description="per shard, without gaps")]
+    seq: Annotated[
+        int, Field(strict=True, ge=0, description="per shard, without gaps; 0 opens an epoch")
+    ]
+    more: Annotated[int, Field(strict=True, ge=0)] = Field(
+        0,
+        description="entries behind it of the same event: they count together or not at all",
+    )
+    epoch: Annotated[int, Field(strict=True, ge=0, description="the epoch it was booked in")]
     kind: Annotated[Text, Field(description="the event type, or what the product did by itself")]
     id: Annotated[Text, Field(description="the event, or what else caused the entry")]
     seller: str
@@ -44,12 +54,14 @@ class LedgerEntry(Published):
     hash: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = Field(
         None, description="digest of the event's bytes"
     )
+    refused: Text | None = Field(None, description="why the event was refused, if it was")
     source: tuple[Text, Offset, Offset] | None = Field(
         None, description="topic, partition and offset of the event"
     )
-    postings: list[tuple[Text, Text, Minor]] = Field(
-        description="account, currency, signed amount; they sum to zero per currency. An account"
-        " is `<seller>/<account>`, or `/<account>` of the house"
+    postings: list[tuple[Text, Text, Minor, Minor]] = Field(
+        description="account, currency, signed amount, what the account is at behind it; the"
+        " amounts sum to zero per currency. An account is `<seller>/<account>`, or `/<account>` of"
+        " the house, of which the shard has a share"
     )
     writes: list[list[str]] = Field(description="how the wallets redo the entry; internal")
     emits: list[Text] | None = Field(None, description="ids of commissions sent up the tree")
@@ -70,8 +82,13 @@ class LedgerEntry(Published):
     lapsed: MinorOrZero | None = Field(None, description="how many have waited in vain")
 
 
+Attempt = Annotated[
+    int, Field(strict=True, ge=0, lt=ATTEMPTS_MAX, description="submission under the payout's id")
+]
+
+
 class PayoutCommand(Published):
-    """Pay: the money is reserved. One command for each payout; a repeat has the same id."""
+    """Pay: the money is reserved. One command for each attempt; a repeat says the same."""
 
     v: Literal[1]
     type: Literal["payout.command"]
@@ -82,9 +99,23 @@ class PayoutCommand(Published):
     amount_minor: Annotated[int, Field(strict=True, gt=0)]
     fee_minor: MinorOrZero
     destination: Annotated[str, Field(pattern=r"^v1\.", description="sealed")]
+    attempt: Attempt
+    route: list[Text] = Field(
+        description="what was passed over and what was taken and why, as `rail:reason`, in order"
+    )
     cause: Annotated[Text, Field(description="the event that made the payout due")]
     caused_ms: Ms
     reserved_ms: Ms
+
+
+class PayoutCancel(Published):
+    """Stop a payout, if it can still be stopped: somebody of the company asks for it."""
+
+    v: Literal[1]
+    type: Literal["payout.cancel"]
+    payout_id: Text
+    seller_id: Text
+    at_ms: Ms
 
 
 class PayoutUpdated(Published):
@@ -100,9 +131,22 @@ class PayoutUpdated(Published):
     currency: Text
     amount_minor: MinorOrZero
     fee_minor: MinorOrZero
+    attempt: Attempt
     at_ms: Ms
     category: FailureCategory | None = None
     reason: str | None = Field(None, description="the rail's word for it")
+
+
+class DestinationRefused(Published):
+    """A seller's destination is not paid to: it cannot be, or its rail refused it for good."""
+
+    v: Literal[1]
+    type: Literal["destination.refused"]
+    id: Text
+    seller_id: Text
+    rail: Text
+    reason: Annotated[Text, Field(description="a code, such as iban_check_digits_invalid")]
+    at_ms: Ms
 
 
 class Credit(Published):
@@ -170,8 +214,8 @@ class DeadLetterHeaders(Published):
 
 TOPICS: dict[str, tuple[type[Published], ...]] = {
     "ledger": (LedgerEntry,),
-    "payouts.commands": (PayoutCommand,),
-    "payouts.updates": (PayoutUpdated,),
+    "payouts.commands": (PayoutCommand, PayoutCancel),
+    "payouts.updates": (PayoutUpdated, DestinationRefused),
     "spendback.credits": (CreditGranted, CreditUnfired),
     "decisions": (DecisionMade,),
 }

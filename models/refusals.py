@@ -4,6 +4,7 @@
     ├── (decoding)  NOT_UTF8, NOT_JSON, TOO_LARGE, MISSING_FIELD, WRONG_TYPE, …
     └── (booking)   ID_REUSED, SALE_REUSED, RETURN_EXCEEDS_SALE, CURRENCY_MISMATCH, …
 
+NOTICE_UNDELIVERED is no refusal of an event: the company's endpoint did not take a notice of it.
 A refused event goes to ``dead-letters`` with its reason, where it came from and its bytes.
 """
 
@@ -40,10 +41,14 @@ class Reason(StrEnum):
     BALANCE_TOO_LARGE = "balance_too_large"
     INSUFFICIENT_CREDIT = "insufficient_credit"
     UNKNOWN_PAYOUT = "unknown_payout"
+    NOTICE_UNDELIVERED = "notice_undelivered"
 
 
 class Refused(Exception):
-    """An event that is not taken: the reason, and one sentence that names field and value."""
+    """An event that is not taken: the reason, and one sentence that names the field.
+
+    The sentence never repeats a value: that may be personal data.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

@@ -8,7 +8,7 @@ An operation is a dict, ready for JSON; the keys stand in the Redis functions of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pydantic_core import from_json
 
@@ -25,10 +25,17 @@ from models.events import (
     Source,
 )
 from models.ids import derived, shard_of_payout
-from models.payouts import RETRY_AFTER_MS, FailureCategory, PayoutState, enquire_after_ms
+from models.payouts import (
+    GIVES_BACK,
+    RETRIES,
+    FailureCategory,
+    PayoutState,
+    enquire_after_ms,
+)
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
-from models.sellers import Seller, read_seller, stored_profile
+from models.sellers import Method, Seller, read_seller, stored_profile
+from models.shards import shard_of
 
 Operation = dict[str, Any]
 Counts = Sequence[Sequence[Any]]
@@ -51,25 +58,31 @@ class Lineage(NamedTuple):
 NO_SALE = Lineage("", "", -1)
 
 
+class Pay(Protocol):
+    """Says on which terms a seller is paid a currency at once: :class:`rails.routing.Router`."""
+
+    def __call__(self, seller: Seller | None, currency: str) -> Operation | None:
+        """The terms, for the booking function; None if she is not paid."""
+        ...
+
+
 class Rules:
-    """The company's plan, policy and campaigns, applied to events."""
+    """The company's plan, policy and campaigns, and its payouts' routes, applied to events."""
 
     def __init__(
         self,
         plan: CommissionPlan,
         policy: PayoutPolicy,
         campaigns: Campaigns,
+        pay: Pay,
         *,
         retention_ms: int,
-        amount_steps: Mapping[tuple[str, str], int] | None = None,
     ) -> None:
-        """``amount_steps``: per (rail, currency), what a payout must be a multiple of, if not 1."""
         self.plan = plan
         self.policy = policy
         self.campaigns = campaigns.campaigns
+        self.pay = pay
         self._retention_ms = retention_ms
-        self._steps = amount_steps or {}
-        self._terms: dict[tuple[str, str], Operation | None] = {}
         self._known_counts: dict[tuple[str, str, bool, int], Counts] = {}
         self._turns = {at for campaign in self.campaigns for at in campaign.span_ms}
 
@@ -124,13 +137,23 @@ class Rules:
         return self._take(event, (base, amount), seller, _lineage(source))
 
     def profile(
-        self, event: SellerUpdated, before: Seller | None, waiting: Sequence[bytes]
+        self,
+        event: SellerUpdated,
+        methods: Sequence[Method],
+        before: Seller | None,
+        waiting: Sequence[bytes],
     ) -> Operation:
-        """A profile replaces the one before and releases what waited for it."""
+        """A profile replaces the one before and releases what waited for it.
+
+        ``methods``: its ways to be paid, inspected. What is wrong with them the company is told.
+        """
         rev = before.rev if before else 0
-        profile = stored_profile(event, before)
+        profile = stored_profile(event, methods, before)
         after = read_seller(event.seller_id, f"{rev + 1}|{profile}".encode())
-        return {
+        refusals = [
+            [(one.rails or ("none",))[0], one.refused] for one in methods if one.refused is not None
+        ]
+        return ({"refusals": refusals} if refusals else {}) | {
             "op": "profile",
             "id": event.id,
             "seller": event.seller_id,
@@ -162,39 +185,30 @@ class Rules:
         }
 
     def report(self, event: PayoutReported) -> Operation:
-        """What a rail says of a payout."""
-        operation = transition(
-            event.id, event.payout_id, event.state,
-            provider_ref=event.provider_ref, category=event.category, reason=event.reason,
-        )  # fmt: skip
+        """What a rail says of a payout.
+
+        That money comes back is only a hint: reports may be late, out of order or wrong, so the
+        rail is asked, and its own answer moves the money.
+        """
+        shard = _shard_of(event)
+        operation: Operation
+        if event.state in GIVES_BACK:
+            operation = {
+                "op": "ask",
+                "id": event.id,
+                "shard": shard,
+                "payout": event.payout_id,
+                "state": event.state.value,
+                "attempt": event.attempt,
+            }
+        else:
+            operation = transition(
+                event.id, event.payout_id, event.state, shard=shard,
+                provider_ref=event.provider_ref, category=event.category, reason=event.reason,
+                attempt=event.attempt,
+            )  # fmt: skip
         operation["kind"] = event.type
         return operation
-
-    def pay(self, seller: Seller | None, currency: str) -> Operation | None:
-        """On which terms a seller is paid a currency at once; None if she is not."""
-        if seller is None or not seller.payable or seller.rail is None:
-            return None
-        key = (seller.rail, currency)
-        if key not in self._terms:
-            self._terms[key] = self._laid_out(*key)
-        terms = self._terms[key]
-        return None if terms is None else {**terms, "destination": seller.destination}
-
-    def _laid_out(self, rail: str, currency: str) -> Operation | None:
-        terms = self.policy.terms(currency, rail)
-        if terms is None or Tier.INSTANT not in self.policy.instant:
-            return None
-        return {
-            "rail": terms.rail,
-            "min": terms.min_minor,
-            "max": terms.max_minor,
-            "fixed": terms.fixed_minor,
-            "bp": terms.fee_bp,
-            "cap": terms.fee_cap_minor,
-            "seller_pays": terms.seller_pays,
-            "window": terms.window_ms,
-            "step": self._steps.get((rail, currency), 1),
-        }
 
     def _earn(  # noqa: PLR0917 - one call each from a sale and a commission
         self,
@@ -371,6 +385,14 @@ def _waits(
     }
 
 
+def _shard_of(event: PayoutReported) -> int:
+    """Where the payout of a report is, if it is anywhere."""
+    try:
+        return shard_of_payout(event.payout_id)
+    except ValueError:
+        return shard_of(event.seller_id)
+
+
 def transition(
     operation_id: str,
     payout_id: str,
@@ -379,21 +401,24 @@ def transition(
     provider_ref: str | None = None,
     category: FailureCategory | None = None,
     reason: str | None = None,
+    shard: int | None = None,
+    attempt: int = 0,
 ) -> Operation:
-    """A payout goes to a state."""
+    """A payout goes to a state, in an attempt. ``shard``: where it is, if its id may be none."""
     operation: Operation = {
         "op": "transit",
         "id": operation_id,
-        "shard": shard_of_payout(payout_id),
+        "shard": shard_of_payout(payout_id) if shard is None else shard,
         "payout": payout_id,
         "state": state.value,
+        "attempt": attempt,
     }
     if provider_ref is not None:
         operation["provider_ref"] = provider_ref
     if category is not None:
         operation["category"] = category.value
-        if category is FailureCategory.RETRYABLE:
-            operation["retry_ms"] = RETRY_AFTER_MS
+        if RETRIES[category].again_ms:
+            operation["retry_ms"] = RETRIES[category].again_ms
     if reason is not None:
         operation["reason"] = reason
     if wait := enquire_after_ms(state, 0):

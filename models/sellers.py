@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
 from models.events import SellerStatus, SellerUpdated
 from models.features import Profile
 
+EXPIRED = "destination_expired"
+"""Why a card is not paid whose month is over."""
+
+
+class Method(NamedTuple):
+    """One way to pay a seller.
+
+    ``destination`` is sealed. ``rails``: over which it may be paid. ``refused``: why it cannot be
+    paid at all, as a code that the company can show; ``disabled``: why a rail refused it for good.
+    ``until_ms``: from when on it cannot be paid (a card that expires); 0 for never.
+    """
+
+    destination: str
+    rails: tuple[str, ...]
+    refused: str | None = None
+    disabled: str | None = None
+    until_ms: int = 0
+
+    def refusal(self, now_ms: int) -> str | None:
+        """Why it cannot be paid now; None if it can."""
+        expired = EXPIRED if 0 < self.until_ms <= now_ms else None
+        return self.disabled or self.refused or expired
+
 
 @dataclass(frozen=True, slots=True)
 class Seller:
-    """A seller's profile as the wallets keep it. ``rev`` counts its changes, from 1.
-
-    ``destination`` is sealed; ``refused`` says that a rail refused it for good.
-    """
+    """A seller's profile as the wallets keep it. ``rev`` counts its changes, from 1."""
 
     seller_id: str
     rev: int
@@ -25,15 +47,9 @@ class Seller:
     suspended: bool
     sponsor_id: str | None
     occurred_ms: int
-    rail: str | None
-    destination: str | None
-    refused: bool
+    methods: tuple[Method, ...]
+    """Ways to pay her, in her order."""
     profile: Profile
-
-    @property
-    def payable(self) -> bool:
-        """Whether there is somewhere to send money, and nothing that forbids it."""
-        return self.rail is not None and not self.refused and not self.suspended
 
 
 @lru_cache(maxsize=65_536)
@@ -50,15 +66,26 @@ def read_seller(seller_id: str, stored: bytes) -> Seller:
         suspended,
         raw.get("sponsor"),
         raw["occurred"],
-        raw.get("rail"),
-        raw.get("destination"),
-        raw.get("refused", False),
+        tuple(_method(one) for one in raw.get("methods", ())),
         Profile(raw["country"], raw.get("joined"), raw.get("changed"), suspended),
     )
 
 
-def stored_profile(event: SellerUpdated, before: Seller | None) -> str:
-    """The JSON to keep of a profile event. A destination that a rail refused stays refused."""
+def _method(raw: dict[str, Any]) -> Method:
+    return Method(
+        raw["destination"],
+        tuple(raw["rails"]),
+        raw.get("refused"),
+        raw.get("disabled"),
+        raw.get("until", 0),
+    )
+
+
+def stored_profile(event: SellerUpdated, methods: Sequence[Method], before: Seller | None) -> str:
+    """The JSON to keep of a profile event and its inspected methods.
+
+    A destination that a rail refused for good stays disabled.
+    """
     raw: dict[str, object] = {
         "country": event.country,
         "zone": event.zone,
@@ -69,11 +96,20 @@ def stored_profile(event: SellerUpdated, before: Seller | None) -> str:
         raw["sponsor"] = event.sponsor_id
     if event.joined_at:
         raw["joined"] = round(event.joined_at.timestamp() * 1000)
-    if event.payout:
-        raw["rail"] = event.payout.rail
-        raw["destination"] = event.payout.destination
-        if event.payout.changed_at:
-            raw["changed"] = round(event.payout.changed_at.timestamp() * 1000)
-        if before and before.refused and before.destination == event.payout.destination:
-            raw["refused"] = True
+    if event.payout and event.payout.changed_at:
+        raw["changed"] = round(event.payout.changed_at.timestamp() * 1000)
+    if methods:
+        known = {one.destination: one.disabled for one in before.methods} if before else {}
+        raw["methods"] = [_stored(one, known.get(one.destination)) for one in methods]
     return to_json(raw).decode()
+
+
+def _stored(method: Method, disabled: str | None) -> dict[str, object]:
+    raw: dict[str, object] = {"destination": method.destination, "rails": method.rails}
+    if method.refused:
+        raw["refused"] = method.refused
+    if disabled:
+        raw["disabled"] = disabled
+    if method.until_ms:
+        raw["until"] = method.until_ms
+    return raw

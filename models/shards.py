@@ -9,6 +9,7 @@ lies in one partition of every topic.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import count
 
 SHARDS = 64
 """Number of shards. Fixed at the first start of an installation; checked at every start."""
@@ -47,6 +48,12 @@ def key_hash(key: str) -> int:
 def shard_of(seller_id: str) -> int:
     """The shard a seller lives in."""
     return key_hash(seller_id) % SHARDS
+
+
+@lru_cache(maxsize=SHARDS)
+def key_of_shard(shard: int) -> str:
+    """A message key that leads to the shard's partition, for what concerns no seller."""
+    return next(key for n in count() if shard_of(key := f"shard-{shard}-{n}") == shard)
 
 
 def partition_of(seller_id: str, partitions: int) -> int:

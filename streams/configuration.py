@@ -9,11 +9,20 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from streams.settings import DEFAULTS, ENV_FILE, SECRETS_DIR, Settings, variable
+from rails.registry import PROVIDERS
+from streams.settings import (
+    DEFAULTS,
+    ENV_FILE,
+    SECRETS_DIR,
+    Settings,
+    rail_fields,
+    setting_names,
+    variable,
+)
 
 _HEAD = f"""# Configuration
 
-<!-- Made by `payouts config reference`; change the descriptions in streams/settings.py. -->
+<!-- Made by `payouts config reference` from streams/settings.py and rails/*/settings.py. -->
 
 Every setting is an environment variable. A wrong one ends the start with one line that names it.
 
@@ -33,31 +42,43 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("Worker", "roles"),
     ("Redis", "redis_url"),
     ("Rules and files", "event_retention_days"),
-    ("PayPal", "paypal_base_url"),
     ("Ports", "metrics_host"),
+    ("Notices", "notices_url"),
     ("Logs", "log_format"),
 )
+"""A table's title and the setting it begins with; each provider's table follows."""
 
 
 def configuration_markdown() -> str:
     """The whole page, ending in a newline."""
-    lines = [_HEAD]
     titles = {first: title for title, first in _GROUPS}
-    for name, field in Settings.model_fields.items():
-        if name in titles:
-            lines += [
-                f"\n## {titles[name]}\n",
-                "| variable | default | values | meaning |",
-                "| --- | --- | --- | --- |",
-            ]
-        cells = (f"`{variable(name)}`", _default(field), _values(field), field.description or "")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    titles |= {
+        next(iter(rail_fields(one.settings))): one.settings.title for one in PROVIDERS.values()
+    }
+    tables: dict[str, list[str]] = {}
+    title = ""
+    for name in setting_names():
+        title = titles.get(name, title)
+        tables.setdefault(title, []).append(_row(name, Settings.model_fields[name]))
+    lines = [_HEAD]
+    for title, rows in tables.items():
+        lines += [
+            f"\n## {title}\n",
+            "| variable | default | values | meaning |",
+            "| --- | --- | --- | --- |",
+            *rows,
+        ]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    cells = (f"`{variable(name)}`", _default(field), _values(field), field.description or "")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value == "" or isinstance(value, SecretStr):
+    if value is None or value in ("", ()) or isinstance(value, SecretStr):
         return ""
     if isinstance(value, Path):
         return f"packaged `{value.relative_to(DEFAULTS)}`"

@@ -39,7 +39,7 @@ REPLAYED = "replayed"
 _SILENCE_MAX_S = 15.0
 _DELIVERY_TIMEOUT_S = 30.0
 _Headers = list[tuple[str, bytes | str | None]]
-_PLACE = re.compile(r"([A-Za-z0-9._-]+):(\d+):(\d+)")
+_PLACE = re.compile(r"([A-Za-z0-9._-]+):(\d{1,19}):(\d{1,19})", re.ASCII)
 
 
 class DeadLettersUnavailable(RuntimeError):
@@ -126,10 +126,13 @@ class Filter:
 
 
 def _moment(text: str) -> datetime:
+    """When a letter says it was refused; the beginning of time where it says nothing."""
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
+    # Without an offset it could not be compared with the others.
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def read(client: Mapping[str, Any], silence_max_s: float = _SILENCE_MAX_S) -> Iterator[DeadLetter]:

@@ -22,7 +22,7 @@ from streams.deadletters import dead_letter
 from streams.engine import Batch, Outgoing, RawMessage
 from streams.metrics import Metrics
 from streams.wallets.store import Clock, Operation
-from streams.wallets.wallets import Wallets, shard_for
+from streams.wallets.wallets import Wallets
 
 logger = logging.getLogger(__name__)
 
@@ -106,12 +106,6 @@ class Desk:
         if letters:
             await self._send([letter for _, letter in letters])
             self.metrics.dead_lettered(Counter(reason for reason, _ in letters))
-            for one in refused:
-                message = one.taken.message
-                self.wallets.clear(
-                    shard_for(one.operation),
-                    f"{message.topic}:{message.partition}:{message.offset}",
-                )
         batch.ack()
         words: Counter[str] = Counter()
         for outcome, count in Counter([one.outcome for one in settled]).items():

@@ -26,9 +26,10 @@ from models.policy import PayoutPolicy
 from models.scorer import ModelUnreadable, Scorer
 from models.shards import SHARDS
 from rails.destination import Seal, SealError
+from rails.registry import PROVIDERS
 from streams.connections import redis_client
 from streams.settings import Settings, SettingsError, unknown_variables, variable
-from streams.topics import TOPICS
+from streams.topics import ALL_TOPICS
 from streams.wallets.library import library
 from streams.wallets.store import meta_key
 
@@ -98,12 +99,12 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     counts = {
         name: len(topic.partitions) for name, topic in found.topics.items() if topic.error is None
     }
-    missing = [topic.name for topic in TOPICS if topic.name not in counts]
+    missing = [topic.name for topic in ALL_TOPICS if topic.name not in counts]
     if missing:
         yield _fail("topics", f"missing: {', '.join(missing)}", "run `payouts topics create`")
     other = {
         topic.name: counts[topic.name]
-        for topic in TOPICS
+        for topic in ALL_TOPICS
         if counts.get(topic.name, settings.partitions) != settings.partitions
     }
     if other:
@@ -114,7 +115,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
             f"set {variable('partitions')} to what the topics have; never add partitions to one",
         )
     if not missing and not other:
-        yield _ok("topics", f"all {len(TOPICS)}, {settings.partitions} partitions each")
+        yield _ok("topics", f"all {len(ALL_TOPICS)}, {settings.partitions} partitions each")
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
@@ -257,25 +258,66 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
             yield _fail("seal keys", str(error), f"correct {variable('seal_keys')}")
         else:
             yield _ok("seal keys", "readable")
-    yield from _paypal(settings)
+    yield from _notices(settings)
+    yield from _rails(settings)
+    yield from _policy_rails(settings)
 
 
-def _paypal(settings: Settings) -> Iterator[Finding]:
+def _notices(settings: Settings) -> Iterator[Finding]:
+    """Nothing where the company takes no notices."""
     try:
-        rail = settings.paypal()
+        endpoint = settings.notices()
     except SettingsError as error:
-        yield _fail("paypal", str(error), f"correct {variable('paypal_base_url')}")
+        yield _fail("notices", str(error), "correct it")
         return
-    unset = [
-        variable(name)
-        for name, value in (
-            ("paypal_client_id", rail.client_id),
-            ("paypal_client_secret", rail.secret.get_secret_value()),
-            ("paypal_webhook_id", rail.webhook_id),
-        )
-        if not value
-    ]
-    if unset:
-        yield _warn("paypal", f"{rail.base_url}: no credentials", f"set {', '.join(unset)}")
+    if endpoint is None:
+        return
+    if "notices" in settings.roles:
+        yield _ok("notices", endpoint.origin)
     else:
-        yield _ok("paypal", rail.base_url)
+        yield _warn(
+            "notices",
+            f"{endpoint.origin}: this worker has no role `notices`",
+            f"see that another has, or add it to {variable('roles')}",
+        )
+
+
+def _policy_rails(settings: Settings) -> Iterator[Finding]:
+    """Rails that the policy pays over and nobody has set up: payouts there would wait for ever."""
+    try:
+        policy = load(
+            settings.policy.read_text(encoding="utf-8"), PayoutPolicy, settings.policy.name
+        )
+        missing = sorted(set(policy.rails) - set(settings.rails()))
+    except (ConfigError, OSError, SettingsError):
+        return  # told of above
+    for name in missing:
+        yield _fail(
+            name,
+            f"{settings.policy.name} pays over it, and it is not set up",
+            f"set {variable(f'{name}_{PROVIDERS[name].settings.exists_by}')}"
+            if name in PROVIDERS
+            else "take it out of the policy",
+        )
+
+
+def _rails(settings: Settings) -> Iterator[Finding]:
+    """Nothing of a provider that is not set up."""
+    return (_rail(settings, name) for name in PROVIDERS if settings.has_rail(name))
+
+
+def _rail(settings: Settings, name: str) -> Finding:
+    """Whether a rail has all that it needs, and its files are there."""
+    try:
+        rail = settings.rail(name)
+    except SettingsError as error:
+        return _fail(name, str(error), "correct it")
+    for field in type(rail).model_fields:
+        value = getattr(rail, field)
+        if isinstance(value, Path) and not value.exists():
+            named = variable(f"{name}_{field}")
+            return _fail(name, f"{named}: {value} is not there", "create it, or set it to one")
+    unset = [variable(f"{name}_{field}") for field in rail.needs if not rail.is_set(field)]
+    if unset:
+        return _warn(name, f"{rail.address}: not complete", f"set {', '.join(unset)}")
+    return _ok(name, rail.address)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -32,6 +31,9 @@ ROUND_INTERVAL_S = 0.5
 TIMERS_MAX = 200
 """Timers of a shard that are taken in one round."""
 
+OUTBOX_AGE_MAX_S = 10.0
+"""How long an entry may stand in an outbox before whoever booked it is taken for dead."""
+
 BOOKING_TIMERS = ("pay", "lot", "wait", "early")
 """Timers that lead to a booking: a payout window, a lot's expiry, the end of a wait."""
 
@@ -48,7 +50,7 @@ class Round(NamedTuple):
 
 
 class Janitor:
-    """Carries out timers, and keeps outboxes empty."""
+    """Carries out timers, and empties the outboxes of the dead."""
 
     def __init__(
         self,
@@ -73,13 +75,11 @@ class Janitor:
     async def run(self) -> None:
         """Go on until cancelled. Each round keeps its own time: a slow rail holds up no booking."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_again_and_again(self._wallets.flush))
             for one in self._rounds:
                 tasks.create_task(_again_and_again(partial(self.round, one)))
 
     async def once(self) -> int:
-        """Empty the outboxes and go one round of each kind; how many timers were carried out."""
-        await self._wallets.flush()
+        """Go one round of each kind; how many timers were carried out."""
         return sum([await self.round(one) for one in self._rounds])
 
     async def round(self, one: Round) -> int:
@@ -90,7 +90,7 @@ class Janitor:
         standings = await self._wallets.due(mine, one.kinds, TIMERS_MAX)
         found = [(shard, due) for shard, at in standings.items() for due in at.timers]
         if one.kinds == BOOKING_TIMERS:
-            self._report(standings)
+            await self._look_at_outboxes(standings)
         questions = [due for _, due in found if due.timer.startswith("ask:") and due.stored]
         operations = [
             operation
@@ -102,11 +102,11 @@ class Janitor:
         await self._ask(questions)
         return len(found)
 
-    def _report(self, standings: Mapping[int, ShardStanding]) -> None:
-        """Say what waits, and how long the oldest entry has been in an outbox."""
+    async def _look_at_outboxes(self, standings: Mapping[int, ShardStanding]) -> None:
+        """Say what waits and how old the outboxes are; publish what stays in them."""
         self._metrics.waiting("sales", sum(at.waiting for at in standings.values()))
         self._metrics.waiting("returns", sum(at.parked for at in standings.values()))
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         first_seen: dict[int, tuple[int, float]] = {}
         for shard, at in standings.items():
             if at.outbox_first is None:
@@ -114,7 +114,11 @@ class Janitor:
             seq, since = self._first_seen.get(shard, (at.outbox_first, now))
             first_seen[shard] = (seq, since) if seq == at.outbox_first else (at.outbox_first, now)
         self._first_seen = first_seen
-        self._metrics.outbox_age(max((now - since for _, since in first_seen.values()), default=0))
+        ages = {shard: now - since for shard, (_, since) in first_seen.items()}
+        self._metrics.outbox_age(max(ages.values(), default=0))
+        stuck = [shard for shard, age_s in ages.items() if age_s > OUTBOX_AGE_MAX_S]
+        if stuck:
+            await self._wallets.republish(stuck)
 
     async def _ask(self, questions: Sequence[Due]) -> None:
         payouts = [from_json(due.stored or b"") for due in questions]
@@ -141,6 +145,8 @@ class Janitor:
             return operation | {"op": "expire", "seller": seller_id, "lot": lot}
         if kind in {"wait", "early"}:
             return operation | {"op": "lapse"}
+        if kind == "ask" and not due.stored:
+            return operation | {"op": "drop"}
         return None
 
     def _sweep(self, rest: str, due: Due) -> Operation:

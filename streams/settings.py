@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -20,6 +22,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -27,7 +30,9 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.shards import SHARDS
+from rails.registry import PROVIDERS
 from rails.settings import RailSettings
+from streams.notices.endpoint import Endpoint, EndpointInvalid, check_url, key_of, origin_of
 
 PREFIX = "PAYOUTS_"
 """What every variable's name begins with."""
@@ -74,9 +79,9 @@ def _redis_url(value: str) -> str:
     return value
 
 
-Role = Literal["book", "pay", "webhooks"]
+Role = Literal["book", "pay", "webhooks", "notices"]
 
-ROLES: tuple[Role, ...] = ("book", "pay", "webhooks")
+ROLES: tuple[Role, ...] = ("book", "pay", "webhooks", "notices")
 """Everything a worker can do."""
 
 
@@ -91,8 +96,40 @@ def _words(value: object) -> object:
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
-class Settings(BaseSettings):
-    """Everything that differs between two installations."""
+def rail_fields(kind: type[RailSettings]) -> dict[str, Any]:
+    """The settings of a provider's rail, by name, as ``create_model`` takes them."""
+    fields: dict[str, Any] = {}
+    for name, declared in kind.model_fields.items():
+        field = copy(declared)
+        field.description = (declared.description or "").replace("{title}", kind.title)
+        fields[f"{kind.provider}_{name}"] = (field.annotation, field)
+    return fields
+
+
+if TYPE_CHECKING:
+
+    class _OfRails(BaseSettings):
+        """The settings of all providers, which their folders declare."""
+
+else:
+    _OfRails = create_model(
+        "_OfRails",
+        __base__=BaseSettings,
+        **{
+            name: field
+            for one in PROVIDERS.values()
+            for name, field in rail_fields(one.settings).items()
+        },
+    )
+
+_IN_RAILS = tuple(_OfRails.model_fields)
+
+
+class Settings(_OfRails):
+    """Everything that differs between two installations.
+
+    Beside what stands here, each provider's settings are fields ``<provider>_<field>``.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -134,8 +171,8 @@ class Settings(BaseSettings):
     roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_words)] = Field(
         ROLES,
         min_length=1,
-        description="what a worker does, as book,pay,webhooks: book events, talk to rails, "
-        "receive their webhooks; workers with the same roles share a group",
+        description="what a worker does, as book,pay,webhooks,notices: book events, talk to rails, "
+        "receive their webhooks, notify the company; workers with the same roles share a group",
     )
     group_id: str = Field(
         "payouts", min_length=1, max_length=200, description="consumer group of the workers"
@@ -146,8 +183,9 @@ class Settings(BaseSettings):
         description="this worker's fixed name for static membership; empty for dynamic",
     )
     assignment_strategy: Literal["cooperative-sticky", "range", "roundrobin"] = Field(
-        "cooperative-sticky",
-        description="how partitions are spread; the same for all workers of a group",
+        "range",
+        description="how partitions are spread; the same for all workers of a group; "
+        "cooperative-sticky may leave all of a topic with one worker",
     )
     session_timeout_ms: int = Field(
         10_000, ge=1_000, le=1_800_000, description="silence after which a worker is dead, in ms"
@@ -229,29 +267,6 @@ class Settings(BaseSettings):
         description="keys that seal destinations, as id:base64key,id2:base64key; the first seals",
     )
 
-    # PayPal
-    paypal_base_url: str = Field(
-        "https://api-m.sandbox.paypal.com", description="PayPal's API, or a sandbox of it"
-    )
-    paypal_plain_http_allowed: bool = Field(
-        False, description="whether that may be http to another host; for a sandbox only"
-    )
-    paypal_client_id: str = Field("", description="PayPal REST app's client id")
-    paypal_client_secret: SecretStr = Field(
-        SecretStr(""), description="PayPal REST app's client secret"
-    )
-    paypal_webhook_id: str = Field("", description="id of the webhook whose signatures are checked")
-    paypal_webhook_cert_prefixes: str = Field(
-        "",
-        description="where webhook certificates may come from, as url,url; PayPal's own if unset",
-    )
-    paypal_timeout_s: int = Field(
-        30, ge=1, le=300, description="longest wait for an answer of PayPal, in s"
-    )
-    paypal_concurrency: int = Field(
-        64, ge=1, le=1_000, description="calls to PayPal open at a time, per worker"
-    )
-
     # Ports
     metrics_host: str = Field(
         "127.0.0.1", description="address that /metrics, /healthz and /readyz listen on"
@@ -262,6 +277,26 @@ class Settings(BaseSettings):
     )
     webhook_host: str = Field("127.0.0.1", description="address that rails' webhooks arrive at")
     webhook_port: Port = Field(8443, description="their port; 0 takes a free one")
+
+    # Notices
+    notices_url: str = Field(
+        "", repr=False, description="where the company takes notices; without it none are sent"
+    )
+    notices_plain_http_allowed: bool = Field(
+        False, description="whether that may be http to another host; for tests only"
+    )
+    notices_secret: SecretStr = Field(
+        SecretStr(""), description="what signs notices: `whsec_` and base64 of 24 to 64 bytes"
+    )
+    notices_secret_next: SecretStr = Field(
+        SecretStr(""), description="a second one that signs as well, while the first is replaced"
+    )
+    notices_timeout_s: int = Field(
+        15, ge=1, le=60, description="longest wait for the company's answer, in s"
+    )
+    notices_concurrency: int = Field(
+        32, ge=1, le=1_000, description="notices under way at a time, per worker"
+    )
 
     # Logs
     log_format: Literal["json", "text"] = Field(
@@ -302,7 +337,8 @@ class Settings(BaseSettings):
     @property
     def group(self) -> str:
         """The consumer group of a worker with these roles: its members subscribe alike."""
-        if set(self.roles) == set(ROLES):
+        # With or without notices: a topic that some members take does not concern the others.
+        if set(self.roles) >= set(ROLES) - {"notices"}:
             return self.group_id
         return "-".join((self.group_id, *self.roles))
 
@@ -321,6 +357,11 @@ class Settings(BaseSettings):
         """The Redis address without user and password, to show to people."""
         parts = urlsplit(self.redis_url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+    @property
+    def notices_origin(self) -> str:
+        """Where notices go, without path and query, to show to people; empty if nowhere."""
+        return origin_of(self.notices_url) if self.notices_url else ""
 
     def kafka_client(self) -> dict[str, str]:
         """What every librdkafka client needs: brokers, TLS and SASL. Holds secrets."""
@@ -353,33 +394,63 @@ class Settings(BaseSettings):
             options["ssl_ca_certs"] = str(self.redis_ssl_ca)
         return options
 
-    def paypal(self) -> RailSettings:
-        """The PayPal rail's settings.
+    def notices(self) -> Endpoint | None:
+        """Where notices go; None if nowhere.
+
+        Raises:
+            SettingsError: an address or a secret that cannot be used, named by its variable.
+        """
+        if not self.notices_url:
+            return None
+        try:
+            check_url(self.notices_url, plain_http_allowed=self.notices_plain_http_allowed)
+        except EndpointInvalid as error:
+            raise SettingsError(f"{variable('notices_url')}: {error}") from None
+        secrets = []
+        for name in ("notices_secret", "notices_secret_next"):
+            secret: SecretStr = getattr(self, name)
+            if name == "notices_secret" or secret.get_secret_value():
+                try:
+                    key_of(secret)
+                except EndpointInvalid as error:
+                    raise SettingsError(f"{variable(name)}: {error}") from None
+                secrets.append(secret)
+        return Endpoint(self.notices_url, secrets, self.notices_timeout_s, self.notices_concurrency)
+
+    def rails(self) -> dict[str, RailSettings]:
+        """The rails there are, by name: one a provider that is set up.
+
+        Raises:
+            SettingsError: a value that a rail refuses, named by its variable.
+        """
+        return {name: self.rail(name) for name in PROVIDERS if self.has_rail(name)}
+
+    def has_rail(self, name: str) -> bool:
+        """Whether a provider is set up here."""
+        field = PROVIDERS[name].settings.exists_by
+        value = getattr(self, f"{name}_{field}") if field else True
+        return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+    def rail(self, name: str) -> RailSettings:
+        """The settings of a provider's rail.
 
         Raises:
             SettingsError: a value that the rail refuses, named by its variable.
         """
+        kind: type[RailSettings] = PROVIDERS[name].settings
+        values = {field: getattr(self, f"{name}_{field}") for field in kind.model_fields}
         try:
-            return RailSettings(
-                provider="paypal",
-                base_url=self.paypal_base_url,
-                plain_http_allowed=self.paypal_plain_http_allowed,
-                client_id=self.paypal_client_id,
-                secret=self.paypal_client_secret,
-                webhook_id=self.paypal_webhook_id,
-                webhook_cert_prefixes=tuple(
-                    filter(None, map(str.strip, self.paypal_webhook_cert_prefixes.split(",")))
-                ),
-                timeout_ms=self.paypal_timeout_s * 1000,
-                concurrency_max=self.paypal_concurrency,
-            )
+            return kind.model_validate(values)
         except ValidationError as error:
-            problems = _one_line(error, PREFIX + "PAYPAL_")
-            raise SettingsError(
-                problems.replace("base_url", variable("paypal_base_url")).replace(
-                    "plain_http_allowed", variable("paypal_plain_http_allowed")
-                )
-            ) from None
+            problems = _one_line(error, f"{PREFIX}{name.upper()}_")
+            fields = re.compile(rf"(?<![\w-])({'|'.join(kind.model_fields)})(?![\w-])")
+            named = fields.sub(lambda found: variable(f"{name}_{found[0]}"), problems)
+            raise SettingsError(named) from None
+
+
+def setting_names() -> list[str]:
+    """The names of all settings in the order of reading: a rail's behind those of the others."""
+    return [*(name for name in Settings.model_fields if name not in _IN_RAILS), *_IN_RAILS]
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -407,7 +478,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]
 
     They are no error: a Kubernetes service called `payouts` adds some to every container.
     """
-    known = {variable(name) for name in Settings.model_fields}
+    known = {variable(name) for name in setting_names()}
     return [
         (name, next(iter(difflib.get_close_matches(name, known, 1, 0.8)), None))
         for name in sorted(environ)

@@ -4,6 +4,7 @@ Every topic is keyed by seller id and has the same number of partitions, a divis
 count, so that a shard lies in one partition of each.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ PARTITIONS_DEFAULT = 16
 
 _DAY_MS = 24 * 60 * 60 * 1000
 FOREVER_MS = -1
+_POLL_INTERVAL_S = 0.05
 
 # What is far too large for an event must still arrive, to be refused where its sender can see it;
 # and what was refused must fit into the dead letters together with the reason.
@@ -70,6 +72,13 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 
+SNAPSHOTS = Topic("snapshots", 30 * _DAY_MS)
+"""The product's own. Only the latest snapshot is read; a month leaves time to take one again."""
+
+ALL_TOPICS = (*TOPICS, SNAPSHOTS)
+"""What `create_topics` makes."""
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionMismatch:
     """A topic that exists with another number of partitions than asked for."""
@@ -100,13 +109,16 @@ def create_topics(
     partitions: int,
     *,
     replication: int = 1,
-    topics: Sequence[Topic] = TOPICS,
+    topics: Sequence[Topic] = ALL_TOPICS,
     client_config: Mapping[str, Any] | None = None,
     timeout_s: float = 30.0,
 ) -> TopicsReport:
     """Create the topics that are missing; an existing one is never altered, only reported.
 
     `client_config` adds librdkafka settings (TLS, SASL) to `brokers`.
+
+    Returns when the broker serves them all: Apache Kafka acknowledges a topic a moment before its
+    brokers know of it.
 
     Raises:
         TopicsUnavailable: the broker does not answer within `timeout_s` or refuses.
@@ -116,8 +128,8 @@ def create_topics(
     missing = [topic for topic in topics if topic.name not in found]
     created = _create(admin, missing, partitions, replication, timeout_s)
     existing = [topic.name for topic in topics if topic.name not in created]
-    if len(created) < len(missing):
-        found = _partition_counts(admin, timeout_s)
+    if missing:
+        found = _await_served(admin, topics, timeout_s)
     mismatched = [
         PartitionMismatch(name, partitions, found[name])
         for name in existing
@@ -135,7 +147,21 @@ def _partition_counts(admin: AdminClient, timeout_s: float) -> dict[str, int]:
         name: len(topic.partitions)
         for name, topic in metadata.topics.items()
         if topic.error is None
+        # Without a leader it is there, but not yet of use.
+        and all(partition.leader >= 0 for partition in topic.partitions.values())
     }
+
+
+def _await_served(admin: AdminClient, topics: Sequence[Topic], timeout_s: float) -> dict[str, int]:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = _partition_counts(admin, timeout_s)
+        absent = [topic.name for topic in topics if topic.name not in found]
+        if not absent:
+            return found
+        if time.monotonic() > deadline:
+            raise TopicsUnavailable(f"no broker serves {', '.join(absent)}")
+        time.sleep(_POLL_INTERVAL_S)
 
 
 def _create(
@@ -147,8 +173,11 @@ def _create(
 ) -> list[str]:
     if not missing:
         return []
+    # A broker's own default would take a write that one replica alone has, and lose it with that.
+    in_sync = {"min.insync.replicas": str(replication - 1)} if replication > 2 else {}
     requests = [
-        NewTopic(topic.name, partitions, replication, config=topic.config()) for topic in missing
+        NewTopic(topic.name, partitions, replication, config={**topic.config(), **in_sync})
+        for topic in missing
     ]
     futures: dict[str, Future[None]] = admin.create_topics(
         requests, operation_timeout=timeout_s, request_timeout=timeout_s

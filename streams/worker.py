@@ -18,16 +18,20 @@ from pydantic_core import from_json
 from models.campaigns import Campaigns
 from models.config import load
 from models.ids import shard_of_payout
+from models.notices import TOPICS as NOTICE_TOPICS
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
 from models.rules import Rules
 from models.scorer import ModelUnreadable, Scorer
-from models.shards import SHARDS, shards_of_partition
+from models.shards import shards_of_partition
 from rails.destination import KeysInvalid, Seal
-from rails.rail import Rail
-from rails.registry import open_rails, open_verifiers
+from rails.gate import Gate, open_gates
+from rails.inspection import Inspector
+from rails.registry import open_feeds, open_rails, open_verifiers, refusals
+from rails.routing import Router
 from rails.webhooks import webhook_app
 from streams.agents.commissions import Commissions
+from streams.agents.notices import Notices
 from streams.agents.payouts import Cashier
 from streams.agents.rail_updates import RailUpdates
 from streams.agents.redemptions import Redemptions
@@ -39,8 +43,15 @@ from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
 from streams.health import Health, HealthServer
 from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
 from streams.metrics import Metrics
+from streams.notices.courier import Courier
+from streams.notices.pending import PendingNotices
+from streams.notices.sender import Sender
+from streams.overdue import Overdue
+from streams.references import References
 from streams.settings import Role, Settings, SettingsError, variable
 from streams.wallets.journal import LEDGER, Journal
+from streams.wallets.server import RedisServer
+from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store
 from streams.wallets.wallets import Terms, Wallets
 
@@ -50,6 +61,7 @@ ROLE_TOPICS: Mapping[Role, tuple[str, ...]] = {
     "book": ("sales", "commissions", "sellers", "redemptions"),
     "pay": ("payouts.commands", "rail.updates"),
     "webhooks": (),
+    "notices": NOTICE_TOPICS,
 }
 """The topics that a worker takes messages from, by role."""
 
@@ -61,6 +73,9 @@ GARBAGE_THRESHOLD = 50_000
 
 PUBLISHING_MAX = 2
 """Batches of one topic that are published at once, the one being booked beside them."""
+
+SITE_STOP_S = 2.0
+"""How long a webhook that is being taken in may hold up a stop."""
 
 LAG_INTERVAL_S = 2.0
 """How often lag, assignment and heartbeat are reported."""
@@ -74,24 +89,27 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def company_rules(settings: Settings) -> Rules:
-    """Plan, policy and campaigns from their files. Raises ConfigError, OSError."""
+def open_router(settings: Settings, gates: Mapping[str, Gate]) -> Router:
+    """Finds the routes of payouts by the policy in its file. Raises ConfigError, OSError."""
+    text = settings.policy.read_text(encoding="utf-8")
+    return Router(load(text, PayoutPolicy, settings.policy.name), gates, now_ms)
+
+
+def company_rules(settings: Settings, router: Router | None = None) -> Rules:
+    """Plan, policy and campaigns from their files. Raises ConfigError, OSError.
+
+    ``router``: the one that knows how rails are; without it all are taken to be well.
+    """
+    if router is None:
+        gates = open_gates(open_rails(settings.rails()), settings.rails())
+        router = open_router(settings, gates)
     return Rules(
         load(settings.plan.read_text(encoding="utf-8"), CommissionPlan, settings.plan.name),
-        load(settings.policy.read_text(encoding="utf-8"), PayoutPolicy, settings.policy.name),
+        router.policy,
         load(settings.campaigns.read_text(encoding="utf-8"), Campaigns, settings.campaigns.name),
+        router.pay,
         retention_ms=settings.event_retention_ms,
-        amount_steps=amount_steps(open_rails({"paypal": settings.paypal()})),
     )
-
-
-def amount_steps(rails: Mapping[str, Rail]) -> dict[tuple[str, str], int]:
-    """Per (rail, currency), what amounts must be a multiple of."""
-    return {
-        (name, currency): step
-        for name, rail in rails.items()
-        for currency, step in rail.capabilities.amount_minor_step.items()
-    }
 
 
 def scorer_of(settings: Settings) -> Scorer | None:
@@ -134,13 +152,17 @@ class Worker:
             on_revoked=self._revoked,
         )
         self._partitions: set[tuple[str, int]] = set()
-        rules = company_rules(settings)
-        rail_settings = {"paypal": settings.paypal()}
+        rail_settings = settings.rails()
         self.rails = open_rails(rail_settings)
+        self._gates = open_gates(self.rails, rail_settings)
+        router = open_router(settings, self._gates)
+        rules = company_rules(settings, router)
         self._verifiers = open_verifiers(rail_settings)
-        self.store = Store(
+        self._feeds = open_feeds(rail_settings) if "webhooks" in settings.roles else []
+        server = RedisServer(
             settings.redis_url, cluster=settings.redis_cluster, **settings.redis_options()
         )
+        self.store = Store(server)
         self.wallets = Wallets(
             self.store,
             Journal(settings.kafka_client()),
@@ -150,6 +172,7 @@ class Worker:
             clock=now_ms,
             metrics=self,
             outage_s_max=settings.retry_timeout_s,
+            snapshots=Snapshots(settings.kafka_client(), settings.partitions),
         )
         desk = Desk(
             self.wallets,
@@ -161,26 +184,62 @@ class Worker:
         seal = _seal(settings)
         cashier = Cashier(
             self.wallets,
-            self.rails,
+            self._gates,
+            router,
             seal,
             self.metrics,
-            call_ms_max=settings.paypal_timeout_s * 1000,
+            call_ms_max=max(one.timeout_ms for one in rail_settings.values()),
         )
         self.janitor = Janitor(
             self.wallets, cashier, rules, self._rounds(), clock=now_ms, metrics=self.metrics
         )
+        self._sender, notices = self._notices(PendingNotices(server))
+        inspector = Inspector(seal, refusals(rail_settings))
         handlers: dict[str, Callable[[], Handler]] = {
             "sales": lambda: Sales(desk, rules, scorer_of(settings)),
             "commissions": lambda: Commissions(desk, rules),
-            "sellers": lambda: Sellers(desk, rules),
+            "sellers": lambda: Sellers(desk, rules, inspector),
             "redemptions": lambda: Redemptions(desk, rules),
             "rail.updates": lambda: RailUpdates(desk, rules),
             "payouts.commands": lambda: cashier,
         }
-        for role in settings.roles:
-            for topic in ROLE_TOPICS[role]:
-                self._agent(topic, handlers[topic]())
+        if notices is not None:
+            telling: Handler = notices
+            handlers |= {topic: lambda: telling for topic in NOTICE_TOPICS}
+        for topic in self._topics():
+            self._agent(topic, handlers[topic]())
         self.app.task(self._background)
+
+    def _notices(self, pending: PendingNotices) -> tuple[Sender | None, Notices | None]:
+        """What tells the company, if it wants to be told. Raises SettingsError."""
+        settings = self.settings
+        endpoint = settings.notices() if "notices" in settings.roles else None
+        if endpoint is None:
+            if settings.roles == ("notices",):
+                raise SettingsError(f"{variable('roles')}=notices needs {variable('notices_url')}")
+            return None, None
+        sender = Sender(
+            pending,
+            Courier(endpoint),
+            self._send,
+            partial(self._shards, ROLE_TOPICS["notices"][0]),
+            clock=now_ms,
+            metrics=self.metrics,
+        )
+        notices = Notices(
+            pending,
+            sender,
+            self._send,
+            clock=now_ms,
+            metrics=self.metrics,
+            outage_s_max=settings.retry_timeout_s,
+        )
+        return sender, notices
+
+    def _topics(self) -> list[str]:
+        """The topics that this worker takes messages from."""
+        roles = [r for r in self.settings.roles if r != "notices" or self._sender is not None]
+        return [topic for role in roles for topic in ROLE_TOPICS[role]]
 
     def run(self) -> int:
         """Work until SIGTERM, SIGINT or a failure; the exit code of the process."""
@@ -218,13 +277,30 @@ class Worker:
             for rail in self.rails.values():
                 stack.push_async_callback(rail.close)
             stack.push_async_callback(self.store.close)
+            if self._sender is not None:
+                stack.push_async_callback(self._sender.close)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.janitor.run())
                 tasks.create_task(self.health.keep_beating())
                 tasks.create_task(self._report())
+                if "pay" in self.settings.roles:
+                    tasks.create_task(self._overdue().run())
+                if self._sender is not None:
+                    tasks.create_task(self._sender.run())
+                for feed in self._feeds:
+                    tasks.create_task(feed.run(self._publish_report, self._seller_of))
+
+    def _overdue(self) -> Overdue:
+        shards = partial(self._shards, ROLE_TOPICS["pay"][0])
+        return Overdue(self.wallets, shards, clock=now_ms, metrics=self.metrics)
 
     def _webhooks(self) -> _Site:
-        app = webhook_app(self._verifiers, self._publish_report, self._seller_of)
+        app = webhook_app(
+            self._verifiers,
+            self._publish_report,
+            self._seller_of,
+            attempt_of_reference=References(self.store).attempt_of,
+        )
         return _Site(app, self.settings.webhook_host, self.settings.webhook_port)
 
     async def _publish_report(self, *, topic: str, key: bytes, value: bytes) -> None:
@@ -235,14 +311,17 @@ class Worker:
             shard = shard_of_payout(payout_id)
         except ValueError:
             return None
-        stored = await self.store.payout(shard, payout_id) if shard < SHARDS else None
+        stored = await self.store.payout(shard, payout_id)
         return from_json(stored)["seller_id"] if stored else None
 
     async def _report(self) -> None:
         while True:
             self.metrics.lag(self.app.counters.lag)
+            self.metrics.gates(
+                {name: gate.breaker.why_not() is not None for name, gate in self._gates.items()}
+            )
             # A worker that only receives webhooks is never given partitions.
-            consumes = any(ROLE_TOPICS[role] for role in self.settings.roles)
+            consumes = bool(self._topics())
             self.health.set("assigned", bool(self.app.counters.assigned) or not consumes)
             self.health.set("healed", not self.app.counters.healing)
             await asyncio.sleep(LAG_INTERVAL_S)
@@ -304,7 +383,8 @@ class _Site:
     """An aiohttp application served as long as the context lasts."""
 
     def __init__(self, app: web.Application, host: str, port: int) -> None:
-        self._runner = web.AppRunner(app, access_log=None)
+        # A report that cannot be published in time is refused: its sender comes again.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SITE_STOP_S)
         self._host = host
         self._port = port
 

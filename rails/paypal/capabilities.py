@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from models.money import exponent
-from rails.paypal.mapping import DECIMALS
+from rails.amounts import steps
 from rails.rail import Capabilities
 
 # Largest single transfer per currency, in whole units. PayPal publishes them per account;
@@ -42,9 +42,7 @@ PAYPAL = Capabilities(
     amount_minor_max=MappingProxyType(
         {code: whole * 10 ** exponent(code) for code, whole in _WHOLE_MAX.items()}
     ),
-    amount_minor_step=MappingProxyType(
-        {code: 10 ** (exponent(code) - places) for code, places in DECIMALS.items()}
-    ),
+    amount_minor_step=MappingProxyType(steps("paypal")),
     settle_seconds_typical=60,
     can_cancel=True,
     can_report_by_webhook=True,

@@ -11,34 +11,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from models.money import exponent
 from models.payouts import FailureCategory, PayoutState
-from rails.rail import NOTE_CHARS_MAX, Instruction, Outcome, failed, payout_of, unknown
-
-Json = object
-"""What ``json.loads`` gives; narrowed where it is read."""
-
-DECIMALS: Mapping[str, int] = MappingProxyType({"HUF": 0, "JPY": 0, "TWD": 0})
-"""Decimal places PayPal takes where they differ from, or matter as much as, ISO 4217's."""
+from rails.accounts import DestinationInvalid
+from rails.amounts import amount_text, minor_of_text
+from rails.answers import Json, at, code, entries, word
+from rails.categories import M, P, R, T
+from rails.rail import (
+    NOTE_CHARS_MAX,
+    Instruction,
+    Outcome,
+    attempt_id_of,
+    failed,
+    not_shown,
+    reported,
+    unknown,
+)
 
 _REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,30}")
 _BATCH_PATH = re.compile(r"/v1/payments/payouts/([A-Za-z0-9_-]{1,30})(?:\?.*)?$")
-_AMOUNT = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?")
 _EMAIL = re.compile(
     r"[^@\s\"<>,;\x00-\x1f\x7f]{1,64}@[^@\s\"<>,;.\x00-\x1f\x7f-][^@\s\"<>,;\x00-\x1f\x7f]*"
 )
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _ACCOUNT = re.compile(r"(?=[A-Z0-9]*[A-Z])[A-Z0-9]{13}")
-_CODE = re.compile(r"[^a-z0-9]+")
-_ATTEMPT_ID = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,62}")
-_WORD = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_ -]{1,48}")
-
-R, M, P, T = (
-    FailureCategory.RETRYABLE,
-    FailureCategory.METHOD,
-    FailureCategory.RECIPIENT,
-    FailureCategory.TREASURY,
-)
 
 ITEM_STATES: Mapping[str, PayoutState] = MappingProxyType(
     {
@@ -150,20 +145,8 @@ SUBMIT_REFUSALS: Mapping[tuple[int, str], Refusal] = MappingProxyType(
 # created, and an error nobody knows may be a duplicate in other words.
 SUBMIT_REFUSAL_OTHERWISE: Refusal | None = None
 
-REFUSED_HERE: Mapping[str, FailureCategory] = MappingProxyType(
-    {
-        "destination_invalid": M,
-        "currency_not_carried": P,
-        "amount_below_minimum": P,
-        "amount_above_maximum": P,
-        "amount_not_representable": P,
-    }
-)
-REFUSED_HERE_OTHERWISE = FailureCategory.RECIPIENT
-
 NOT_SENT: Mapping[str, FailureCategory] = MappingProxyType({"token_refused": T})
-NOT_SENT_OTHERWISE = FailureCategory.RETRYABLE
-"""A request that never left, by the reason's code: credentials are ours, the rest is the net's."""
+"""Requests that never left for want of a token, by reason; others are the net's trouble."""
 
 WEBHOOK_STATES: Mapping[str, PayoutState] = MappingProxyType(
     {
@@ -182,47 +165,6 @@ WEBHOOK_STATE_OTHERWISE: PayoutState | None = None
 """Other events (batches, invoices) say nothing of a payout and are acknowledged unread."""
 
 
-class DestinationInvalid(ValueError):
-    """The destination has none of the forms PayPal pays to. Holds nothing of it."""
-
-
-class AmountInvalid(ValueError):
-    """The amount is not positive or cannot be written with the decimals PayPal takes."""
-
-
-def decimals(currency: str) -> int:
-    """Decimal places PayPal takes. Raises KeyError for an unknown currency."""
-    return DECIMALS[currency] if currency in DECIMALS else exponent(currency)
-
-
-def amount_text(amount_minor: int, currency: str) -> str:
-    """Minor units as PayPal's decimal string: ``1050 EUR`` is ``10.50``, ``100000 HUF`` ``1000``.
-
-    Nothing is rounded: raises AmountInvalid for what has no exact text.
-    """
-    places = decimals(currency)
-    whole_minor, rest = divmod(amount_minor, 10 ** (exponent(currency) - places))
-    if amount_minor <= 0 or rest:
-        raise AmountInvalid(f"{amount_minor} minor units of {currency} have no {places}-place text")
-    digits = str(whole_minor).rjust(places + 1, "0")
-    return f"{digits[:-places]}.{digits[-places:]}" if places else digits
-
-
-def amount_minor(text: object, currency: str) -> int | None:
-    """PayPal's decimal string as minor units, exactly; None if it is not one."""
-    match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    try:
-        places = exponent(currency)
-    except KeyError:
-        return None
-    fraction = (match[2] or "").rstrip("0")
-    if len(fraction) > places:
-        return None
-    return int(match[1] + fraction.ljust(places, "0"))
-
-
 def recipient_type(destination: str) -> str:
     """Which of PayPal's recipient types a destination is. Raises DestinationInvalid."""
     if destination.isascii() and len(destination) <= 127:
@@ -232,15 +174,15 @@ def recipient_type(destination: str) -> str:
             return "PHONE"
         if _ACCOUNT.fullmatch(destination):
             return "PAYPAL_ID"
-    raise DestinationInvalid("neither an e-mail address, an E.164 number nor a PayPal account id")
+    raise DestinationInvalid("destination_invalid")
 
 
 def destination_refusal(destination: str) -> str | None:
     """Why PayPal cannot pay to a destination, as a machine code; None if it can."""
     try:
         recipient_type(destination)
-    except DestinationInvalid:
-        return "destination_invalid"
+    except DestinationInvalid as error:
+        return str(error)
     return None
 
 
@@ -254,7 +196,7 @@ def request_body(instruction: Instruction, email_subject: str) -> dict[str, obje
         "receiver": instruction.destination,
         "amount": {
             "currency": instruction.currency,
-            "value": amount_text(instruction.amount_minor, instruction.currency),
+            "value": amount_text("paypal", instruction.amount_minor, instruction.currency),
         },
         "sender_item_id": instruction.attempt_id,
     }
@@ -278,11 +220,11 @@ def submitted(instruction: Instruction, status: int, body: Json, *, repeat: bool
     an answer that speaks of the first request too ends the uncertainty.
     """
     if 200 <= status < 300:
-        reference = _reference(_at(body, "batch_header", "payout_batch_id"))
+        reference = _reference(at(body, "batch_header", "payout_batch_id"))
         if reference is None:
             return unknown("answer_without_reference")
         return Outcome(PayoutState.ACCEPTED, reference, None, "submitted")
-    name = _text(_at(body, "name")) or _text(_at(body, "error"))
+    name = _text(at(body, "name")) or _text(at(body, "error"))
     if status == 400 and name == "USER_BUSINESS_ERROR":
         return _business_error(body)
     refusal = SUBMIT_REFUSALS.get((status, name), SUBMIT_REFUSAL_OTHERWISE)
@@ -296,9 +238,9 @@ def submitted(instruction: Instruction, status: int, body: Json, *, repeat: bool
 
 def _business_error(body: Json) -> Outcome:
     """PayPal has a batch under this id already: adopt it. Its link is the only way to its id."""
-    for detail in _items(_at(body, "details")):
-        for link in (*_items(_at(detail, "link")), *_items(_at(detail, "links"))):
-            href = _at(link, "href")
+    for detail in entries(at(body, "details")):
+        for link in (*entries(at(detail, "link")), *entries(at(detail, "links"))):
+            href = at(link, "href")
             match = _BATCH_PATH.search(href) if isinstance(href, str) else None
             if match:
                 return Outcome(PayoutState.ACCEPTED, match[1], None, "adopted")
@@ -309,7 +251,7 @@ def _validated(category: FailureCategory, body: Json) -> FailureCategory:
     """A validation error is the destination's fault only if PayPal names the receiver."""
     if category is not FailureCategory.METHOD:
         return category
-    fields = [_text(_at(detail, "field")) for detail in _items(_at(body, "details"))]
+    fields = [_text(at(detail, "field")) for detail in entries(at(body, "details"))]
     about_receiver = any("RECEIVER" in name or "RECIPIENT" in name for name in fields)
     return FailureCategory.METHOD if about_receiver else FailureCategory.RECIPIENT
 
@@ -325,18 +267,17 @@ class BatchRead:
 def batch_read(instruction: Instruction, reference: str, status: int, body: Json) -> BatchRead:
     """What an answer to "show batch" means for the payout: its item's status, not the batch's."""
     if status != 200:
-        reason = "reference_not_found" if status == 404 else f"http_{status}"
-        return BatchRead(unknown(reason, reference))
-    header = _at(body, "batch_header")
-    batch_id = _at(header, "sender_batch_header", "sender_batch_id")
+        return BatchRead(not_shown(status, reference))
+    header = at(body, "batch_header")
+    batch_id = at(header, "sender_batch_header", "sender_batch_id")
     if batch_id != instruction.attempt_id:
         return BatchRead(unknown("reference_mismatch", reference))
-    items = _items(_at(body, "items"))
+    items = entries(at(body, "items"))
     if len(items) > 1:
         return BatchRead(unknown("reference_mismatch", reference))
-    if items and _text(_at(items[0], "transaction_status")):
+    if items and _text(at(items[0], "transaction_status")):
         return BatchRead(item_read(instruction, reference, items[0]), _item_id(items[0]))
-    word = _text(_at(header, "batch_status"))
+    word = _text(at(header, "batch_status"))
     state = BATCH_STATES.get(word, BATCH_STATE_OTHERWISE)
     return BatchRead(
         _outcome(state, f"batch_{code(word)}", reference, items[0] if items else None),
@@ -348,7 +289,7 @@ def item_read(instruction: Instruction, reference: str, item: Json) -> Outcome:
     """What an item's status means; UNKNOWN when the item is not the payout we asked about."""
     if not _is_ours(instruction, item):
         return unknown("reference_mismatch", reference)
-    word = _text(_at(item, "transaction_status"))
+    word = _text(at(item, "transaction_status"))
     state = ITEM_STATES.get(word, ITEM_STATE_OTHERWISE)
     return _outcome(state, code(word), reference, item)
 
@@ -360,7 +301,7 @@ def cancelled(instruction: Instruction, reference: str, status: int, body: Json)
     """
     if status != 200 or not _is_ours(instruction, body):
         return None
-    if _text(_at(body, "transaction_status")) not in {"RETURNED", "CANCELED"}:
+    if _text(at(body, "transaction_status")) not in {"RETURNED", "CANCELED"}:
         return None
     return Outcome(PayoutState.CANCELLED, reference, None, "cancelled")
 
@@ -370,50 +311,28 @@ def webhook_report(event: Json) -> dict[str, object] | None:
 
     Raises ValueError for an event about a payout without its own id or time.
     """
-    kind = _text(_at(event, "event_type"))
+    kind = _text(at(event, "event_type"))
     state = WEBHOOK_STATES.get(kind, WEBHOOK_STATE_OTHERWISE)
     if state is None:
         return None
-    resource = _at(event, "resource")
-    attempt_id = _at(resource, "payout_item", "sender_item_id")
-    if not isinstance(attempt_id, str) or not _ATTEMPT_ID.fullmatch(attempt_id):
+    resource = at(event, "resource")
+    attempt_id = attempt_id_of(at(resource, "payout_item", "sender_item_id"))
+    if attempt_id is None:
         # Another system's payout on the same account: every item of ours has its id.
         return None
-    event_id, occurred_at = _at(event, "id"), _at(event, "create_time")
+    event_id = at(event, "id")
     if not isinstance(event_id, str) or not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", event_id):
         raise ValueError("no event id")
-    if not isinstance(occurred_at, str) or len(occurred_at) > 40:
-        raise ValueError("no create_time")
-    reference = _reference(_at(resource, "payout_batch_id"))
+    reference = _reference(at(resource, "payout_batch_id"))
     outcome = _outcome(state, code(kind.rpartition(".")[2]), reference, resource)
-    report: dict[str, object] = {
-        "id": event_id,
-        "type": "payout.reported",
-        "version": 1,
-        "occurred_at": occurred_at,
-        "payout_id": payout_of(attempt_id),
-        "rail": "paypal",
-        "state": outcome.state.value,
-        "reason": outcome.reason,
-    }
-    if reference is not None:
-        report["provider_ref"] = reference
-    if outcome.category is not None:
-        report["category"] = outcome.category.value
-    return report
-
-
-def code(word: str) -> str:
-    """A provider's word as a machine code in lower case. What is no word stays out: it might be
-    an address or a sentence."""
-    return _CODE.sub("_", word.lower()).strip("_") if _WORD.fullmatch(word) else "unreadable"
+    return reported(event_id, at(event, "create_time"), attempt_id, "paypal", outcome)
 
 
 def _outcome(state: PayoutState, reason: str, reference: str | None, item: Json) -> Outcome:
     """An outcome; a failure takes its category and reason from the item's error."""
     if state is not PayoutState.FAILED:
         return Outcome(state, reference, None, reason)
-    name = _text(_at(item, "errors", "name"))
+    name = _text(at(item, "errors", "name"))
     if not name:
         return failed(ITEM_FAILURE_OTHERWISE, reason, reference)
     return failed(ITEM_FAILURES.get(name, ITEM_FAILURE_OTHERWISE), code(name), reference)
@@ -421,36 +340,24 @@ def _outcome(state: PayoutState, reason: str, reference: str | None, item: Json)
 
 def _is_ours(instruction: Instruction, item: Json) -> bool:
     """Whether an item is this payout: same id where PayPal shows it, same currency and amount."""
-    sent = _at(item, "payout_item")
-    currency = _at(sent, "amount", "currency")
+    sent = at(item, "payout_item")
+    currency = at(sent, "amount", "currency")
     if currency != instruction.currency:
         return False
-    if amount_minor(_at(sent, "amount", "value"), instruction.currency) != instruction.amount_minor:
+    value = minor_of_text(at(sent, "amount", "value"), instruction.currency)
+    if value != instruction.amount_minor:
         return False
-    return _at(sent, "sender_item_id") == instruction.attempt_id
+    return at(sent, "sender_item_id") == instruction.attempt_id
 
 
 def _item_id(item: Json) -> str | None:
-    return _reference(_at(item, "payout_item_id"))
+    return _reference(at(item, "payout_item_id"))
 
 
 def _reference(value: object) -> str | None:
     return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else None
 
 
-def _at(value: Json, *path: str) -> Json:
-    """The value at a path of keys; None where it does not exist or is not an object."""
-    for key in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
-
-
 def _text(value: Json) -> str:
     """A word of PayPal's vocabulary, in its own spelling: upper case, no blanks around."""
-    return value.strip().upper() if isinstance(value, str) else ""
-
-
-def _items(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else []
+    return word(value).upper()

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 
 from models.payouts import PayoutState
+from rails.answers import code
+from rails.http import CallFailed, repeat_by, submit_by
 from rails.paypal import mapping
 from rails.paypal.capabilities import PAYPAL
-from rails.paypal.client import CallFailed, Fate, PayPalClient
-from rails.rail import Capabilities, Instruction, Outcome, failed, unknown
-from rails.settings import RailSettings
-
-GUARD_MS = (PAYPAL.guard_days - 1) * 86_400_000
-"""How long after the first submission a repeat is trusted to be refused: a day less than PayPal
-promises, because the two clocks and the two meanings of "submitted" differ."""
-
-CLOCKS_APART_MS_MAX = 300_000
-"""A first submission further in the future than this means a clock that cannot be trusted."""
+from rails.paypal.client import PayPalClient
+from rails.paypal.settings import PayPalSettings
+from rails.rail import Capabilities, Instruction, Outcome, refused, unknown, wall_clock_ms
 
 
 class PayPalRail:
@@ -46,16 +41,12 @@ class PayPalRail:
     async def enquire(self, instruction: Instruction) -> Outcome:
         """Read the item; without a reference, repeat under the guard while it holds."""
         if instruction.provider_ref is not None:
-            return (await self._read(instruction, instruction.provider_ref)).outcome
-        first_ms = instruction.first_submitted_ms
-        if first_ms is None:
-            return unknown("no_submission_time")
-        if not -CLOCKS_APART_MS_MAX <= self._now_ms() - first_ms < GUARD_MS:
-            return unknown("guard_window_passed")
-        outcome = await self._submit(instruction, repeat=True)
-        if outcome.state is PayoutState.ACCEPTED and outcome.provider_ref is not None:
-            return (await self._read(instruction, outcome.provider_ref)).outcome
-        return outcome
+            return await self._stands(instruction, instruction.provider_ref)
+        return await repeat_by(
+            self.capabilities.guard_lapsed(instruction.first_submitted_ms, self._now_ms()),
+            partial(self._submit, instruction, repeat=True),
+            partial(self._stands, instruction),
+        )
 
     async def cancel(self, instruction: Instruction) -> Outcome:
         """Cancel an unclaimed item; any other is reported as it stands."""
@@ -68,62 +59,45 @@ class PayPalRail:
         try:
             answer = await self._client.cancel_item(read.item_id)
         except CallFailed as error:
-            return unknown(mapping.code(error.reason), reference)
+            return unknown(code(error.reason), reference)
         outcome = mapping.cancelled(instruction, reference, answer.status, answer.body)
         # Refused: most likely claimed in the meantime. Its status tells.
-        return outcome or (await self._read(instruction, reference)).outcome
+        return outcome or await self._stands(instruction, reference)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def _stands(self, instruction: Instruction, reference: str) -> Outcome:
+        return (await self._read(instruction, reference)).outcome
 
     async def _submit(self, instruction: Instruction, *, repeat: bool) -> Outcome:
         if not repeat:
             # Limits may have changed since a first submission, and PayPal decides about a repeat.
             refusal = self.capabilities.refusal(instruction.currency, instruction.amount_minor)
             if refusal is not None:
-                return _refused(refusal, repeat=False)
-        try:
-            body = mapping.request_body(instruction, self._email_subject)
-        except mapping.DestinationInvalid:
-            return _refused("destination_invalid", repeat=repeat)
-        except (mapping.AmountInvalid, KeyError):
-            return _refused("amount_not_representable", repeat=repeat)
-        try:
-            answer = await self._client.create_batch(body)
-        except CallFailed as error:
-            return _call_failed(error, repeat=repeat)
-        return mapping.submitted(instruction, answer.status, answer.body, repeat=repeat)
+                return refused(refusal, repeat=False)
+        return await submit_by(
+            lambda: mapping.request_body(instruction, self._email_subject),
+            self._client.create_batch,
+            lambda it: mapping.submitted(instruction, it.status, it.body, repeat=repeat),
+            repeat=repeat,
+            categories=mapping.NOT_SENT,
+        )
 
     async def _read(self, instruction: Instruction, reference: str) -> mapping.BatchRead:
         try:
             answer = await self._client.show_batch(reference)
         except CallFailed as error:
-            return mapping.BatchRead(unknown(mapping.code(error.reason), reference))
+            return mapping.BatchRead(unknown(code(error.reason), reference))
         return mapping.batch_read(instruction, reference, answer.status, answer.body)
 
 
-def _refused(reason: str, *, repeat: bool) -> Outcome:
-    """Refused on our side, before any request."""
-    if repeat:
-        # It may have left under rules that were changed since.
-        return unknown(f"repeat_{reason}")
-    return failed(mapping.REFUSED_HERE.get(reason, mapping.REFUSED_HERE_OTHERWISE), reason)
-
-
-def _call_failed(error: CallFailed, *, repeat: bool) -> Outcome:
-    """Only a request that provably was not sent is a failure, and only if it was the first."""
-    reason = mapping.code(error.reason)
-    if error.fate is not Fate.NOT_SENT or repeat:
-        return unknown(reason)
-    return failed(mapping.NOT_SENT.get(reason, mapping.NOT_SENT_OTHERWISE), reason)
-
-
 def paypal_rail(
-    settings: RailSettings,
+    settings: PayPalSettings,
     name: str = "paypal",
     *,
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    now_ms: Callable[[], int] = wall_clock_ms,
 ) -> PayPalRail:
     """The rail of one PayPal account. Connects at the first call."""
     return PayPalRail(

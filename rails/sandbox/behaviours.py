@@ -11,10 +11,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from rails.sandbox.books import Plan
+from rails.sandbox.books import Entry, Plan
+from rails.sandbox.notices import (
+    CANCELLATION,
+    CLAIMED_BACKWARDS,
+    CONTRADICTED,
+    CONTRADICTED_EARLY,
+    FORGED,
+    FORGED_PAID,
+    LATE,
+    LOST,
+    MANY_TIMES,
+    RETURNED_BACKWARDS,
+    TWICE,
+    Script,
+    told,
+)
 
 DAY_MS = 86_400_000
 UNCLAIMED_MS = 30 * DAY_MS
+ENQUIRIES_FAILING_MAX = 2
 
 
 class Manner(StrEnum):
@@ -27,20 +43,19 @@ class Manner(StrEnum):
     RESET_AFTER = "reset_after"  # executes, drops the connection
     RESET_BEFORE_ONCE = "reset_before_once"
     ERROR_AFTER = "error_after"  # executes, answers 500
+    DUPLICATE_AFTER = "duplicate_after"  # executes, answers that it was there before
     ERROR_BEFORE_ONCE = "error_before_once"
     BUSY_ONCE = "busy_once"  # 503 without executing
-    LIMITED = "limited"  # 429
     GARBAGE_AFTER = "garbage_after"  # executes, answers what is not JSON
     HUGE_AFTER = "huge_after"  # executes, answers far too much
 
 
-class Hook(StrEnum):
-    """What becomes of the webhook."""
+class Enquiry(StrEnum):
+    """How the first ``ENQUIRIES_FAILING_MAX`` enquiries about a payout are answered."""
 
-    SENT = "sent"
-    LOST = "lost"
-    TWICE = "twice"
-    FORGED = "forged"
+    OK = "ok"
+    ERROR = "error"  # 500
+    SILENT = "silent"  # never
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +63,27 @@ class Behaviour:
     """The plan of a payout's life, the reason of its failure, and how calls about it go.
 
     ``refusal``: an error answer (status, name) to the submission, which then does not execute.
+    ``error``: why, wherever a status is shown that wants a reason. ``notices``: webhooks that do
+    not simply follow the plan. Whatever is said, the plan is what happens to the money.
     """
 
     plan: Plan
     error: str | None = None
     batch_denied: bool = False
     manner: Manner = Manner.OK
-    hook: Hook = Hook.SENT
     refusal: tuple[int, str] | None = None
+    notices: Script | None = None
+    enquiry: Enquiry = Enquiry.OK
+
+    @property
+    def executes(self) -> bool:
+        """Whether a submission executes, at the latest when it is repeated."""
+        return self.refusal is None
+
+    @property
+    def shows_later(self) -> bool:
+        """Whether it is met only in webhooks or enquiries, once the submission was answered."""
+        return self.notices is not None or self.enquiry is not Enquiry.OK
 
 
 def _then(*statuses: str) -> Plan:
@@ -78,6 +106,10 @@ def _answers(manner: Manner) -> Behaviour:
 
 def _refused(status: int, name: str) -> Behaviour:
     return Behaviour(SETTLES, refusal=(status, name))
+
+
+def _says(notices: Script, plan: Plan = SETTLES, *, error: str | None = None) -> Behaviour:
+    return Behaviour(plan, error=error, notices=notices)
 
 
 NORMAL = Behaviour(SETTLES)
@@ -109,16 +141,33 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
         "error500": _answers(Manner.ERROR_BEFORE_ONCE),
         "error500-after": _answers(Manner.ERROR_AFTER),
         "error503": _answers(Manner.BUSY_ONCE),
-        "limited": _answers(Manner.LIMITED),
+        "limited": _refused(429, "RATE_LIMIT_REACHED"),
         "garbage": _answers(Manner.GARBAGE_AFTER),
         "huge": _answers(Manner.HUGE_AFTER),
         "nofunds": _refused(422, "INSUFFICIENT_FUNDS"),
         "restricted": _refused(403, "SENDER_RESTRICTED"),
         "invalid": _refused(400, "VALIDATION_ERROR"),
         "newerror": _refused(418, "SOMETHING_NEW"),
-        "webhook-lost": Behaviour(SETTLES, hook=Hook.LOST),
-        "webhook-twice": Behaviour(SETTLES, hook=Hook.TWICE),
-        "webhook-forged": Behaviour(SETTLES, hook=Hook.FORGED),
+        # Executed, and answered as if it were a duplicate of itself.
+        "duplicate": _answers(Manner.DUPLICATE_AFTER),
+        "enquiry-500": Behaviour(SETTLES, enquiry=Enquiry.ERROR),
+        "enquiry-slow": Behaviour(SETTLES, enquiry=Enquiry.SILENT),
+        "webhook-lost": _says(LOST),
+        "webhook-twice": _says(TWICE),
+        "webhook-burst": _says(MANY_TIMES),
+        "webhook-late": _says(LATE),
+        # Claimed after a while; first SUCCESS is told, then, stale, UNCLAIMED.
+        "webhook-reordered": _says(CLAIMED_BACKWARDS, _then("UNCLAIMED", "SUCCESS")),
+        # Paid, then back; first RETURNED is told, then, stale, SUCCESS.
+        "webhook-reordered-return": _says(RETURNED_BACKWARDS, _then("SUCCESS", "RETURNED")),
+        # Paid for good; signed all the same: FAILED before that, RETURNED and CANCELED after.
+        "webhook-contradictory": _says(CONTRADICTED, error="RISK_DECLINE"),
+        # Signed, it says FAILED of what is still pending, and is paid then.
+        "webhook-contradictory-early": _says(CONTRADICTED_EARLY, error="RISK_DECLINE"),
+        # Paid; somebody without the key says FAILED, then RETURNED, and the truth is never told.
+        "webhook-forged": _says(FORGED, error="RISK_DECLINE"),
+        # Fails; somebody without the key has said SUCCESS before the truth comes.
+        "webhook-forged-paid": _says(FORGED_PAID, _then("FAILED"), error="RISK_DECLINE"),
     }
 )
 
@@ -133,6 +182,14 @@ NOTE_TRIGGERS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "ERRPYO010": (400, "VALIDATION_ERROR"),
     }
 )
+
+
+def script(entry: Entry) -> Script:
+    """The webhooks of a payout, as its life stands now."""
+    if entry.ended:
+        return CANCELLATION
+    notices = BEHAVIOURS.get(entry.behaviour, NORMAL).notices
+    return told(entry.plan) if notices is None else notices
 
 
 def named(receiver: str, header: str | None) -> Behaviour | None:

@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 ENTRIES_MAX = 500_000
 """Bound on memory, about 0.5 KiB an entry. A full sandbox answers that it is unavailable: to
 forget an entry would be to forget the guard against executing it twice."""
 
+PAID = frozenset({"SUCCESS"})
+"""Status words for money that has left and not come back."""
+
 Plan = tuple[tuple[int, int, str], ...]
 """Steps of a payout's life: (thousandths of its delay, milliseconds on top, status word)."""
+
+
+def moment(at_ms: int) -> str:
+    """Milliseconds since the epoch as RFC 3339, to the second."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class BooksFull(Exception):
@@ -38,11 +48,13 @@ class Entry:
     __slots__ = (
         "amount_minor",
         "attempt_id",
+        "befallen",
         "behaviour",
         "created_ms",
         "currency",
         "delay_ms",
         "ended",
+        "enquiries_failed",
         "plan",
         "rail",
         "receiver",
@@ -63,8 +75,11 @@ class Entry:
         behaviour: str,
         created_ms: int,
         delay_ms: int,
+        *,
+        befallen: bool = False,
     ) -> None:
-        """Take a row. ``delay_ms`` stretches the plan."""
+        """Take a row. ``delay_ms`` stretches the plan; ``befallen``: the behaviour was ordered for
+        whichever payout came next."""
         self.rail = rail
         self.reference = reference
         self.attempt_id = attempt_id
@@ -76,6 +91,8 @@ class Entry:
         self.behaviour = behaviour
         self.created_ms = created_ms
         self.delay_ms = delay_ms
+        self.befallen = befallen
+        self.enquiries_failed = 0
         self.ended = False
 
     @property
@@ -106,13 +123,22 @@ class Entry:
         self.ended = True
 
 
+class Movement(NamedTuple):
+    """Money that left through an execution, or came back: which one of its movements it is, and
+    its amount in minor units, below zero for money that left."""
+
+    at_ms: int
+    entry: Entry
+    number: int
+    amount_minor: int
+
+
 class Books:
     """All executions, by the provider's reference and by the caller's attempt id."""
 
-    def __init__(self, *, entries_max: int = ENTRIES_MAX, paid: frozenset[str]) -> None:
-        """``paid``: the provider's words for money that has left and not come back."""
+    def __init__(self, *, entries_max: int = ENTRIES_MAX) -> None:
+        """Empty books that hold so many payouts."""
         self._entries_max = entries_max
-        self._paid = paid
         self._by_reference: dict[str, Entry] = {}
         self._by_attempt: dict[str, Entry] = {}
 
@@ -158,14 +184,30 @@ class Books:
                 "amount_minor": last.amount_minor,
                 "status": last.status(now_ms),
                 "paid_minor": sum(
-                    entry.amount_minor for entry in entries if entry.status(now_ms) in self._paid
+                    entry.amount_minor for entry in entries if entry.status(now_ms) in PAID
                 ),
                 "paid_times": sum(self._ever_paid(entry, now_ms) for entry in entries),
             }
 
+    def movements(self, rail: str, now_ms: int) -> Iterator[Movement]:
+        """What moved over a rail until now, execution by execution.
+
+        Entries added while this runs may be missing.
+        """
+        for entry in list(self._by_reference.values()):
+            if entry.rail != rail:
+                continue
+            number, was_paid = 0, False
+            for step in range(entry.step(now_ms) + 1):
+                is_paid = entry.plan[step][2] in PAID
+                if is_paid != was_paid:
+                    number, was_paid = number + 1, is_paid
+                    minor = -entry.amount_minor if is_paid else entry.amount_minor
+                    yield Movement(entry.due_ms(step), entry, number, minor)
+
     def _ever_paid(self, entry: Entry, now_ms: int) -> bool:
         steps = entry.plan[: entry.step(now_ms) + 1]
-        return any(word in self._paid for _, _, word in steps)
+        return any(word in PAID for _, _, word in steps)
 
     def executions(self, payout_id: str) -> int:
         """How often a payout was executed. Walks all entries: for tests and operators."""

@@ -7,24 +7,18 @@ counted. The books are the truth; who missed a webhook asks.
 from __future__ import annotations
 
 import asyncio
-import base64
 import heapq
-import json
 import logging
-import uuid
-import zlib
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import chain
+from typing import NamedTuple, Protocol
 
 import aiohttp
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
-from rails.sandbox.behaviours import BEHAVIOURS, Hook
+from rails.sandbox.befalls import Befalls
+from rails.sandbox.behaviours import BEHAVIOURS, NORMAL, script
 from rails.sandbox.books import Entry, SandboxClock
+from rails.sandbox.notices import Notice, due_ms, step_of
 
 log = logging.getLogger(__name__)
 
@@ -33,113 +27,76 @@ SENDING_MAX = 16
 TRIES_MAX = 25
 TRY_AGAIN_MS = 1_000
 SOON_MS = 10_000
-"""A webhook due by then counts as waiting."""
+"""A webhook due by then, or by as much later as late ones are, counts as waiting."""
 
 POLL_S = 0.05
 
-EVENTS = {
-    "SUCCESS": "SUCCEEDED",
-    "FAILED": "FAILED",
-    "BLOCKED": "BLOCKED",
-    "UNCLAIMED": "UNCLAIMED",
-    "RETURNED": "RETURNED",
-    "REFUNDED": "REFUNDED",
-    "REVERSED": "REFUNDED",
-    "ONHOLD": "HELD",
-}
+LATE_MS = 8_000
 
 
-class Signer:
-    """A key made at start and its self-signed certificate: the sandbox's own authority."""
+class Letter(NamedTuple):
+    """A notice on its way: the one of this number in the entry's script, from 0.
 
-    def __init__(self) -> None:
-        """Make key and certificate; takes some tenths of a second."""
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "payout sandbox")])
-        now = datetime.now(UTC)
-        self._cert = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(self._key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=365))
-            .sign(self._key, SHA256())
-        )
-        self.cert_name = f"CERT-{self._cert.fingerprint(SHA256()).hex()[:24]}"
+    ``ended``: of the script for a cancelled payout, which takes the place of the first.
+    """
 
-    def pem(self) -> bytes:
-        """The certificate."""
-        return self._cert.public_bytes(Encoding.PEM)
+    entry: Entry
+    number: int
+    tries: int
+    ended: bool
 
-    def headers(self, url: str, webhook_id: str, body: bytes, moment: datetime) -> dict[str, str]:
-        """The headers PayPal would send with a body."""
-        transmission_id = str(uuid.uuid4())
-        sent_at = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-        text = f"{transmission_id}|{sent_at}|{webhook_id}|{zlib.crc32(body)}"
-        signature = self._key.sign(text.encode(), padding.PKCS1v15(), SHA256())
-        return {
-            "Content-Type": "application/json",
-            "PAYPAL-TRANSMISSION-ID": transmission_id,
-            "PAYPAL-TRANSMISSION-TIME": sent_at,
-            "PAYPAL-TRANSMISSION-SIG": base64.b64encode(signature).decode(),
-            "PAYPAL-CERT-URL": url,
-            "PAYPAL-AUTH-ALGO": "SHA256withRSA",
-        }
+
+class Scribe(Protocol):
+    """How a provider writes and signs what it says of a payout."""
+
+    def body(self, entry: Entry, notice: Notice, number: str, at_ms: int) -> bytes:
+        """The event, the same bytes each time; ``number`` tells those of one entry apart."""
+        ...
+
+    def headers(self, signed: bytes, now: datetime) -> dict[str, str]:
+        """The headers of a call, with the signature of what is signed."""
+        ...
 
 
 class Hooks:
-    """Sends the webhooks of all entries; one heap entry a payout, whatever its plan."""
+    """Sends the webhooks of all entries; one heap entry a payout, whatever its script."""
 
     def __init__(
         self,
         url: str,
-        webhook_id: str,
-        signer: Signer,
+        scribe: Scribe,
         clock: SandboxClock,
-        resource_of: Callable[[Entry, int], dict[str, object]],
+        *,
+        befalls: Befalls,
+        late_ms: int,
     ) -> None:
-        """``resource_of`` shows an entry as the provider's resource at a time in milliseconds."""
+        """``befalls`` is told of scripts that have been played to their end; ``late_ms`` is how
+        late a late webhook is."""
         self._url = url
-        self._webhook_id = webhook_id
-        self._signer = signer
+        self._scribe = scribe
         self._clock = clock
-        self._resource_of = resource_of
-        self._due: list[tuple[int, int, int, int, Entry]] = []
+        self._befalls = befalls
+        self._late_ms = late_ms
+        self._due: list[tuple[int, int, Letter]] = []
         self._number = 0
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], Letter] = {}
         self._session: aiohttp.ClientSession | None = None
-        self._cert_url = ""
         self.sent = 0
         self.dropped = 0
 
-    def name_certificate(self, prefix: str) -> None:
-        """Say where the certificate is served, once the address is known."""
-        self._cert_url = prefix + self._signer.cert_name
-
-    def schedule(
-        self, entry: Entry, step: int, *, tries: int = 0, at_ms: int | None = None
-    ) -> None:
-        """Send the webhook of a step when it is due."""
-        if step >= len(entry.plan):
-            return
-        if len(self._due) >= WAITING_MAX:
-            self.dropped += 1
-            return
-        self._number += 1
-        due_ms = entry.due_ms(step) if at_ms is None else at_ms
-        heapq.heappush(self._due, (due_ms, self._number, step, tries, entry))
+    def tell(self, entry: Entry) -> None:
+        """Send the webhooks of an entry, each when it is due; what was told before is over."""
+        self._post_when_due(Letter(entry, 0, 0, entry.ended))
 
     def waiting(self) -> int:
-        """Webhooks that are being sent, or will be within ``SOON_MS``."""
-        soon_ms = self._clock.now_ms() + SOON_MS
-        due = sum(
-            step < len(entry.plan) and entry.plan[step][2] in EVENTS
-            for due_ms, _, step, _, entry in self._due
-            if due_ms <= soon_ms
+        """Webhooks that are being sent, or will be before long, also late and out of order."""
+        soon_ms = self._clock.now_ms() + SOON_MS + self._late_ms
+        return sum(
+            not notice.lost and due_ms(letter.entry, notice, self._late_ms) <= soon_ms
+            for letter in chain((letter for _, _, letter in self._due), self._sending.values())
+            if letter.ended == letter.entry.ended
+            for notice in script(letter.entry)[letter.number :]
         )
-        return due + len(self._sending)
 
     async def run(self) -> None:
         """Send what is due, for ever."""
@@ -148,10 +105,10 @@ class Hooks:
             while True:
                 now_ms = self._clock.now_ms()
                 while self._due and self._due[0][0] <= now_ms and len(self._sending) < SENDING_MAX:
-                    _, _, step, tries, entry = heapq.heappop(self._due)
-                    task = asyncio.create_task(self._send(entry, step, tries))
-                    self._sending.add(task)
-                    task.add_done_callback(self._sending.discard)
+                    letter = heapq.heappop(self._due)[-1]
+                    task = asyncio.create_task(self._send(letter))
+                    self._sending[task] = letter
+                    task.add_done_callback(self._sending.pop)
                 if len(self._sending) >= SENDING_MAX:
                     await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
                 else:
@@ -159,34 +116,62 @@ class Hooks:
 
     async def close(self) -> None:
         """Drop what waits and what is being sent."""
-        for task in self._sending:
+        sending = list(self._sending)
+        for task in sending:
             task.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        await asyncio.gather(*sending, return_exceptions=True)
 
-    async def _send(self, entry: Entry, step: int, tries: int) -> None:
-        if step >= len(entry.plan):
+    def _post_when_due(self, letter: Letter, at_ms: int | None = None) -> None:
+        notices = script(letter.entry)
+        if letter.ended != letter.entry.ended or letter.number >= len(notices):
+            return  # cancelled on the way, or all is told
+        if len(self._due) >= WAITING_MAX:
+            self.dropped += 1
+            return
+        self._number += 1
+        if at_ms is None:
+            at_ms = due_ms(letter.entry, notices[letter.number], self._late_ms)
+        heapq.heappush(self._due, (at_ms, self._number, letter))
+
+    async def _send(self, letter: Letter) -> None:
+        entry = letter.entry
+        if letter.ended != entry.ended:
             return  # cancelled while it waited
-        behaviour = BEHAVIOURS.get(entry.behaviour)
-        hook = behaviour.hook if behaviour else Hook.SENT
-        if hook is not Hook.LOST and entry.plan[step][2] in EVENTS:
-            body = self._body(entry, step)
-            forged = body.replace(b'"resource"', b'"resource" ') if hook is Hook.FORGED else body
-            arrived = await self._post(body, forged)
-            if hook is Hook.TWICE:
-                await self._post(body, forged)
-            if not arrived and hook is not Hook.FORGED:
-                if tries + 1 < TRIES_MAX:
-                    at_ms = self._clock.now_ms() + TRY_AGAIN_MS
-                    self.schedule(entry, step, tries=tries + 1, at_ms=at_ms)
-                    return
-                self.dropped += 1
-        self.schedule(entry, step + 1)
+        notices = script(entry)
+        notice = notices[letter.number]
+        if not await self._delivered(entry, letter.number, notice):
+            if letter.tries + 1 < TRIES_MAX:
+                at_ms = self._clock.now_ms() + TRY_AGAIN_MS
+                self._post_when_due(letter._replace(tries=letter.tries + 1), at_ms)
+                return
+            self.dropped += 1
+        elif letter.number + 1 == len(notices):
+            self._played(letter)
+        self._post_when_due(letter._replace(number=letter.number + 1, tries=0))
+
+    def _played(self, letter: Letter) -> None:
+        """Count a script that was ordered and has been played to its end."""
+        entry = letter.entry
+        own = BEHAVIOURS.get(entry.behaviour, NORMAL).notices is not None
+        if own and entry.befallen and not letter.ended:
+            self._befalls.happen(entry.behaviour)
+
+    async def _delivered(self, entry: Entry, index: int, notice: Notice) -> bool:
+        """Whether there is nothing left to do for a notice."""
+        if notice.lost:
+            return True
+        body = self._body(entry, index, notice)
+        if not notice.forged:
+            return await self._post(body, body)
+        # Nobody tries a refused forgery again.
+        await self._post(body + b" ", body)
+        return True
 
     async def _post(self, signed: bytes, sent: bytes) -> bool:
         if self._session is None:
             return False
         now = datetime.fromtimestamp(self._clock.now_ms() // 1000, UTC)
-        headers = self._signer.headers(self._cert_url, self._webhook_id, signed, now)
+        headers = self._scribe.headers(signed, now)
         try:
             async with self._session.post(self._url, data=sent, headers=headers) as response:
                 self.sent += 1
@@ -195,17 +180,10 @@ class Hooks:
             log.debug("webhook not delivered: %s", type(error).__name__)
             return False
 
-    def _body(self, entry: Entry, step: int) -> bytes:
-        word = entry.plan[step][2]
-        due_ms = entry.due_ms(step)
-        moment = datetime.fromtimestamp(due_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        event = {
-            "id": f"WH-{entry.reference}-{step}",
-            "event_version": "1.0",
-            "create_time": moment,
-            "resource_type": "payouts_item",
-            "event_type": f"PAYMENT.PAYOUTS-ITEM.{'CANCELED' if entry.ended else EVENTS[word]}",
-            "summary": f"A payout item is {word.lower()}",
-            "resource": self._resource_of(entry, due_ms),
-        }
-        return json.dumps(event, separators=(",", ":")).encode()
+    def _body(self, entry: Entry, index: int, notice: Notice) -> bytes:
+        """The event; the same bytes each time it is sent."""
+        step = step_of(entry, notice)
+        # A lie has an id of its own: under that of the truth it would be taken for its repeat.
+        number = f"X{index}" if step is None else str(step)
+        at_ms = due_ms(entry, notice, 0) if step is None else entry.due_ms(step)
+        return self._scribe.body(entry, notice, number, at_ms)

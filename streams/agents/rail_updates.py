@@ -27,7 +27,8 @@ class RailUpdates:
             Counter(
                 (one.taken.event.rail, PayoutState(one.operation["state"]))
                 for one in settled
-                if one.outcome == "booked"
+                # Of money that comes back the rail is only asked: that is no state yet.
+                if one.outcome == "booked" and one.operation["op"] == "transit"
             )
         )
         return rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Coroutine, Sequence
 from time import perf_counter
@@ -16,7 +17,9 @@ from models.sellers import Seller, read_seller
 from models.shards import shard_of
 from streams.desk import Desk, Settled, Taken
 from streams.engine import Batch
-from streams.wallets.store import Look, Operation
+from streams.wallets.store import Look, Operation, RedisGone
+
+logger = logging.getLogger(__name__)
 
 SHARED_STATE_TTL_MS = 90 * 86_400_000
 """How long what is known of a card or device is kept after its last sale, in milliseconds."""
@@ -42,13 +45,20 @@ class Sales:
         # Before the next batch looks: it may name the same cards and devices.
         shared, self._shared = self._shared, {}
         if shared:
-            await self._desk.wallets.store.observe(shared, SHARED_STATE_TTL_MS)
+            await self._observe(shared)
         earned: Counter[tuple[str, str]] = Counter()
         for one in settled:
             if one.outcome == "booked" and one.operation["op"] == "earn":
                 earned[one.operation["currency"], "earned"] += one.operation["amount"]
         self._desk.metrics.booked(earned)
         return self._finish(settled, rest)
+
+    async def _observe(self, shared: dict[int, dict[str, str]]) -> None:
+        """Write down what is known of cards and devices now; advice, so Redis is asked once."""
+        try:
+            await self._desk.wallets.store.observe(shared, SHARED_STATE_TTL_MS)
+        except RedisGone as error:
+            logger.warning("news of cards and devices are lost: %s", error)
 
     async def _finish(self, settled: Sequence[Settled], rest: Coroutine[Any, Any, None]) -> None:
         await rest

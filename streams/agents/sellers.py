@@ -8,6 +8,7 @@ from typing import Any
 from models.events import SellerUpdated
 from models.rules import Rules
 from models.sellers import Seller, read_seller
+from rails.inspection import Inspector
 from streams.agents.sales import seller_of
 from streams.desk import Desk, Taken
 from streams.engine import Batch
@@ -17,9 +18,10 @@ from streams.wallets.store import Operation
 class Sellers:
     """Decides about batches of ``sellers``."""
 
-    def __init__(self, desk: Desk, rules: Rules) -> None:
+    def __init__(self, desk: Desk, rules: Rules, inspector: Inspector) -> None:
         self._desk = desk
         self._rules = rules
+        self._inspector = inspector
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
@@ -41,7 +43,8 @@ class Sellers:
                 continue
             waiting = look.waiting.get(seller_id, []) if first else []
             rev = before.rev if before else 0
-            operation = self._rules.profile(event, before, waiting)
+            methods = self._inspector.methods(event)
+            operation = self._rules.profile(event, methods, before, waiting)
             known[seller_id] = read_seller(seller_id, f"{rev + 1}|{operation['profile']}".encode())
             operations.append(operation)
         return operations

@@ -11,11 +11,14 @@ from typing import Annotated
 import typer
 
 from streams.cli import (
+    cancel,
     config,
     deadletters,
     demo,
     doctor,
+    faults,
     ledger,
+    reconcile,
     sandbox,
     schema,
     topics,
@@ -26,7 +29,22 @@ from streams.cli import (
 from streams.cli.errors import LineErrors
 
 MODULES = (
-    *(demo, worker, config, topics, doctor, deadletters, schema, sandbox, train, ledger, wallet),
+    *(
+        demo,
+        worker,
+        config,
+        topics,
+        doctor,
+        deadletters,
+        schema,
+        sandbox,
+        train,
+        ledger,
+        reconcile,
+        wallet,
+        cancel,
+        faults,
+    ),
 )
 """The command groups, in the order in which `--help` lists them."""
 

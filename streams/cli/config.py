@@ -114,12 +114,14 @@ def show() -> None:
     """Show the settings in effect, secrets masked, and which of them were set."""
     from rich.table import Table
 
-    from streams.settings import load_settings, unknown_variables, variable
+    from streams.settings import load_settings, setting_names, unknown_variables, variable
 
     settings = load_settings()
     table = Table("variable", "value", "", box=None, pad_edge=False)
-    for name in type(settings).model_fields:
-        value = settings.redis_address if name == "redis_url" else getattr(settings, name)
+    # Addresses that may hold a password or a token.
+    shown = {"redis_url": settings.redis_address, "notices_url": settings.notices_origin}
+    for name in setting_names():
+        value = shown[name] if name in shown else getattr(settings, name)
         # Also what came from a file: pydantic knows which fields were given.
         given = "set" if name in settings.model_fields_set else ""
         table.add_row(variable(name), "" if value is None else str(value), given)

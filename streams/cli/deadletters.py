@@ -135,18 +135,21 @@ def replay(
 
 
 def _replay(letters: Sequence[DeadLetter]) -> None:
+    from models import notices
     from models.events import TOPICS
     from streams import deadletters
     from streams.settings import load_settings
 
     client = load_settings().kafka_client()
     try:
-        sent = deadletters.replay(client, letters, frozenset(TOPICS), lambda letter: None)
+        sent = deadletters.replay(
+            client, letters, frozenset(TOPICS) | set(notices.TOPICS), lambda letter: None
+        )
     except deadletters.DeadLettersUnavailable as error:
         raise CommandError(str(error)) from error
     console().print(f"{sent} sent again")
     if sent < len(letters):
-        raise CommandError(f"{len(letters) - sent} name no topic that events come in by; left out")
+        raise CommandError(f"{len(letters) - sent} name no topic that is taken from; left out")
 
 
 def _filter(

@@ -54,7 +54,7 @@ def demo(  # noqa: PLR0917 - the options of the command
     from streams.demo.run import Run
     from streams.demo.stack import Stack
 
-    with _one_line_errors(), _progress(events) as progress:
+    with one_line_errors(), _progress(events) as progress:
         progress.say("starting broker, Redis, rail sandbox and worker")
         with Stack() as stack:
             company = Company(seed, sellers, seal=stack.seal.seal)
@@ -109,7 +109,7 @@ def replay(  # noqa: PLR0917 - the options of the command
     factor = _speed(speed)
     if not file.is_file():
         raise BadUse(f"{file}: no such file")
-    with _one_line_errors(), _progress(limit) as progress:
+    with one_line_errors(), _progress(limit) as progress:
         progress.say(f"reading {file.name}")
         try:
             outcome, totals = replay_retail(
@@ -225,7 +225,8 @@ def _progress(_total: int | None) -> Iterator[_Display]:
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
+    """What a stack may raise, as the one line that people are told."""
     from streams.demo.embedded import EmbeddedUnavailable
     from streams.demo.publish import PublishFailed
     from streams.demo.run import RunFailed

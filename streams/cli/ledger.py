@@ -1,4 +1,4 @@
-"""`payouts verify` and `payouts rebuild`: prove the wallets, and make them again."""
+"""`payouts verify`, `rebuild` and `snapshot`: prove the wallets, and make them again."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(verify)
     app.command()(rebuild)
+    app.command()(snapshot)
 
 
 def verify(
@@ -95,16 +96,16 @@ def rebuild(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Make the wallets in Redis again from the journal. Stop the workers first.
+    """Make the wallets in Redis again from the journal. With --from-empty, stop the workers first.
 
-    What Redis has already is kept, so it may be repeated. Refused when Redis is ahead of the
-    journal: then a worker has something left to publish.
+    What Redis has already is kept, so it may be repeated. Refused when Redis has what the journal
+    lacks; --from-empty goes by the journal.
     """
     from redis.exceptions import RedisError
 
     from streams.settings import load_settings
     from streams.wallets.journal import JournalUnreadable
-    from streams.wallets.rebuild import RebuildRefused
+    from streams.wallets.rebuild import RebuildRefused, RedisGone
     from streams.wallets.rebuild import rebuild as remake
 
     if yes and not from_empty:
@@ -122,10 +123,39 @@ def rebuild(
         raise CommandError(str(error)) from error
     except JournalUnreadable as error:
         raise CommandError(f"cannot read the journal: {error}") from error
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisGone, OSError) as error:
         raise CommandError(f"{settings.redis_address}: {error}") from error
     rate = rebuilt.entries / rebuilt.seconds if rebuilt.seconds else 0
     console().print(
-        f"{rebuilt.entries:,} entries redone in {rebuilt.shards} shards, {rebuilt.seconds:.1f} s, "
-        f"{rate:,.0f} a second"
+        f"{rebuilt.entries:,} entries redone, {rebuilt.republished:,} published that were not, "
+        f"{rebuilt.seconds:.1f} s, {rate:,.0f} a second"
     )
+
+
+def snapshot() -> None:
+    """Write a snapshot of the wallets into the topic `snapshots`, beside running workers.
+
+    An emptied Redis then begins there, and only what came later is redone from the journal. Take
+    one every day or so.
+    """
+    from redis.exceptions import RedisError
+
+    from streams.connections import redis_client
+    from streams.settings import load_settings
+    from streams.wallets.journal import Journal, JournalUnreadable
+    from streams.wallets.snapshots import SnapshotFailed, Snapshots
+
+    settings = load_settings()
+    client = redis_client(settings, timeout_s=60.0)
+    try:
+        partitions = Journal(settings.kafka_client()).partitions()
+        taken = Snapshots(settings.kafka_client(), partitions).take(client)
+    except SnapshotFailed as error:
+        raise CommandError(str(error)) from error
+    except JournalUnreadable as error:
+        raise CommandError(f"cannot write the snapshot: {error}") from error
+    except (RedisError, OSError) as error:
+        raise CommandError(f"{settings.redis_address}: {error}") from error
+    finally:
+        client.close()
+    console().print(f"{taken.keys:,} keys, {taken.size_bytes / 1e6:,.1f} MB, {taken.seconds:.1f} s")

@@ -57,7 +57,11 @@ def _print(statement: Mapping[str, Any]) -> None:
     if statement["profile"] is None:
         out.print("no profile yet")
     else:
-        out.print("  ".join(f"{name} {value}" for name, value in statement["profile"].items()))
+        profile = {**statement["profile"]}
+        methods = profile.pop("methods")
+        out.print("  ".join(f"{name} {value}" for name, value in profile.items()))
+        for number, method in enumerate(methods, 1):
+            out.print(f"paid {number}. over {', '.join(method['rails'])}: {method['standing']}")
     if statement["waiting"]:
         out.print(f"{statement['waiting']} earnings and returns wait for the profile")
     _print_accounts(statement["accounts"])

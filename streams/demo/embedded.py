@@ -209,8 +209,16 @@ class EmbeddedBroker(_EmbeddedServer):
 
     noun = "broker"
 
-    def __init__(self, port: int | None = None, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        directory: Path | None = None,
+        *,
+        advertised: int | None = None,
+    ) -> None:
+        """``advertised``: the port that clients are sent to, if not its own: a proxy's."""
         self._binary = broker_binary()
+        self._advertised = advertised
         super().__init__(port, directory)
 
     @property
@@ -223,7 +231,7 @@ class EmbeddedBroker(_EmbeddedServer):
             str(self._binary),
             "broker",
             f"--listener-url=tcp://127.0.0.1:{self.port}",
-            f"--advertised-listener-url=tcp://127.0.0.1:{self.port}",
+            f"--advertised-listener-url=tcp://127.0.0.1:{self._advertised or self.port}",
             "--storage-engine=memory://tansu/",
             "--cluster-id=payouts",
         ]

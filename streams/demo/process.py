@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import ctypes
+import random
 import signal
 import socket
 import subprocess
@@ -14,16 +15,42 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _STOP_TIMEOUT_S = 5.0
+_TAIL_BYTES_MAX = 64 * 1024
+
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_PORT_MIN = 12_000
+_PORT_ATTEMPTS_MAX = 100
+_given_ports: set[int] = set()
 
 _running: weakref.WeakSet["ChildProcess"] = weakref.WeakSet()
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago; another process may still take it."""
+    """A TCP port on 127.0.0.1 that was free a moment ago; another process may still take it.
+
+    It is none that the system gives to outgoing connections, so that a server which is killed and
+    started again finds it free: while the server is down, a client of it that tries again and
+    again would sooner or later be given that port, and be connected to itself.
+    """
+    for _ in range(_PORT_ATTEMPTS_MAX):
+        port = random.randrange(_PORT_MIN, _outgoing_port_min())
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port not in _given_ports:
+                _given_ports.add(port)
+                return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        taken: int = probe.getsockname()[1]
+        return taken
+
+
+def _outgoing_port_min() -> int:
+    # Elsewhere than on Linux they begin higher.
+    with contextlib.suppress(OSError, ValueError):
+        least = int(_OUTGOING_PORTS.read_text(encoding="ascii").split()[0])
+        return max(least, _PORT_MIN + 1)
+    return 32_768
 
 
 def accepts_connections(port: int) -> bool:
@@ -106,7 +133,11 @@ class ChildProcess:
 
     def log_tail(self, lines: int = 5) -> str:
         """The last lines the child wrote, on one line, for an error message."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - _TAIL_BYTES_MAX))
+            text = log.read().decode(errors="replace")
         return " | ".join(text.strip().splitlines()[-lines:])
 
 

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from models.config import load
@@ -142,7 +143,9 @@ class Run:
         self._phase = "verifying"
         self._report()
         self.watch.stop()
-        checks = (*verify(self.stack.settings, whole=True).checks, self._oracle(kept))
+        plan = self.stack.settings.plan
+        earned = earnings_check(kept, plan, self.watch.fold)
+        checks = (*verify(self.stack.settings, whole=True).checks, earned)
         return self._outcome(seconds, checks)
 
     def _tick(self) -> None:
@@ -214,28 +217,6 @@ class Run:
             )
         )
 
-    def _oracle(self, messages: Sequence[Message]) -> Check:
-        """What a plain reading of the rules gives each seller, against the ledger."""
-        plan = load(
-            self.stack.settings.plan.read_text(encoding="utf-8"), CommissionPlan, "plan.yaml"
-        )
-        wanted = {
-            (seller, currency): minor
-            for seller, wallet in expected(messages, plan).items()
-            for currency, minor in wallet.items()
-        }
-        found = {key: minor for key, minor in self.watch.fold.earned.items() if minor}
-        apart = sorted(key for key in wanted.keys() | found.keys()
-                       if wanted.get(key, 0) != found.get(key, 0))  # fmt: skip
-        detail = f"{len(wanted)} wallets as an independent reading of the plan has them"
-        if apart:
-            seller, currency = apart[0]
-            detail = (
-                f"{len(apart)} wallets differ, first {seller} {currency}: "
-                f"{found.get(apart[0], 0)} booked, {wanted.get(apart[0], 0)} expected"
-            )
-        return Check("earnings equal the plan's", not apart, detail)
-
     def _outcome(self, seconds: float, checks: tuple[Check, ...]) -> Outcome:
         watch = self.watch
         fold = watch.fold
@@ -255,6 +236,27 @@ class Run:
             sellers=len({seller for seller, _ in fold.earned}),
             fold=fold,
         )
+
+
+def earnings_check(messages: Iterable[Message], plan: Path, fold: Fold) -> Check:
+    """What a plain reading of the rules gives each seller, against the ledger."""
+    rules = load(plan.read_text(encoding="utf-8"), CommissionPlan, "plan.yaml")
+    wanted = {
+        (seller, currency): minor
+        for seller, wallet in expected(messages, rules).items()
+        for currency, minor in wallet.items()
+    }
+    found = {key: minor for key, minor in fold.earned.items() if minor}
+    apart = sorted(key for key in wanted.keys() | found.keys()
+                   if wanted.get(key, 0) != found.get(key, 0))  # fmt: skip
+    detail = f"{len(wanted)} wallets as an independent reading of the plan has them"
+    if apart:
+        seller, currency = apart[0]
+        detail = (
+            f"{len(apart)} wallets differ, first {seller} {currency}: "
+            f"{found.get(apart[0], 0)} booked, {wanted.get(apart[0], 0)} expected"
+        )
+    return Check("earnings equal the plan's", not apart, detail)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

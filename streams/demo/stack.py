@@ -1,6 +1,7 @@
 """The stack: broker, Redis, rail sandbox and worker in child processes, on free ports.
 
-For the demo, the replay and the benchmarks; everything ends with this process.
+For the demo, the replay and the tests; everything ends with this process, but for a broker that
+was given to it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from base64 import b64encode
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +21,10 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from rails.destination import Seal
-from rails.sandbox.server import CERT_PATH, CLIENT_ID, SECRET, WEBHOOK_ID
+from rails.sandbox.server import PROVIDERS
 from streams.demo.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.demo.process import ChildProcess, free_port
+from streams.demo.sellers import RAIL
 from streams.settings import Settings, load_settings
 from streams.topics import PARTITIONS_EMBEDDED, create_topics
 
@@ -34,25 +37,45 @@ for a dead member."""
 RAIL_TIMEOUT_S = 3
 """Short, so that a payout whose worker was killed in the middle is soon asked about."""
 
+BREAKER_OPEN_S = 0.5
+"""Short, because what befalls the rail here is ordered and over at once."""
+
 
 class StackFailed(RuntimeError):
     """A part of the stack did not come up, or ended by itself; one line with the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenKafka:
+    """A Kafka that serves already; whoever started it also stops it."""
+
+    bootstrap: str
+    workers: str = ""
+    """Where workers reach it, if elsewhere: a proxy that a test can cut."""
+    partitions: int = PARTITIONS_EMBEDDED
+    replication: int = 1
 
 
 class Stack:
     """All parts, started in order by ``with``; a worker can be killed and started again."""
 
     def __init__(
-        self, *, retention_days: int | None = None, settle_delay_ms: int = 200, workers: int = 1
+        self,
+        *,
+        retention_days: int | None = None,
+        settle_delay_ms: int = 200,
+        kafka: GivenKafka | None = None,
+        session_timeout_ms: int = SESSION_TIMEOUT_MS,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="payouts-demo-"))
-        self.broker = EmbeddedBroker(directory=self.directory / "broker")
+        self.broker = None if kafka else EmbeddedBroker(directory=self.directory / "broker")
+        self.kafka = kafka
         self.redis = EmbeddedRedis(directory=self.directory / "redis")
         self.seal_keys = "demo:" + b64encode(os.urandom(32)).decode()
         self.seal = Seal.parse(self.seal_keys)
         self._retention_days = retention_days
         self._settle_delay_ms = settle_delay_ms
-        self._workers = workers
+        self._session_timeout_ms = session_timeout_ms
         self._sandbox: ChildProcess | None = None
         self._children: list[ChildProcess] = []
         self.sandbox_port = free_port()
@@ -73,11 +96,16 @@ class Stack:
     def __enter__(self) -> Self:
         """Start everything. Raises StackFailed, EmbeddedUnavailable."""
         try:
-            self.broker.start()
+            if self.broker is not None:
+                self.kafka = GivenKafka(self.broker.start().bootstrap)
             self.redis.start()
-            self.settings = load_settings(**self._overrides())
+            self.settings = load_settings(**self._overrides(self._given().bootstrap))
             self._start_sandbox()
-            create_topics(self.broker.bootstrap, PARTITIONS_EMBEDDED)
+            create_topics(
+                self._given().bootstrap,
+                self._given().partitions,
+                replication=self._given().replication,
+            )
             self.start_worker()
             self._await_sandbox()
             self._await_worker()
@@ -102,18 +130,19 @@ class Stack:
         for child in [*self._children, *([self._sandbox] if self._sandbox else [])]:
             child.stop()
         self.redis.stop()
-        self.broker.stop()
+        if self.broker is not None:
+            self.broker.stop()
 
-    def start_worker(self) -> None:
-        """Start a worker process."""
-        self._children.append(
-            ChildProcess(
-                [sys.executable, "-m", "streams.cli", "worker"],
-                self.worker_log,
-                self.directory,
-                environment=self._environment(),
-            )
+    def start_worker(self, **overrides: object) -> ChildProcess:
+        """Start a worker process, with settings of its own beside the stack's."""
+        child = ChildProcess(
+            [sys.executable, "-m", "streams.cli", "worker"],
+            self.worker_log,
+            self.directory,
+            environment=self._environment(**overrides),
         )
+        self._children.append(child)
+        return child
 
     def kill_worker(self) -> None:
         """End the worker as a power cut would."""
@@ -140,39 +169,48 @@ class Stack:
                     f"the worker ended with {code}, see {self.worker_log}: {child.log_tail(1)}"
                 )
 
-    def _overrides(self) -> dict[str, object]:
+    def _given(self) -> GivenKafka:
+        if self.kafka is None:
+            raise StackFailed("the stack is not started")
+        return self.kafka
+
+    def _overrides(self, kafka_brokers: str) -> dict[str, object]:
         overrides: dict[str, object] = {
-            "kafka_brokers": self.broker.bootstrap,
+            "kafka_brokers": kafka_brokers,
             "redis_url": self.redis.url,
-            "partitions": PARTITIONS_EMBEDDED,
-            "session_timeout_ms": SESSION_TIMEOUT_MS,
+            "partitions": self._given().partitions,
+            "session_timeout_ms": self._session_timeout_ms,
             "assignment_strategy": "range",
             "fetch_wait_ms": 10,
             "seal_keys": self.seal_keys,
             "metrics_port": self.metrics_port,
             "webhook_port": self.webhook_port,
-            "paypal_base_url": self.sandbox_url,
-            "paypal_client_id": CLIENT_ID,
-            "paypal_client_secret": SECRET,
-            "paypal_webhook_id": WEBHOOK_ID,
-            "paypal_webhook_cert_prefixes": self.sandbox_url + CERT_PATH,
-            "paypal_plain_http_allowed": True,
-            "paypal_timeout_s": RAIL_TIMEOUT_S,
+            f"{RAIL}_timeout_s": RAIL_TIMEOUT_S,
+            f"{RAIL}_breaker_open_s": BREAKER_OPEN_S,
+            # The sandbox takes what comes; the provider itself takes 400 a minute.
+            f"{RAIL}_requests_per_minute": 1_000_000,
+        }
+        overrides |= {
+            f"{RAIL}_{field}": value
+            for field, value in PROVIDERS[RAIL].rail_fields(self.sandbox_url).items()
         }
         if self._retention_days is not None:
             overrides["event_retention_days"] = self._retention_days
         return overrides
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, **own_overrides: object) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("PAYOUTS_")}
-        ours = {f"PAYOUTS_{name.upper()}": str(value) for name, value in self._overrides().items()}
+        brokers = self._given().workers or self._given().bootstrap
+        overrides = {**self._overrides(brokers), **own_overrides}
+        ours = {f"PAYOUTS_{name.upper()}": str(value) for name, value in overrides.items()}
         return {**own, **ours, "OMP_NUM_THREADS": "1"}
 
     def _start_sandbox(self) -> None:
         command = [sys.executable, "-m", "streams.cli", "sandbox"]
         command += ["--port", str(self.sandbox_port)]
         command += ["--settle-delay-ms", str(self._settle_delay_ms)]
-        command += ["--webhook-url", f"http://127.0.0.1:{self.webhook_port}/webhooks/paypal"]
+        webhook_url = f"http://127.0.0.1:{self.webhook_port}/webhooks/{RAIL}"
+        command += ["--webhook-url", f"{RAIL}={webhook_url}"]
         log = self.directory / "sandbox.log"
         self._sandbox = ChildProcess(command, log, self.directory, environment=self._environment())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
@@ -27,7 +27,16 @@ WAITING_ON_RAIL = frozenset(
 class Watch:
     """Folds the journal and counts the rest, in a thread of its own."""
 
-    def __init__(self, client: Mapping[str, Any], partitions: int) -> None:
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        partitions: int,
+        *,
+        on_settled: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``on_settled`` is told, from the watch's thread, the id of each event that is in the
+        journal or refused; the same one may be told again."""
+        self._on_settled = on_settled
         self.fold = Fold()
         self.dead_letters: dict[tuple[str, str, str], str] = {}
         self.dead_ids: set[str] = set()
@@ -98,11 +107,13 @@ class Watch:
         value = message.value() or b""
         topic = message.topic()
         if topic == "ledger":
-            self.fold.add(Entry.parse(value))
+            for entry in self.fold.add(Entry.parse(value), message.offset() or 0):
+                if entry.source is not None:
+                    self._on_settled(entry.id)
             self.last_s = now
             self.first_s = self.first_s or now
         elif topic == "payouts.commands":
-            cause = from_json(value)["cause"]
+            cause = from_json(value).get("cause", "")  # none of who asks for a stop
             intended = self.intended.get(cause)
             if intended is not None and cause not in self._commanded:
                 self._commanded.add(cause)
@@ -118,7 +129,9 @@ class Watch:
         said = {name: str(value, "utf-8") for name, value in headers}
         self.dead_letters[said["topic"], said["partition"], said["offset"]] = said["reason"]
         try:
-            self.dead_ids.add(from_json(message.value() or b"")["id"])
+            dead = from_json(message.value() or b"")["id"]
+            self.dead_ids.add(dead)
+            self._on_settled(dead)
         except (ValueError, KeyError, TypeError):
             return  # what cannot be read has no id
 

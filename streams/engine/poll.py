@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.engine.counters import EngineCounters
+from streams.engine.library_log import LibraryLog
 from streams.engine.offsets import PartitionOffsets
 from streams.engine.settings import EngineSettings
 from streams.engine.stream import Chunk, Inbox, RawMessage
@@ -40,6 +41,8 @@ _HOPELESS = frozenset(
         KafkaError.SASL_AUTHENTICATION_FAILED,
         KafkaError.UNSUPPORTED_SASL_MECHANISM,
         KafkaError.FENCED_INSTANCE_ID,
+        # Outside of the broker's group.min.session.timeout.ms and group.max.session.timeout.ms.
+        KafkaError.INVALID_SESSION_TIMEOUT,
         KafkaError._AUTHENTICATION,
     }
 )
@@ -94,7 +97,7 @@ class PollThread(threading.Thread):
         config = settings.consumer()
         config["error_cb"] = self._on_error
         config["on_commit"] = self._on_commit
-        config["logger"] = logger
+        config["logger"] = LibraryLog(logger)
         self._consumer = Consumer(config)
 
     # Called from any thread.
@@ -242,7 +245,9 @@ class PollThread(threading.Thread):
     def _on_message_error(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            self._on_error(error, f"{message.topic()}[{message.partition()}]: ")
+            # Of the group as a whole there is no topic.
+            about = f"{message.topic()}[{message.partition()}]: " if message.topic() else ""
+            self._on_error(error, about)
 
     def _on_error(self, error: KafkaError, about: str = "") -> None:
         code = error.code()

@@ -19,6 +19,7 @@ from streams.engine.errors import (
     EngineRefusal,
     PayloadTooLarge,
 )
+from streams.engine.library_log import LibraryLog
 from streams.engine.settings import EngineSettings
 from streams.engine.stream import Headers
 
@@ -108,7 +109,7 @@ class EngineProducer(Service):
         """Create the producer and start its thread."""
         config = self.settings.producer()
         config["error_cb"] = self._on_error
-        config["logger"] = logger
+        config["logger"] = LibraryLog(logger)
         self._producer = Producer(config)
         self._ended.clear()
         self._thread = threading.Thread(

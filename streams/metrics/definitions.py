@@ -17,6 +17,9 @@ PREFIX = "payouts"
 STAGES = ("decode", "look", "score", "book", "publish")
 """What a batch passes through, in order."""
 
+NOTICE_RESULTS = ("delivered", "retried", "given_up", "gone", "overflow", "unreadable")
+"""What becomes of a try to tell the company; all but the first two leave a dead letter."""
+
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 LATENCY_BUCKETS_S = (
     *(0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1),
@@ -79,66 +82,116 @@ class ManyHistogram(Collector):
         )
 
 
+class _Maker:
+    """Makes metrics in one registry, under the product's prefix."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(
+            f"{PREFIX}_{name}", text, labels, buckets=tuple(buckets), registry=self.registry
+        )
+
+
 class Definitions:
     """All metrics of one process, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
+        make = _Maker(registry)
+        self._of_events(make)
+        self._of_payouts(make)
+        self._of_notices(make)
+        self._of_machinery(make)
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"{PREFIX}_{name}", text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
-            return Histogram(
-                f"{PREFIX}_{name}", text, labels, buckets=tuple(buckets), registry=registry
-            )
-
-        build = Info(f"{PREFIX}_build", "The version that runs; always 1.", registry=registry)
+    def _of_events(self, make: _Maker) -> None:
+        build = Info(f"{PREFIX}_build", "The version that runs; always 1.", registry=make.registry)
         build.info({"version": version("payout-streams"), "python": platform.python_version()})
-
-        self.events = counter(
+        self.events = make.counter(
             "events_total", "Events taken, by what became of them.", "topic", "outcome"
         )
-        self.decisions = counter("decisions_total", "Fraud decisions.", "tier")
-        self.dead_letters = counter("dead_letters_total", "Events refused.", "reason")
-        self.booked = counter(
+        self.decisions = make.counter("decisions_total", "Fraud decisions.", "tier")
+        self.dead_letters = make.counter("dead_letters_total", "Events refused.", "reason")
+        self.booked = make.counter(
             "booked_minor_units_total",
             "Money booked, in minor units of the currency.",
             *("currency", "direction"),
         )
-        self.payouts = counter(
-            "payout_transitions_total", "Payouts that entered a state.", "rail", "state"
-        )
-        self.spendback = counter(
-            "spendback_credits_total", "Spendback credits granted and taken back.", "outcome"
-        )
-        self.waiting = gauge(
+        self.waiting = make.gauge(
             "waiting_events", "Early events that wait for what they depend on.", "kind"
-        )
-        self.outbox_age = gauge(
-            "outbox_age_seconds", "Age of the oldest booked entry not yet published."
-        )
-        self.heal = histogram(
-            "heal_seconds", "Time to bring a partition's wallets up to the journal.", HEAL_BUCKETS_S
-        )
-        self.batch_events = histogram("batch_events", "Events in a batch.", BATCH_BUCKETS, "topic")
-        self.stage = histogram(
-            "stage_seconds", "Time a batch spends in a stage.", STAGE_BUCKETS_S, "stage"
         )
         self.sale_to_command = ManyHistogram(
             f"{PREFIX}_sale_to_command_seconds",
             "From a sale's arrival in Kafka to its payout command in Kafka.",
             LATENCY_BUCKETS_S,
-            registry,
+            make.registry,
         )
-        self.lag = gauge("consumer_lag_messages", "Messages not yet handled.", "topic", "partition")
-        self.rebalances = counter(
+        self.scorer_up = make.gauge(
+            "scorer_up", "1 if the fraud model scores, 0 if payouts fall back to a small cap."
+        )
+
+    def _of_payouts(self, make: _Maker) -> None:
+        self.payouts = make.counter(
+            "payout_transitions_total", "Payouts that entered a state.", "rail", "state"
+        )
+        self.overdue = make.gauge(
+            "payout_overdue", "Payouts under way for longer than their state may last.", "state"
+        )
+        self.oldest = make.gauge(
+            "payout_oldest_seconds", "Age of the oldest payout in a state, 0 for none.", "state"
+        )
+        self.contradicted = make.counter(
+            "contradicted_total",
+            "Payouts said to be paid by an attempt that its rail had proven dead.",
+            "rail",
+        )
+        self.rail_closed = make.gauge(
+            "rail_closed", "1 while payouts are kept from a rail: breaker open, or paused.", "rail"
+        )
+        self.spendback = make.counter(
+            "spendback_credits_total", "Spendback credits granted and taken back.", "outcome"
+        )
+
+    def _of_notices(self, make: _Maker) -> None:
+        self.notices = make.counter(
+            "notices_total", "Notices to the company, by what became of a try.", "result"
+        )
+        self.notices_pending = make.gauge(
+            "notices_pending",
+            "Notices that are kept for the company, of the shards of this worker.",
+        )
+        self.notices_oldest = make.gauge(
+            "notices_oldest_seconds", "Age of the oldest of them; 0 when there is none."
+        )
+        self.notices_gone = make.gauge(
+            "notices_endpoint_gone", "1 once the company's endpoint wants no more: it answered 410."
+        )
+
+    def _of_machinery(self, make: _Maker) -> None:
+        self.outbox_age = make.gauge(
+            "outbox_age_seconds", "Age of the oldest booked entry not yet published."
+        )
+        self.heal = make.histogram(
+            "heal_seconds", "Time to bring a partition's wallets up to the journal.", HEAL_BUCKETS_S
+        )
+        self.batch_events = make.histogram(
+            "batch_events", "Events in a batch.", BATCH_BUCKETS, "topic"
+        )
+        self.stage = make.histogram(
+            "stage_seconds", "Time a batch spends in a stage.", STAGE_BUCKETS_S, "stage"
+        )
+        self.lag = make.gauge(
+            "consumer_lag_messages", "Messages not yet handled.", "topic", "partition"
+        )
+        self.rebalances = make.counter(
             "rebalances_total", "Changes of the partitions assigned here.", "change"
         )
-        self.retries = counter(
+        self.retries = make.counter(
             "retries_total", "Calls repeated because a server did not answer.", "server"
-        )
-        self.scorer_up = gauge(
-            "scorer_up", "1 if the fraud model scores, 0 if payouts fall back to a small cap."
         )

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from models.payouts import PayoutState
 from models.refusals import Reason
-from streams.metrics.definitions import STAGES, Definitions
+from streams.metrics.definitions import NOTICE_RESULTS, STAGES, Definitions
 
 Stage = Literal["decode", "look", "score", "book", "publish"]
 Waiting = Literal["sales", "returns"]
@@ -60,10 +60,12 @@ class Metrics:
         self._decisions = _Counters(definitions.decisions)
         self._dead_letters = _Counters(definitions.dead_letters)
         self._booked = _Counters(definitions.booked)
+        self._contradicted = _Counters(definitions.contradicted)
         self._payouts = _Counters(definitions.payouts)
         self._spendback = _Counters(definitions.spendback)
         self._rebalances = _Counters(definitions.rebalances)
         self._retries = _Counters(definitions.retries)
+        self._notices = _Counters(definitions.notices)
         self._batch_events = _Histograms(definitions.batch_events)
         self._stage = _Histograms(definitions.stage)
         # A series that is there from the start reads 0 instead of "no data" in a first alert.
@@ -71,6 +73,8 @@ class Metrics:
             definitions.stage.labels(stage)
         for reason in Reason:
             self._dead_letters.add(0, reason)
+        for result in NOTICE_RESULTS:
+            self._notices.add(0, result)
 
     def batch(self, topic: str, outcomes: Mapping[str, int]) -> None:
         """A batch of a topic is done: how many events had which outcome.
@@ -117,6 +121,15 @@ class Metrics:
         for (rail, state), count in transitions.items():
             self._payouts.add(count, rail, state)
 
+    def contradicted(self, rail: str) -> None:
+        """An attempt that its rail had proven dead is said to have paid: somebody has to look."""
+        self._contradicted.add(1, rail)
+
+    def gates(self, closed: Mapping[str, bool]) -> None:
+        """Per rail, whether payouts are kept from it (breaker open, or paused)."""
+        for rail, is_closed in closed.items():
+            self._definitions.rail_closed.labels(rail).set(is_closed)
+
     def spendback(self, *, granted: int = 0, unfired: int = 0) -> None:
         """Spendback credits of a batch: granted, and taken back by returns."""
         self._spendback.add(granted, "granted")
@@ -156,6 +169,28 @@ class Metrics:
     def retried(self, server: Server) -> None:
         """A call was repeated because the server did not answer."""
         self._retries.add(1, server)
+
+    def under_way(self, state: PayoutState, overdue: int, oldest_s: float) -> None:
+        """Payouts in a state that are late, and the age of the oldest one, of this worker's."""
+        self._definitions.overdue.labels(state).set(overdue)
+        self._definitions.oldest.labels(state).set(oldest_s)
+
+    def notices(self, results: Mapping[str, int]) -> None:
+        """Tries to tell the company, by what became of them.
+
+        Results are the words of ``NOTICE_RESULTS``.
+        """
+        for result, count in results.items():
+            self._notices.add(count, result)
+
+    def notices_pending(self, count: int, oldest_s: float) -> None:
+        """How many notices are kept for the company, and the age of the oldest, 0 for none."""
+        self._definitions.notices_pending.set(count)
+        self._definitions.notices_oldest.set(oldest_s)
+
+    def notices_gone(self) -> None:
+        """The company's endpoint wants no more."""
+        self._definitions.notices_gone.set(1)
 
     def scorer(self, *, up: bool) -> None:
         """Whether the fraud model scores."""

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, cast
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -30,7 +29,7 @@ from pydantic_core import from_json
 from redis.exceptions import RedisError
 
 from models.events import body_hash
-from models.ledger import Entry, Fold
+from models.ledger import Entry, Fold, Lineage
 from models.payouts import PayoutState
 from models.shards import SHARDS
 from streams import deadletters
@@ -76,6 +75,8 @@ class ShardState:
     balances: dict[tuple[str, str], int] = field(default_factory=dict)
     lots: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     payouts: dict[str, str] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    """Payouts with a time at which their rail is asked."""
     outbox: int = 0
     outbox_first: int | None = None
     steady: bool = False
@@ -114,6 +115,8 @@ class Journaled:
     """When each payout last went to another state."""
     times: dict[tuple[int, int], int] = field(default_factory=dict)
     """When the entries were made that outboxes still held."""
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    """Shard and number of entries that are missing in front of ones that are there."""
 
 
 class Letter(NamedTuple):
@@ -171,7 +174,7 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
     try:
         committed = reader.committed(_booking_groups(settings), CHECKED_TOPICS)
         with ThreadPoolExecutor(READERS_MAX) as pool:
-            reading_books = pool.submit(read_books, settings.paypal().root)
+            reading_books = pool.submit(read_books, settings.rail("paypal").address)
             commands = read_commands(reader)
             books, books_failed = _books(reading_books)
             client = redis_client(settings)
@@ -291,9 +294,14 @@ class Topics:
         ]
         reached = {(each.topic, each.partition): 0 for each in asked}
         for group in groups:
-            wanted = ConsumerGroupTopicPartitions(group, asked)
-            answers = admin.list_consumer_group_offsets([wanted])
-            for each in answers[group].result(timeout=SILENCE_MAX_S).topic_partitions:
+            # As a consumer that never joins: while a coordinator loads, an AdminClient that asks it
+            # makes librdkafka 2.x end the process with a segmentation fault.
+            consumer = Consumer({**self._client, "group.id": group, "log_level": 0})
+            try:
+                answers = consumer.committed(asked, timeout=SILENCE_MAX_S)
+            finally:
+                consumer.close()
+            for each in answers:
                 place = (each.topic, each.partition)
                 reached[place] = max(reached[place], each.offset)
         return reached
@@ -303,7 +311,7 @@ def _booking_groups(settings: Settings) -> list[str]:
     """The groups of workers that book events, by the roles that they may have beside it."""
     others = [role for role in ROLES if role != "book"]
     sets = [(("book", *some)) for n in range(len(others) + 1) for some in combinations(others, n)]
-    return [settings.model_copy(update={"roles": roles}).group for roles in sets]
+    return sorted({settings.model_copy(update={"roles": roles}).group for roles in sets})
 
 
 def _seqs(client: Any, shards: Iterable[int]) -> dict[int, int]:
@@ -337,11 +345,14 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
     for shard in wanted:
         pipe.xlen(f"{{s{shard}}}:o")
         pipe.xrange(f"{{s{shard}}}:o", count=1)
+        pipe.zrangebyscore(f"{{s{shard}}}:t", "-inf", "+inf")
     replies = pipe.execute()
     for i, shard in enumerate(wanted):
-        shards[shard].outbox = int(replies[2 * i])
-        if first := replies[2 * i + 1]:
+        length, first, timers = replies[3 * i : 3 * i + 3]
+        shards[shard].outbox = int(length)
+        if first:
             shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
+        shards[shard].asked = {t[4:].decode() for t in timers if t.startswith(b"ask:")}
 
 
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
@@ -395,12 +406,12 @@ def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
 def read_journal(topics: Topics, shards: Mapping[int, ShardState]) -> Journaled:
     """The journal up to the seqs that Redis had."""
     journal = Journaled()
-    digests: dict[tuple[int, int], bytes] = {}
-    seqs = journal.fold.seqs
+    lineages: dict[int, Lineage[Entry]] = defaultdict(Lineage)
+    digests: dict[tuple[int, int, int], bytes] = {}
     short = {shard for shard, state in shards.items() if state.seq > 0}
 
     def enough() -> bool:
-        short.difference_update([s for s in short if seqs.get(s, 0) >= shards[s].seq])
+        short.difference_update([s for s in short if journal.last.get(s, 0) >= shards[s].seq])
         return not short
 
     for message in topics.read("ledger", enough=enough):
@@ -410,23 +421,30 @@ def read_journal(topics: Topics, shards: Mapping[int, ShardState]) -> Journaled:
         except ValueError as error:
             where = f"{message.partition()}:{message.offset()}"
             raise EvidenceMissing(f"ledger:{where} is no journal entry: {error}") from error
-        place = (entry.shard, entry.seq)
-        digest = blake2b(value, digest_size=8).digest()
-        known = digests.setdefault(place, digest)
-        if known != digest:
-            journal.twice.append(f"shard {entry.shard} seq {entry.seq} has two versions")
-        elif known is digest:
-            journal.last[entry.shard] = max(entry.seq, journal.last.get(entry.shard, 0))
-            if entry.seq <= shards[entry.shard].seq:
-                journal.fold.add(entry)
-                _note(journal, entry, shards[entry.shard])
+        lineage = lineages[entry.shard]
+        if entry.seq and entry.epoch == lineage.epoch:
+            digest = blake2b(value, digest_size=8).digest()
+            if digests.setdefault((entry.shard, entry.epoch, entry.seq), digest) != digest:
+                journal.twice.append(f"shard {entry.shard} seq {entry.seq} has two versions")
+        try:
+            counted = list(lineage.take(entry, cast(int, message.offset())))
+            for each in counted:
+                journal.last[each.shard] = each.seq
+                if each.seq <= shards[each.shard].seq:
+                    journal.fold.apply(each)
+                    _note(journal, each, shards[each.shard])
+        except (TypeError, ValueError, KeyError) as error:
+            where = f"{message.partition()}:{message.offset()}"
+            raise EvidenceMissing(f"ledger:{where} cannot be followed: {error}") from error
+    missing = ((shard, lineage.missing()) for shard, lineage in lineages.items())
+    journal.gaps = [(shard, seq) for shard, seq in missing if seq is not None]
     return journal
 
 
 def _note(journal: Journaled, entry: Entry, shard: ShardState) -> None:
     if entry.seq == shard.outbox_first:
         journal.times[entry.shard, entry.seq] = entry.at_ms
-    if entry.source is not None:
+    if entry.source is not None and entry.refused is None:
         other = journal.sources.setdefault(entry.source, entry.id)
         if other != entry.id:
             journal.twice.append(f"{_text(entry.source)} was booked as {other} and {entry.id}")
@@ -441,7 +459,10 @@ def _note(journal: Journaled, entry: Entry, shard: ShardState) -> None:
     if entry.payout:
         payout_id, state, rail, amount, fee = entry.payout
         if state == PayoutState.RESERVED:
-            currency = next((p.currency for p in entry.postings), "?")
+            known = journal.reservations.get(payout_id)
+            # The next attempt of a payout moves no money.
+            kept = known.currency if known else "?"
+            currency = next((p.currency for p in entry.postings), kept)
             journal.reservations[payout_id] = Reservation(
                 entry.seller, rail, currency, amount, fee, entry.at_ms
             )
@@ -469,11 +490,18 @@ def read_decisions(topics: Topics) -> dict[str, set[str]]:
     return dict(decisions)
 
 
+def commands_in(topics: Topics) -> Iterator[dict[str, Any]]:
+    """Every command to pay. The topic carries orders to stop a payout as well."""
+    for message in topics.read("payouts.commands"):
+        body = from_json(message.value() or b"")
+        if body["type"] == "payout.command":
+            yield body
+
+
 def read_commands(topics: Topics) -> dict[str, set[Commanded]]:
     """The different commands of each payout."""
     commands: dict[str, set[Commanded]] = defaultdict(set)
-    for message in topics.read("payouts.commands"):
-        body = from_json(message.value() or b"")
+    for body in commands_in(topics):
         commands[body["payout_id"]].add(
             Commanded(
                 body["seller_id"],

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from models.ledger import MARKER
+from models.shards import key_of_shard
+from streams.engine import Outgoing
 
 LEDGER = "ledger"
 
@@ -16,15 +20,28 @@ READ_MAX = 1_000
 SILENCE_MAX_S = 30.0
 """How long a read waits for the broker before it gives up."""
 
-_HEAD = re.compile(rb'^\{"v":1,"shard":(\d+),"seq":(\d+),')
+_HEAD = re.compile(
+    rb'^\{"v":1,"shard":(\d{1,3}),"seq":(\d{1,16}),(?:"more":(\d{1,4}),)?"epoch":(\d{1,16}),'
+)
+
+
+class Head(NamedTuple):
+    """What a journal entry begins with, as in :class:`models.ledger.Entry`."""
+
+    shard: int
+    seq: int
+    epoch: int
+    more: int
 
 
 class Journaled(NamedTuple):
-    """One ledger message: where it is, which shard and seq it holds, and its bytes."""
+    """One ledger message: where it is, what it begins with, and its bytes."""
 
     offset: int
     shard: int
     seq: int
+    epoch: int
+    more: int
     value: bytes
 
 
@@ -32,12 +49,22 @@ class JournalUnreadable(Exception):
     """The ledger topic cannot be read, or holds something that is no journal entry."""
 
 
-def head(value: bytes) -> tuple[int, int]:
-    """Shard and seq of a journal entry, without decoding the rest of it."""
+def head(value: bytes) -> Head:
+    """What a journal entry begins with, without decoding the rest of it."""
     found = _HEAD.match(value)
     if found is None:
         raise JournalUnreadable("a ledger message does not start like a journal entry")
-    return int(found[1]), int(found[2])
+    shard, seq, more, epoch = found.groups(b"0")
+    return Head(int(shard), int(seq), int(epoch), int(more))
+
+
+def marker(shard: int, epoch: int, nonce: str, now_ms: int) -> Outgoing:
+    """The entry that ends a shard's epoch and opens the next (:class:`models.ledger.Lineage`)."""
+    value = (
+        f'{{"v":1,"shard":{shard},"seq":0,"epoch":{epoch},"kind":"{MARKER}","id":"{nonce}",'
+        f'"seller":"","at":{now_ms},"postings":[],"writes":[]}}'
+    )
+    return Outgoing(LEDGER, key_of_shard(shard).encode(), value.encode())
 
 
 class Journal:
@@ -72,8 +99,12 @@ class Journal:
             raise JournalUnreadable(f"topic {self.topic} does not exist")
         return found
 
-    def read(self, partition: int, offset: int = 0) -> Iterator[Journaled]:
-        """Every entry from an offset to what is the end when it is reached."""
+    def read(self, partition: int, offset: int = 0, *, until: int = -1) -> Generator[Journaled]:
+        """Every entry from an offset to what is the end when it is reached.
+
+        ``until``: an offset that is there; a broker may report the end before it.
+        """
+        last = offset - 1
         consumer = Consumer(self._config)
         try:
             consumer.assign([TopicPartition(self.topic, partition, offset)])
@@ -86,9 +117,11 @@ class Journal:
                     error = message.error()
                     if error is None:
                         value = message.value() or b""
-                        yield Journaled(message.offset() or 0, *head(value), value)
+                        last = message.offset() or 0
+                        yield Journaled(last, *head(value), value)
                     elif error.code() == KafkaError._PARTITION_EOF:
-                        return
+                        if last >= until:
+                            return
                     elif error.fatal():
                         raise JournalUnreadable(error.str())
         except KafkaException as error:

@@ -1,4 +1,4 @@
-"""The Redis Functions library: the Lua files, the state table of payouts, and a digest as version.
+"""The Redis Functions library: the Lua files, tables from the models, and a digest as version.
 
 The functions' names end in the digest of their source, so that workers of two versions can run
 against one Redis while an upgrade rolls.
@@ -11,11 +11,14 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
-from models.payouts import PAID, TERMINAL, TRANSITIONS
+from models.payouts import PAID, RETRIES_FROM, TERMINAL, TRANSITIONS
+from models.shards import SHARDS, key_of_shard
 
 PARTS = (
     "shard", "spendback", "payout", "earn", "profile", "credit",
-    "book", "outbox", "look", "due", "observe", "apply",
+    "book", "confirm", "outbox", "look", "find", "due", "observe",
+    "stand", "suspend", "restore", "resume", "apply", "open", "shards",
+    "ages", "enqueue", "claim", "conclude",
 )  # fmt: skip
 """The Lua files, in the order in which they build on one another."""
 
@@ -38,7 +41,7 @@ def library() -> Library:
     """The library of this version of the product."""
     folder = files("streams.wallets") / "functions"
     parts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in PARTS]
-    body = "\n".join([parts[0], _state_table(), *parts[1:]])
+    body = "\n".join([_tables(), *parts])
     digest = sha256(body.encode()).hexdigest()[:8]
     name = f"payouts_{digest}"
     head = (
@@ -48,8 +51,8 @@ def library() -> Library:
     return Library(head + body, name, digest)
 
 
-def _state_table() -> str:
-    """The payout states as Lua tables, so that there is one truth for what may follow what."""
+def _tables() -> str:
+    """The payout states and the shards' own keys as Lua tables, so that there is one truth."""
 
     def as_set(states: frozenset[str]) -> str:
         return "{" + ", ".join(f"{state} = true" for state in sorted(states)) + "}"
@@ -57,8 +60,11 @@ def _state_table() -> str:
     rows = ",\n".join(
         f"  {state} = {as_set(frozenset(after))}" for state, after in TRANSITIONS.items()
     )
+    keys = ", ".join(f"'{key_of_shard(shard)}'" for shard in range(SHARDS))
     return (
         f"local TRANSITIONS = {{\n{rows}\n}}\n"
+        f"local RETRIES_FROM = {as_set(frozenset(RETRIES_FROM))}\n"
         f"local TERMINAL = {as_set(frozenset(TERMINAL))}\n"
         f"local PAID = {as_set(frozenset(PAID))}\n"
+        f"local SHARD_KEYS = {{{keys}}}\n"
     )

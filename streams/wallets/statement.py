@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from models.ledger import SELLER_ACCOUNTS
-from models.sellers import read_seller
+from models.sellers import Method, read_seller
 from models.shards import shard_of
 
 PAYOUTS_MAX = 1_000
@@ -51,18 +51,22 @@ def read_statement(client: Any, seller_id: str) -> dict[str, Any] | None:
 
 def _profile(seller_id: str, stored: bytes) -> dict[str, Any]:
     seller = read_seller(seller_id, stored)
-    profile = {
+    return {
         "revision": seller.rev,
         "country": seller.country,
         "zone": seller.zone,
         "status": "suspended" if seller.suspended else "active",
         "sponsor": seller.sponsor_id,
-        "rail": seller.rail,
-        "destination": "none" if seller.destination is None else "on file",
+        "methods": [
+            {"rails": list(method.rails), "standing": _standing(method)}
+            for method in seller.methods
+        ],
     }
-    if seller.refused:
-        profile["destination"] = "refused by the rail"
-    return profile
+
+
+def _standing(method: Method) -> str:
+    refusal = method.disabled or method.refused
+    return "on file" if refusal is None else f"refused: {refusal}"
 
 
 def _accounts(wallet: dict[bytes, bytes]) -> dict[str, dict[str, int]]:

@@ -1,51 +1,43 @@
 """The store: the wallets in Redis, one function call a shard. No decision is taken here.
 
-Calls for several shards go out in one round trip. A call that fails because Redis or the network
-is gone raises :class:`RedisGone`; whether it was carried out is then unknown, which the fences make
-harmless: call again after healing (:mod:`streams.wallets.wallets`).
+A call for a shard that is not sound (another server process, lost writes, suspended) changes
+nothing and raises :class:`Unhealed`; see :mod:`streams.wallets.healing`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
-from redis.asyncio import Redis
-from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.connection import BlockingConnectionPool, Connection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import ResponseError
 
+from models.payouts import PayoutState
 from models.shards import SHARDS
 from streams.engine import Outgoing
-from streams.wallets.library import library
+from streams.wallets.server import Call, RedisGone, Server, meta_key
+
+__all__ = ["RedisGone", "Store", "Unhealed", "meta_key"]
 
 Operation = dict[str, Any]
 """One operation for the ``book`` function; what each takes stands in its Lua file."""
-
-CALL_TIMEOUT_S = 10.0
-"""How long one round trip to Redis may take."""
-
-WRITERS = 4
-"""Connections for booking. All are opened before the first call: see ``connects``."""
 
 LEFTOVERS_MAX = 1_000
 """Outbox entries that are read in one call."""
 
 
-class RedisGone(Exception):
-    """Redis did not answer, or refuses writes: an outage, to be retried in place with a bound."""
+class Unhealed(Exception):
+    """Shards that are not what this process takes them for: they have to be healed first."""
+
+    def __init__(self, shards: Sequence[int]) -> None:
+        super().__init__(f"{len(shards)} shards have to be compared with the journal")
+        self.shards = tuple(shards)
 
 
-class Rewound(Exception):
-    """A shard is behind what this process has seen: acknowledged writes were lost."""
+class Superseded(Exception):
+    """A shard is not as its healer left it: another heals it, or Redis lost something again."""
 
 
 class ShardMismatch(Exception):
@@ -57,6 +49,46 @@ class OutboxEntry(NamedTuple):
 
     seq: int
     messages: list[Outgoing]
+
+
+class Worth(StrEnum):
+    """What entries that the broker has acknowledged are worth."""
+
+    SAFE = "safe"
+    """They, and all in front of them, are in the ledger and count for ever."""
+    WAITS = "waits"
+    """One in front of them is not known to be in the ledger."""
+    VOID = "void"
+    """The shard was healed without them: their events have to be taken again."""
+    UNHEALED = "unhealed"
+    """Nobody can say before the shard is healed."""
+
+
+class Standing(NamedTuple):
+    """How a shard stands in Redis."""
+
+    sound: bool
+    """Whether it may be booked to as it is."""
+    seq: int
+    epoch: int
+    journal: int
+    """Ledger offset from which on there may be something that is not in Redis."""
+    journaled: int
+    """The seq up to which everything is in front of that offset."""
+    pending: str
+    """The nonce of who heals it; empty if nobody does."""
+    beat: int = 0
+    """What that healer has restored; it moves as long as the healer lives."""
+
+
+class Confirming(NamedTuple):
+    """What is asked about entries of a shard: the epoch they were booked in, the shard's seq behind
+    them, the last ledger offset that was acknowledged, and their seqs."""
+
+    epoch: int
+    upto: int
+    offset: int
+    seqs: Sequence[int]
 
 
 class Booked(NamedTuple):
@@ -98,117 +130,88 @@ class ShardStanding(NamedTuple):
     """Returns that wait for their sale."""
 
 
-def meta_key(shard: int) -> str:
-    """The key that every function call of a shard names; it carries the shard's hash tag."""
-    return f"{{s{shard}}}:m"
+class Page(NamedTuple):
+    """A page of a walk through the payouts of a shard that are under way."""
 
-
-def _gone(error: Exception) -> bool:
-    if isinstance(error, (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)):
-        return True
-    text = str(error)
-    return isinstance(error, ResponseError) and text.startswith(
-        (
-            "OOM",
-            "MISCONF",
-            "READONLY",
-            "LOADING",
-            "CLUSTERDOWN",
-            "MASTERDOWN",
-            "NOREPLICAS",
-            "TRYAGAIN",
-        )
-    )
+    cursor: int
+    """Where the walk goes on; 0 at its end."""
+    payouts: list[tuple[PayoutState, int]]
+    """The state of each, and since when it is reserved, or at the rail, in ms since the epoch."""
 
 
 class Store:
-    """Redis, standalone or Cluster, as the functions of :mod:`streams.wallets.library`."""
+    """The shards on a server, as the functions of :mod:`streams.wallets.library`."""
 
-    def __init__(self, url: str, *, cluster: bool = False, **options: Any) -> None:
-        self.connects = 0
-        """How often a connection for booking was made: a new one may lead to another Redis."""
-        self._cluster = cluster
-        common = {
-            "socket_timeout": CALL_TIMEOUT_S,
-            "socket_connect_timeout": CALL_TIMEOUT_S,
-            # A resent call would answer "stale" and hide what the first one put in the outbox.
-            "retry": Retry(NoBackoff(), 0),
-            **options,
-        }
-        if cluster:
-            writer: Any = RedisCluster.from_url(url, **common)
-            reader: Any = writer
-            self.connects = 1
-        else:
-            writer = Redis(
-                connection_pool=BlockingConnectionPool.from_url(
-                    url, max_connections=WRITERS, redis_connect_func=self._connected, **common
-                )
-            )
-            reader = Redis(connection_pool=ConnectionPool.from_url(url, **common))
-        self._writer = writer
-        self._reader = reader
-
-    async def _connected(self, connection: Connection) -> None:
-        self.connects += 1
-        await connection.on_connect()
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
     async def close(self) -> None:
         """Give the connections back."""
-        if self._cluster:
-            await self._writer.aclose()
-            return
-        await self._writer.aclose(close_connection_pool=True)
-        await self._reader.aclose(close_connection_pool=True)
+        await self._server.close()
 
     async def load(self) -> None:
-        """Load the functions where they are missing, and check the number of shards.
+        """Load the functions, and check the number of shards.
 
         Raises :class:`ShardMismatch`, :class:`RedisGone`.
         """
-        made = library()
-        try:
-            await asyncio.gather(*(self._writer.ping() for _ in range(WRITERS)))
-            await self._writer.function_load(made.source, replace=True)
-            key = meta_key(0)
-            await self._writer.hsetnx(key, "shards", SHARDS)
-            found = int(await self._writer.hget(key, "shards"))
-        except (RedisError, OSError) as error:
-            raise RedisGone(f"cannot load the functions: {error}") from error
+        await self._server.load()
+        [found] = await self._call([("shards", 0, str(SHARDS))])
         if found != SHARDS:
             raise ShardMismatch(f"Redis holds {found} shards; this version works with {SHARDS}")
 
     async def book(
         self, batches: Mapping[int, tuple[Mapping[str, Any], bytes, Sequence[Operation]]]
     ) -> dict[int, Booked]:
-        """Apply ``{shard: (context, terms JSON, operations)}``.
+        """Apply ``{shard: (context, terms JSON, operations)}``; of the shards that are sound.
 
-        Raises :class:`RedisGone`, :class:`Rewound`.
+        Raises :class:`RedisGone`.
         """
-        commands = [
+        calls: list[Call] = [
             ("book", shard, to_json(context), to_json(operations), terms)
             for shard, (context, terms, operations) in batches.items()
         ]
-        replies = await self._run(self._writer, commands)
+        replies = await self._server.call(calls, booking=True)
         booked: dict[int, Booked] = {}
         for shard, reply in zip(batches, replies, strict=True):
-            seq, outcomes, outbox = reply
+            if _is(reply, "UNHEALED"):
+                continue
+            seq, outcomes, outbox = _result(reply)
             booked[shard] = Booked(
                 int(seq), [_word(text) for text in outcomes], [_entry(e) for e in outbox]
             )
         return booked
 
+    async def confirm(self, asked: Mapping[int, Confirming]) -> dict[int, Worth]:
+        """Entries are in the ledger: they leave the outboxes, and this is what they are worth.
+
+        Raises :class:`RedisGone`.
+        """
+        replies = await self._call(
+            [
+                (
+                    "confirm",
+                    shard,
+                    str(one.epoch),
+                    str(one.upto),
+                    str(one.offset),
+                    *map(str, one.seqs),
+                )
+                for shard, one in asked.items()
+            ]
+        )
+        return {s: Worth(str(r, "ascii")) for s, r in zip(asked, replies, strict=True)}
+
     async def look(
         self, asks: Mapping[int, tuple[Sequence[str], Sequence[str]]], *, waiting: bool = False
     ) -> dict[int, Look]:
         """Read profiles and feature states: ``{shard: (sellers, entities)}``."""
-        commands = []
+        calls: list[Call] = []
         for shard, (sellers, entities) in asks.items():
             ask: dict[str, Any] = {"sellers": sellers, "states": entities}
             if waiting:
                 ask["waiting"] = True
-            commands.append(("look", shard, to_json(ask)))
-        replies = await self._run(self._reader, commands, read_only=True)
+            calls.append(("look", shard, to_json(ask)))
+        replies = await self._call(calls, read_only=True)
         looks: dict[int, Look] = {}
         for (shard, (sellers, entities)), reply in zip(asks.items(), replies, strict=True):
             profiles, states, lists = reply
@@ -225,20 +228,22 @@ class Store:
 
     async def observe(self, states: Mapping[int, Mapping[str, str]], ttl_ms: int) -> None:
         """Write the feature states of entities that are no sellers."""
-        commands = [
-            ("observe", shard, str(ttl_ms), *(part for pair in entities.items() for part in pair))
-            for shard, entities in states.items()
-        ]
-        await self._run(self._reader, commands)
+        await self._call(
+            [
+                ("observe", shard, str(ttl_ms), *(p for pair in entities.items() for p in pair))
+                for shard, entities in states.items()
+            ]
+        )
 
     async def due(
         self, shards: Sequence[int], kinds: Sequence[str], now_ms: int, limit: int
     ) -> dict[int, ShardStanding]:
-        """The timers of some kinds that are due in some shards, and how the shards stand."""
-        replies = await self._run(
-            self._reader,
-            [("due", shard, str(now_ms), str(limit), *kinds) for shard in shards],
-            read_only=True,
+        """The timers of some kinds that are due in some shards, and how the shards stand.
+
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        replies = await self._call(
+            [("due", shard, str(now_ms), str(limit), *kinds) for shard in shards], read_only=True
         )
         standings: dict[int, ShardStanding] = {}
         for shard, reply in zip(shards, replies, strict=True):
@@ -253,107 +258,164 @@ class Store:
             )
         return standings
 
-    async def apply(
-        self, shard: int, entries: Sequence[bytes], *, retention_ms: int, journal: int
-    ) -> int:
-        """Redo journal entries the shard has not seen; its new seq. Raises ValueError on a gap."""
-        command = ("apply", shard, str(retention_ms), str(journal), *entries)
-        [reply] = await self._run(self._writer, [command])
-        return int(reply[0])
+    async def ages(self, cursors: Mapping[int, int], limit: int) -> dict[int, Page]:
+        """A page of the payouts under way in each shard, from where its walk is.
 
-    async def standing(self, shard: int) -> tuple[int, int]:
-        """A shard's seq, and the ledger offset from which the journal may hold what it has not."""
-        try:
-            seq, journal = await self._writer.hmget(meta_key(shard), "seq", "journal")
-        except (RedisError, OSError) as error:
-            raise RedisGone(str(error)) from error
-        return int(seq or 0), int(journal or 0)
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        replies = await self._call(
+            [("ages", shard, str(cursor), str(limit)) for shard, cursor in cursors.items()],
+            read_only=True,
+        )
+        return {
+            shard: Page(
+                int(cursor),
+                [
+                    (PayoutState(str(flat[i], "ascii")), int(flat[i + 1]))
+                    for i in range(0, len(flat), 2)
+                ],
+            )
+            for shard, (cursor, flat) in zip(cursors, replies, strict=True)
+        }
 
     async def payout(self, shard: int, payout_id: str) -> bytes | None:
-        """A payout as stored, JSON; None if there is none."""
-        try:
-            stored: bytes | None = await self._reader.get(f"{{s{shard}}}:y:{payout_id}")
-        except (RedisError, OSError) as error:
-            raise RedisGone(str(error)) from error
-        return stored
+        """A payout as stored, JSON; None if there is none.
 
-    async def leftovers(self, shard: int, first: int = 0) -> list[OutboxEntry]:
-        """What the shard's outbox holds from a seq on: published or not, but not yet trimmed."""
-        command = ("outbox", shard, str(first), str(LEFTOVERS_MAX))
-        [reply] = await self._run(self._writer, [command], read_only=True)
-        return [_entry(raw) for raw in reply]
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        [stored] = await self._call([("find", shard, payout_id)], read_only=True)
+        return None if stored is None else bytes(stored)
 
-    async def _run(
-        self, client: Any, commands: Sequence[tuple[Any, ...]], *, read_only: bool = False
-    ) -> list[Any]:
-        """Send function calls in one round trip; replies in order."""
-        name = library().function
-        verb = "FCALL_RO" if read_only else "FCALL"
-        calls = [
-            (verb, name(function), 1, meta_key(shard), *arguments)
-            for function, shard, *arguments in commands
+    async def leftovers(self, shards: Iterable[int]) -> dict[int, list[OutboxEntry]]:
+        """What the shards' outboxes hold: what is not known to be in the ledger."""
+        found: dict[int, list[OutboxEntry]] = {}
+        firsts = dict.fromkeys(shards, 0)
+        while firsts:
+            replies = await self._call(
+                [("outbox", s, str(first), str(LEFTOVERS_MAX)) for s, first in firsts.items()],
+                read_only=True,
+            )
+            pages = {s: [_entry(raw) for raw in r] for s, r in zip(firsts, replies, strict=True)}
+            for shard, page in pages.items():
+                if page:
+                    found.setdefault(shard, []).extend(page)
+            full = {s: page for s, page in pages.items() if len(page) == LEFTOVERS_MAX}
+            firsts = {shard: page[-1].seq + 1 for shard, page in full.items()}
+        return found
+
+    # Healing
+
+    async def stand(self, known: Mapping[int, tuple[int, int]]) -> dict[int, Standing]:
+        """How shards stand. ``{shard: (seq, epoch) that the caller has seen}``."""
+        replies = await self._call(
+            [("stand", shard, str(seq), str(epoch)) for shard, (seq, epoch) in known.items()],
+            read_only=True,
+        )
+        return {
+            shard: Standing(bool(sound), seq, epoch, journal, journaled, _text(pending), beat)
+            for shard, (sound, seq, epoch, journal, journaled, pending, beat) in zip(
+                known, replies, strict=True
+            )
+        }
+
+    async def suspend(
+        self, shards: Sequence[int], nonce: str, instead_of: Mapping[int, str]
+    ) -> dict[int, Standing]:
+        """Stop all booking to shards; those that were, as they stand now.
+
+        ``instead_of``: the nonces of healers that are taken for dead.
+        """
+        replies = await self._call(
+            [("suspend", shard, nonce, instead_of.get(shard, "")) for shard in shards]
+        )
+        return {
+            shard: Standing(False, *reply[1:], nonce)  # type: ignore[call-arg]
+            for shard, reply in zip(shards, replies, strict=True)
+            if reply[0]
+        }
+
+    async def restore(
+        self, shard: int, nonce: str, beat: int, keys: Sequence[tuple[bytes, int, bytes]]
+    ) -> None:
+        """Put keys of a snapshot into a shard that is being healed: ``(key without the shard's
+        prefix, when it expires in ms or 0, value as DUMP gave it)``. ``beat``: how many such calls
+        there were before. Raises :class:`Superseded`, also if Redis has lost one of them.
+        """
+        flat = [part for key, expires, value in keys for part in (key, str(expires), value)]
+        await self._call([("restore", shard, nonce, str(beat), *flat)])
+
+    async def resume(
+        self, shard: int, nonce: str, beat: int, fields: Mapping[bytes, bytes]
+    ) -> Standing:
+        """Take a shard to be where its snapshot began. Raises :class:`Superseded`."""
+        flat = [part for pair in fields.items() for part in pair]
+        [reply] = await self._call([("resume", shard, nonce, str(beat), *flat)])
+        return Standing(False, *reply, nonce)  # type: ignore[call-arg]
+
+    async def apply(self, shard: int, entries: Sequence[bytes], redo: Redo) -> int:
+        """Redo journal entries that the shard has not seen; its new seq.
+
+        Raises :class:`Superseded`.
+        """
+        call = ("apply", shard, redo.nonce, str(redo.retention_ms), str(redo.journal),
+                str(redo.epoch), *entries)  # fmt: skip
+        [reply] = await self._call([call])
+        return int(reply[0])
+
+    async def open(
+        self,
+        openings: Mapping[int, tuple[int, int]],
+        ended: Mapping[int, Sequence[tuple[int, int]]],
+        nonce: str,
+    ) -> None:
+        """Let shards be booked to again: ``{shard: (epoch, last seq in front of its marker)}``.
+
+        ``ended``: the epochs of each that the ledger was seen to end, with their last seqs.
+        Raises :class:`Superseded`.
+        """
+        await self._call(
+            [
+                ("open", s, nonce, str(epoch), str(seq), ",".join(f"{e}:{n}" for e, n in ended[s]))
+                for s, (epoch, seq) in openings.items()
+            ]
+        )
+
+    async def _call(self, calls: Sequence[Call], *, read_only: bool = False) -> list[Any]:
+        """Function calls in one round trip that have to go well."""
+        replies = await self._server.call(calls, read_only=read_only)
+        astray = [
+            call[1] for call, reply in zip(calls, replies, strict=True) if _is(reply, "UNHEALED")
         ]
-        try:
-            if self._cluster:
-                replies = await asyncio.gather(
-                    *(_caught(client.execute_command(*call)) for call in calls)
-                )
-            else:
-                replies = await _exchange(client, calls)
-        except (TimeoutError, RedisError, OSError) as error:
-            raise RedisGone(str(error) or type(error).__name__) from error
-        for reply in replies:
-            if isinstance(reply, Exception):
-                await self._raise(reply)
-        return list(replies)
-
-    async def _raise(self, error: Exception) -> None:
-        if "REWOUND" in str(error):
-            raise Rewound(str(error)) from error
-        if "Function not found" in str(error):
-            # An emptied Redis has lost the functions as well.
-            await self.load()
-            raise RedisGone("the functions were missing; loaded again") from error
-        if _gone(error):
-            raise RedisGone(str(error)) from error
-        raise error
+        if astray:
+            raise Unhealed(astray)
+        return [_result(reply) for reply in replies]
 
 
-async def _caught(call: Awaitable[Any]) -> Any:
-    try:
-        return await call
-    except ResponseError as error:
-        return error
+class Redo(NamedTuple):
+    """How entries are redone: who heals, how long ids are kept, the ledger offset from which on
+    everything later is, and the epoch that the ledger is in there."""
+
+    nonce: str
+    retention_ms: int
+    journal: int
+    epoch: int
 
 
-async def _exchange(client: Any, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Send calls to a single server in one write and read the replies; refusals are returned.
-
-    redis-py's own pipeline takes several times as long, most of it for a timeout a reply.
-    """
-    pool = client.connection_pool
-    connection = await pool.get_connection()
-    try:
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            await connection.send_packed_command(_packed(calls), check_health=False)
-            return [await _caught(connection.read_response(timeout=inf)) for _ in calls]
-    except BaseException:
-        # Replies that were not read would be taken for those of the next calls.
-        await connection.disconnect(nowait=True)
-        raise
-    finally:
-        await pool.release(connection)
+def _is(reply: Any, word: str) -> bool:
+    return isinstance(reply, ResponseError) and word in str(reply)
 
 
-def _packed(calls: Sequence[tuple[Any, ...]]) -> bytes:
-    """Calls as Redis reads them off the wire."""
-    parts: list[bytes] = []
-    for call in calls:
-        parts.append(b"*%d\r\n" % len(call))
-        for argument in call:
-            raw = argument if isinstance(argument, bytes) else str(argument).encode()
-            parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(parts)
+def _result(reply: Any) -> Any:
+    """A reply that is no refusal. Raises what the refusal means."""
+    if not isinstance(reply, Exception):
+        return reply
+    if any(_is(reply, word) for word in ("SUPERSEDED", "GAP", "APART")):
+        raise Superseded(str(reply)) from reply
+    raise reply
+
+
+def _text(raw: bytes | None) -> str:
+    return "" if raw is None else str(raw, "ascii")
 
 
 def _word(text: bytes) -> str:

@@ -1,58 +1,59 @@
 """The wallets: operations in, effects out, exactly once.
 
-Order of every change: Redis (wallets, dedupe, outbox, in one call) → ``ledger`` → the other topics
-→ the caller acknowledges its source offset. Between any two steps the process may die; what it
-leaves in the outbox is published by whoever takes the shard over, and the fences make the rest a
-no-op.
+Order of every change: Redis (wallets, dedupe, outbox, in one call) → what follows from it, to its
+topics → ``ledger`` → Redis says that all of it counts for ever → the caller acknowledges its source
+offset, or calls a rail. Between any two steps the process may die; what it leaves in the outbox is
+published by whoever takes the shard over, and fences and epochs make the rest a no-op.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from models.events import CLOCK_AHEAD_MAX
+from models.ids import shard_of_payout
 from models.shards import shard_of
-from streams.engine import Outgoing
+from streams.wallets.healing import Healer, Send, publish
 from streams.wallets.journal import Journal
+from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import (
     Booked,
     Clock,
+    Confirming,
     Look,
     Operation,
-    OutboxEntry,
+    Page,
     RedisGone,
-    Rewound,
     ShardStanding,
+    Standing,
     Store,
+    Unhealed,
+    Worth,
 )
 
 logger = logging.getLogger(__name__)
-
-Send = Callable[[Sequence[Outgoing]], Awaitable[Mapping[tuple[str, int], int] | None]]
-"""Publish messages and return when the broker has them all: the last offset of each partition."""
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 2.0
 OUTAGE_MAX_S = 60.0
 """How long a call waits for Redis before the process gives up and is restarted, by default."""
 
-APPLY_MAX = 500
-"""Journal entries that are redone in one call."""
-
-REREAD_MAX = 1_000
-"""Journal messages behind what a shard is known to hold, that a heal may read again."""
-
 BOOK_MAX = 1_000
 """Operations of one shard that are booked in one call."""
+
+CONFIRM_LOOK_S = 0.01
+"""Time between two looks whether entries in front have come into the ledger, at first."""
+
+CONFIRM_PATIENCE_S = 1.0
+"""How long another worker may take to publish what it booked before this one publishes it too."""
 
 
 class WalletMetrics(Protocol):
@@ -67,28 +68,19 @@ class WalletMetrics(Protocol):
 
 @dataclass(slots=True)
 class _Shard:
-    """What this process knows of a shard."""
+    """What this process knows of a shard: the highest seq it has seen, and in which epoch."""
 
     seq: int = 0
-    epoch: int = -1
-    published: list[int] = field(default_factory=list)
-    journal: int = 0
-    cleared: list[str] = field(default_factory=list)
+    epoch: int = 0
+    healed: bool = False
+    """Whether it may be booked to without another look at how it stands."""
 
 
 class Booking(NamedTuple):
-    """What came of booking: the outcome of each operation, and when all is published."""
+    """What came of booking: the outcome of each operation, and when all of it counts for ever."""
 
     outcomes: list[str]
     published: Awaitable[object]
-
-
-class _News(NamedTuple):
-    """What a call tells a shard."""
-
-    context: dict[str, Any]
-    published: list[int]
-    cleared: list[str]
 
 
 def forget_ms(retention_ms: int) -> int:
@@ -134,11 +126,20 @@ class Wallets:
         clock: Clock,
         metrics: WalletMetrics,
         outage_s_max: float = OUTAGE_MAX_S,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.store = store
-        self._journal = journal
+        self.healer = Healer(
+            store,
+            journal,
+            send,
+            partitions=partitions,
+            clock=clock,
+            retention_ms=forget_ms(terms.retention_ms),
+            snapshots=snapshots,
+        )
+        self._ledger = journal.topic
         self._send = send
-        self._terms = terms
         self._static = terms.json()
         self._partitions = partitions
         self._clock = clock
@@ -146,13 +147,19 @@ class Wallets:
         self._outage_s_max = outage_s_max
         self._shards: dict[int, _Shard] = defaultdict(_Shard)
         self._healing = asyncio.Lock()
-        self._publishing: set[asyncio.Future[None]] = set()
+        self._loaded = False
+        self._sending: set[asyncio.Future[Any]] = set()
+        """What the broker has not acknowledged yet."""
+        self._publishing: dict[asyncio.Future[None], frozenset[int]] = {}
+        """What is on its way to the broker, and the shards it is of."""
+        self._lost: EntriesVoid | None = None
 
     async def post(self, operations: Sequence[Operation]) -> list[str]:
         """Book operations and publish their effects; the outcome of each, in order.
 
-        Returns when Redis has them and the broker has acknowledged every message that follows.
-        Raises what :meth:`book` raises, and what publishing raises.
+        Returns when Redis has them, the broker has acknowledged every message that follows, and no
+        loss of Redis can undo them. Raises what :meth:`book` raises, what publishing raises, and
+        :class:`EntriesVoid`.
         """
         booking = await self.book(operations)
         await booking.published
@@ -161,8 +168,8 @@ class Wallets:
     async def book(self, operations: Sequence[Operation]) -> Booking:
         """Book operations; their effects are on their way to the broker when this returns.
 
-        Raises :class:`RedisGone` when Redis stays away for longer than ``outage_s_max``, and
-        :class:`BookingFailed` when an operation broke an invariant.
+        Raises :class:`RedisGone` when Redis stays away for longer than ``outage_s_max``,
+        :class:`BookingFailed` when an operation broke an invariant, and :class:`EntriesVoid`.
         """
         groups: dict[int, list[int]] = defaultdict(list)
         for i, operation in enumerate(operations):
@@ -211,6 +218,18 @@ class Wallets:
         await self._with_patience(read)
         return everything
 
+    async def payouts(self, payout_ids: Iterable[str]) -> dict[str, dict[str, Any] | None]:
+        """Payouts as they stand, by id; None for one that there is not."""
+        found: dict[str, dict[str, Any] | None] = {}
+
+        async def read() -> None:
+            for payout_id in payout_ids:
+                stored = await self.store.payout(shard_of_payout(payout_id), payout_id)
+                found[payout_id] = None if stored is None else from_json(stored)
+
+        await self._with_patience(read)
+        return found
+
     async def due(
         self, shards: Sequence[int], kinds: Sequence[str], limit: int
     ) -> dict[int, ShardStanding]:
@@ -223,184 +242,217 @@ class Wallets:
         await self._with_patience(read)
         return standings
 
-    def clear(self, shard: int, refusal: str) -> None:
-        """A refused event's dead letter is published: the shard need not remember it."""
-        self._shards[shard].cleared.append(refusal)
+    async def ages(self, cursors: Mapping[int, int], limit: int) -> dict[int, Page]:
+        """A page of the payouts under way in each shard, from where its walk is."""
+        pages: dict[int, Page] = {}
 
-    async def flush(self) -> None:
-        """Tell idle shards what has been published, so that their outboxes empty."""
-        idle = {
-            shard: list[Operation]()
-            for shard, known in self._shards.items()
-            if known.published or known.cleared
-        }
-        if idle:
-            _, published = await self._patiently(idle)
-            await published
+        async def read() -> None:
+            pages.update(await self.store.ages(cursors, limit))
+
+        await self._with_patience(read)
+        return pages
+
+    async def republish(self, shards: Iterable[int]) -> None:
+        """Publish what outboxes of shards still hold: whoever booked it may be dead."""
+        wanted = list(shards)
+
+        async def once() -> None:
+            await self.healer.republish(wanted)
+
+        await self._with_patience(once)
 
     async def heal(self, shards: Iterable[int]) -> None:
-        """Compare shards with the journal, redo what they lack, publish what was left behind."""
+        """Make sure that shards are sound, and publish what others left in their outboxes.
+
+        Raises what :meth:`streams.wallets.healing.Healer.heal` raises, and :class:`EntriesVoid`.
+        """
+        wanted = list(shards)
+        if wanted:
+            await self._with_patience(lambda: self._heal(wanted))
+
+    async def _heal(self, shards: Sequence[int]) -> None:
+        standings = await self._restore(shards)
+        # A batch that is on its way may turn out to be void. Nothing may be booked in front of that
+        # verdict: it would raise the fence over the events that have to come again.
+        while under_way := [f for f, of in self._publishing.items() if not of.isdisjoint(shards)]:
+            await asyncio.wait(under_way)
+        self._refuse_if_void()
+        for shard, at in standings.items():
+            self._shards[shard] = _Shard(at.seq, at.epoch, healed=True)
+
+    async def _restore(self, shards: Sequence[int]) -> Mapping[int, Standing]:
+        """The part of healing that concerns Redis and the journal, not what is on its way here."""
+        loop = asyncio.get_running_loop()
         async with self._healing:
-            epoch = self.store.connects
-            wanted = [s for s in shards if self._shards[s].epoch != epoch or epoch == 0]
-            if not wanted:
-                return
-            began = time.monotonic()
-            if self._publishing:
-                # What Redis may have lost and the journal does not have yet would be numbered anew.
-                await asyncio.wait(set(self._publishing))
-            await self.store.load()
-            by_partition: dict[int, list[int]] = defaultdict(list)
-            for shard in wanted:
-                by_partition[shard % self._partitions].append(shard)
-            applied = 0
-            for partition, members in by_partition.items():
-                applied += await self._redo(partition, members)
-            republished = await self._republish(wanted)
-            for shard in wanted:
-                self._shards[shard].epoch = self.store.connects
-            self._metrics.healed(time.monotonic() - began, applied, republished)
-            if applied or republished:
+            began = loop.time()
+            if self._sending:
+                # What of this process's comes behind the end of its epoch would be void.
+                await asyncio.wait(set(self._sending))
+            if not self._loaded:
+                await self.store.load()
+                self._loaded = True
+            known = {s: (self._shards[s].seq, self._shards[s].epoch) for s in shards}
+            healed = await self.healer.heal(known)
+            self._metrics.healed(loop.time() - began, healed.redone, healed.republished)
+            if healed.redone or healed.republished:
                 logger.info(
                     "healed %d shards: %d entries redone, %d published again",
-                    len(wanted), applied, republished,
+                    len(shards), healed.redone, healed.republished,
                 )  # fmt: skip
+            return healed.standings
 
     async def _patiently(
         self, batches: Mapping[int, list[Operation]]
     ) -> tuple[dict[int, Booked], asyncio.Future[None]]:
         """Book, and start to publish what follows; heal and try again while Redis is away."""
         result: dict[int, Booked] = {}
+        epochs: dict[int, int] = {}
 
         async def once() -> None:
-            await self._healed(batches)
-            told = {shard: self._tell(shard) for shard in batches}
-            calls = {s: (told[s].context, self._static, ops) for s, ops in batches.items()}
-            try:
-                booked = await self.store.book(calls)
-            except BaseException:
-                for shard, news in told.items():
-                    self._shards[shard].published[:0] = news.published
-                    self._shards[shard].cleared[:0] = news.cleared
-                raise
+            self._refuse_if_void()
+            left = {shard: ops for shard, ops in batches.items() if shard not in result}
+            stale = [shard for shard in left if not self._shards[shard].healed]
+            if stale:
+                await self._heal(stale)
+            calls = {s: (self._context(s), self._static, ops) for s, ops in left.items()}
+            epochs.update((shard, self._shards[shard].epoch) for shard in left)
+            booked = await self.store.book(calls)
             for shard, reply in booked.items():
                 known = self._shards[shard]
-                known.seq = max(known.seq, reply.seq)
+                if known.epoch == epochs[shard]:
+                    known.seq = max(known.seq, reply.seq)
             result.update(booked)
+            if len(booked) < len(left):
+                raise Unhealed([shard for shard in left if shard not in booked])
 
-        await self._with_patience(once)
-        publishing = asyncio.ensure_future(
-            self._publish({s: reply.outbox for s, reply in result.items()})
-        )
-        self._publishing.add(publishing)
-        publishing.add_done_callback(self._publishing.discard)
+        try:
+            await self._with_patience(once)
+        finally:
+            # Somebody here healed a shard while this was booked to it, or its reply was on its
+            # way: what was booked may be void. The next booking heals again, and so waits for the
+            # verdict.
+            self._forget([s for s in result if self._shards[s].epoch != epochs[s]])
+            # Also what was booked before the rest could not be.
+            publishing = asyncio.ensure_future(self._publish(result, epochs))
+            self._publishing[publishing] = frozenset(result)
+            publishing.add_done_callback(self._published)
         return result, publishing
 
+    def _published(self, done: asyncio.Future[None]) -> None:
+        del self._publishing[done]
+        if not done.cancelled():
+            done.exception()  # whoever awaits the booking is told; nobody may be left to
+
+    def _context(self, shard: int) -> dict[str, Any]:
+        known = self._shards[shard]
+        return {"now": self._clock(), "known": known.seq, "epoch": known.epoch}
+
     async def _with_patience(self, call: Callable[[], Awaitable[None]]) -> None:
-        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         pause = BACKOFF_FIRST_S
+        ill: Sequence[int] = ()
         while True:
             try:
+                if ill:
+                    await self._heal(ill)
+                    ill = ()
                 await call()
                 return
-            except (RedisGone, Rewound) as error:
-                away_s = time.monotonic() - started
-                if away_s > self._outage_s_max:
-                    raise RedisGone(f"Redis was away for {away_s:.0f} s: {error}") from error
+            except Unhealed as error:
+                # At once: nothing was wrong with the connection.
+                self._forget(error.shards)
+                ill = error.shards
+                trouble: Exception = error
+            except RedisGone as error:
+                # Whether it was booked is unknown: then it stands in the outbox.
+                self._forget(list(self._shards))
+                trouble = error
                 logger.warning("Redis: %s; trying again", error)
-                self._metrics.redis_retry()
-                for known in self._shards.values():
-                    known.epoch = -1
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, BACKOFF_MAX_S)
+            self._metrics.redis_retry()
+            away_s = loop.time() - started
+            if away_s > self._outage_s_max:
+                raise RedisGone(f"Redis was away for {away_s:.0f} s: {trouble}") from trouble
+            if not isinstance(trouble, Unhealed):
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, BACKOFF_MAX_S)
 
-    async def _healed(self, shards: Iterable[int]) -> None:
-        """Heal the shards that were not compared with the journal on this connection."""
-        epoch = self.store.connects
-        stale = [s for s in shards if self._shards[s].epoch != epoch]
-        if stale:
-            await self.heal(stale)
-
-    def _tell(self, shard: int) -> _News:
-        """What a call tells the shard; it is taken, so that no other call tells it as well."""
-        known = self._shards[shard]
-        context: dict[str, Any] = {"now": self._clock(), "known": known.seq}
-        published, known.published = known.published, []
-        cleared, known.cleared = known.cleared, []
-        if published:
-            context["published"] = published
-            context["journal"] = known.journal
-        if cleared:
-            context["cleared"] = cleared
-        return _News(context, published, cleared)
-
-    async def _publish(self, outboxes: Mapping[int, Sequence[OutboxEntry]]) -> None:
-        """Publish outbox entries, the journal in front, and return when the broker has all.
-
-        A command may be there a moment before its journal entry. If both Redis and the entry are
-        lost in that moment, nobody finds the payout, so it is not sent; the sale's event comes
-        again and makes the same one.
-        """
-        entries = [entry for outbox in outboxes.values() for entry in outbox]
-        if not entries:
-            return
-        messages = [entry.messages[0] for entry in entries]
-        messages += [message for entry in entries for message in entry.messages[1:]]
-        offsets = await self._send(messages)
-        for shard, outbox in outboxes.items():
-            if not outbox:
-                continue
-            known = self._shards[shard]
-            known.published.extend(entry.seq for entry in outbox)
-            last = (offsets or {}).get((self._journal.topic, shard % self._partitions))
-            if last is not None:
-                known.journal = last
-
-    async def _redo(self, partition: int, shards: Sequence[int]) -> int:
-        """Redo the journal entries that Redis does not have; how many."""
-        standings = {shard: await self.store.standing(shard) for shard in shards}
-        first = min(journal for _, journal in standings.values())
-        missing: dict[int, dict[int, bytes]] = defaultdict(dict)
-        last = first
-
-        def read() -> None:
-            nonlocal last
-            for entry in self._journal.read(partition, first):
-                last = entry.offset
-                if entry.shard in standings and entry.seq > standings[entry.shard][0]:
-                    missing[entry.shard][entry.seq] = entry.value
-
-        await asyncio.get_running_loop().run_in_executor(None, read)
-        for shard, entries in missing.items():
-            values = [entries[seq] for seq in sorted(entries)]
-            for i in range(0, len(values), APPLY_MAX):
-                await self.store.apply(
-                    shard,
-                    values[i : i + APPLY_MAX],
-                    retention_ms=forget_ms(self._terms.retention_ms),
-                    journal=last,
-                )
-        for shard, (seq, journal) in standings.items():
-            if shard not in missing and last - journal > REREAD_MAX:
-                # A shard where little happens would make every heal read from where it stands.
-                await self.store.apply(
-                    shard, (), retention_ms=forget_ms(self._terms.retention_ms), journal=last
-                )
-            known = self._shards[shard]
-            known.seq = max(seq, *missing[shard]) if missing[shard] else seq
-            known.published.clear()
-        return sum(map(len, missing.values()))
-
-    async def _republish(self, shards: Sequence[int]) -> int:
-        """Publish what outboxes still hold; how many entries."""
-        count = 0
+    def _forget(self, shards: Iterable[int]) -> None:
+        """Compare these shards with the journal before the next booking; what was seen is kept."""
         for shard in shards:
-            first = 0
-            while leftovers := await self.store.leftovers(shard, first):
-                await self._publish({shard: leftovers})
-                count += len(leftovers)
-                first = leftovers[-1].seq + 1
-        return count
+            self._shards[shard].healed = False
+
+    def _refuse_if_void(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+
+    async def _publish(self, booked: Mapping[int, Booked], epochs: Mapping[int, int]) -> None:
+        """Publish what was booked, and return when no loss of Redis can undo it."""
+        entries = [entry for reply in booked.values() for entry in reply.outbox]
+        sending = asyncio.ensure_future(publish(self._send, entries))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        offsets = await sending
+        asked = {
+            shard: Confirming(
+                epochs[shard],
+                reply.seq,
+                offsets.get((self._ledger, shard % self._partitions), 0),
+                [entry.seq for entry in reply.outbox],
+            )
+            for shard, reply in booked.items()
+        }
+        await self._confirm(asked)
+
+    async def _confirm(self, asked: dict[int, Confirming]) -> None:
+        """Wait until entries count for ever. Raises :class:`EntriesVoid` if they never will."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        pause = CONFIRM_LOOK_S
+        while asked:
+            worths = await self._worths(asked)
+            void = [shard for shard, worth in worths.items() if worth is Worth.VOID]
+            if void:
+                self._lost = EntriesVoid(void)
+                raise self._lost
+            asked = {s: one for s, one in asked.items() if worths[s] is not Worth.SAFE}
+            unhealed = [shard for shard in asked if worths[shard] is Worth.UNHEALED]
+            if unhealed:
+                await self._mend(unhealed)
+            elif asked:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, CONFIRM_PATIENCE_S)
+                if loop.time() - began > CONFIRM_PATIENCE_S:
+                    await self.republish(asked)
+
+    async def _mend(self, shards: Sequence[int]) -> None:
+        async def once() -> None:
+            await self._restore(shards)
+
+        await self._with_patience(once)
+
+    async def _worths(self, asked: Mapping[int, Confirming]) -> dict[int, Worth]:
+        worths: dict[int, Worth] = {}
+
+        async def ask() -> None:
+            worths.update(await self.store.confirm(asked))
+
+        await self._with_patience(ask)
+        return worths
+
+
+class EntriesVoid(Exception):
+    """Redis lost what this process had booked, and was healed without it.
+
+    The events are taken again by whoever starts next; this process must book nothing more, or the
+    fence would rise above them.
+    """
+
+    def __init__(self, shards: Sequence[int]) -> None:
+        super().__init__(
+            f"Redis lost what was booked to {len(shards)} shards; the events are taken again "
+            "after a restart"
+        )
 
 
 class BookingFailed(Exception):

@@ -14,13 +14,15 @@ from models.events import decode
 from models.ledger import SELLER_ACCOUNTS
 from models.payouts import PayoutState
 from models.rules import Rules, transition
-from models.sellers import Seller, read_seller
+from models.sellers import Method, Seller, read_seller
 from models.shards import shard_of
 from streams.settings import Settings
+from streams.wallets.server import RedisServer
 from streams.wallets.store import Operation, Store
 from streams.wallets.wallets import Terms
 from streams.worker import ASK_AFTER_MS, company_rules
 from tests.docs.test_pages import block
+from tests.streams.wallets.harness import opened
 
 ANNA = "anna"
 NOW_MS = 1_795_600_000_000
@@ -54,8 +56,12 @@ class Example:
         if topic is not None:
             source = {"topic": topic, "partition": 0, "offset": self._offset}
             operation = {**operation, "hash": f"{self._offset:016x}", **source}
-        context = {"now": NOW_MS + self._offset, "known": self._seq}
         shard = shard_of(ANNA)
+        context = {
+            "now": NOW_MS + self._offset,
+            "known": self._seq,
+            "epoch": await opened(self._store, shard),
+        }
         booked = (await self._store.book({shard: (context, self._terms, [operation])}))[shard]
         assert booked.outcomes == ["booked"]
         self._seq = booked.seq
@@ -85,7 +91,9 @@ def told(entry: dict[str, Any]) -> str:
     names = [f"{ANNA}/{name}" for name in SELLER_ACCOUNTS]
     own = [each for name in names for each in entry["postings"] if each[0] == name]
     house = sorted(each for each in entry["postings"] if each[0].startswith("/"))
-    moves = [f"{account.removeprefix(ANNA + '/')} {minor:+d}" for account, _, minor in own + house]
+    moves = [
+        f"{account.removeprefix(ANNA + '/')} {minor:+d}" for account, _, minor, _ in own + house
+    ]
     return f"{entry['kind']:<20}{', '.join(moves) or 'no postings'}"
 
 
@@ -94,7 +102,8 @@ async def tell(example: Example) -> None:
     payout = {"rail": "paypal", "destination": "v1.k1.3q2-7wAAbXlzZWFsZWQ"}
     place = {"country": "DE", "zone": "Europe/Berlin", "sponsor_id": "bert"}
     profile = event("sellers", 1, "seller.updated", status="active", payout=payout, **place)
-    await example.book(rules.profile(profile, None, []), "sellers")
+    methods = [Method(payout["destination"], (payout["rail"],))]
+    await example.book(rules.profile(profile, methods, None, []), "sellers")
     anna = await example.anna()
 
     async def sale(number: int, sale_id: str, amount: int, tier: Tier) -> None:
@@ -120,7 +129,7 @@ async def tell(example: Example) -> None:
 
 
 async def test_the_worked_example_is_what_is_booked(empty_redis: str) -> None:
-    store = Store(empty_redis)
+    store = Store(RedisServer(empty_redis))
     await store.load()
     example = Example(store, company_rules(Settings()))
     try:

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import typer
 
-from models.payouts import TRANSITIONS
+from models.events import PayoutReported
+from models.payouts import (
+    GIVES_BACK,
+    IN_FLIGHT,
+    PAID,
+    REPORTED,
+    TERMINAL,
+    TRANSITIONS,
+    PayoutState,
+)
 from streams.cli import app
 from streams.settings import Settings, variable
+from streams.worker import company_rules
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+
+S = PayoutState
 
 _OTHER_VARIABLES = {"PAYOUTS_SECRETS_DIR", "PAYOUTS_ENV_FILE", "PAYOUTS_TEST_REDIS_URL"}
 """Variables of ours that are no setting."""
@@ -28,14 +41,25 @@ def block(page: str, language: str) -> str:
     return str(found)
 
 
+def mover(state: PayoutState, after: PayoutState) -> str:
+    """Who takes a payout from one state to another."""
+    if state not in IN_FLIGHT | PAID or (state, after) == (S.RESERVED, S.CANCELLED):
+        return "nobody yet"
+    if state is S.RESERVED:
+        return "host"
+    if after is S.UNKNOWN:
+        return "silence"
+    return "answer" if after in GIVES_BACK else "answer, report"
+
+
 def state_diagram() -> str:
     """The payout states as a Mermaid diagram, from the table that the wallets go by."""
     lines = ["stateDiagram-v2", "    [*] --> requested"]
     for state, after in TRANSITIONS.items():
-        if not after:
-            lines.append(f"    {state} --> [*]")
         # In the order of the states, so that the text does not change by itself.
-        lines += [f"    {state} --> {each}" for each in TRANSITIONS if each in after]
+        lines += [f"    {state} --> {a}: {mover(state, a)}" for a in TRANSITIONS if a in after]
+        if state in TERMINAL:
+            lines.append(f"    {state} --> [*]")
     return "\n".join(lines) + "\n"
 
 
@@ -50,6 +74,18 @@ def commands(group: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple[
 
 def test_the_diagram_of_payout_states_is_current() -> None:
     assert block("money.md", "mermaid") == state_diagram(), f"put this there:\n{state_diagram()}"
+
+
+@pytest.mark.parametrize("state", sorted(REPORTED))
+def test_a_report_moves_what_the_diagram_says_it_does(state: PayoutState) -> None:
+    report = PayoutReported(
+        id="r1", version=1, occurred_at=datetime(2026, 11, 25, tzinfo=UTC), seller_id="anna",
+        payout_id="00d2c4aa-9e7f-5a3b-8c1d-0f9e8d7c6b5a", rail="paypal", state=state,
+    )  # fmt: skip
+    operation = company_rules(Settings()).report(report)
+    arrows = {mover(before, state) for before, after in TRANSITIONS.items() if state in after}
+    if "answer" in arrows or "answer, report" in arrows:
+        assert (operation["op"] == "transit") == ("answer, report" in arrows)
 
 
 def test_the_picture_of_the_flow_is_one_file_of_its_own() -> None:

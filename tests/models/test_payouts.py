@@ -1,8 +1,20 @@
 """The payout's states: which may follow which, and what the sets of states promise."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from models.payouts import IN_FLIGHT, PAID, TERMINAL, TRANSITIONS, PayoutState, may_follow
+from models.payouts import (
+    AGE_MS_MAX,
+    ENQUIRE_AFTER_MS,
+    IN_FLIGHT,
+    PAID,
+    TERMINAL,
+    TRANSITIONS,
+    PayoutState,
+    may_follow,
+)
 
 S = PayoutState
 
@@ -67,3 +79,17 @@ def test_may_follow_reads_the_table() -> None:
     assert not may_follow(S.UNKNOWN, S.SUBMITTED)
     assert not may_follow(S.SETTLED, S.FAILED)
     assert not may_follow(S.SETTLED, S.SETTLED)
+
+
+def test_nothing_is_overdue_before_its_rail_was_asked() -> None:
+    for state, limit_ms in AGE_MS_MAX.items():
+        assert limit_ms > ENQUIRE_AFTER_MS.get(state, (0,))[0], state
+
+
+def test_the_page_says_the_limits() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) (min|h|days) \| .+ \|$", page, re.MULTILINE)
+    unit = {"min": 60_000, "h": 3_600_000, "days": 86_400_000}
+    said = {S(state): int(count) * unit[word] for state, count, word in rows}
+    # The product does not put payouts into the others yet.
+    assert said == {s: ms for s, ms in AGE_MS_MAX.items() if s in IN_FLIGHT}

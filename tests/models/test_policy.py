@@ -45,6 +45,7 @@ class TestTerms:
     def test_of_a_currency_and_rail(self) -> None:
         assert policy().terms("EUR", "paypal") == Terms(
             rail="paypal",
+            currency="EUR",
             min_minor=500,
             max_minor=500_000,
             fixed_minor=10,

@@ -9,16 +9,19 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from models.payouts import FailureCategory, PayoutState, may_follow
-from rails.rail import Capabilities, Instruction, Outcome, Rail
+from rails.rail import Capabilities, Instruction, Outcome, Rail, payout_of
 from rails.sandbox.server import Sandbox, serve
 
-DELAY_MS = 1_000
-TIMEOUT_MS = 600
+DELAY_MS = 20_000
+"""Far longer than a test takes: only the clock that is set ahead settles a payout."""
+
+TIMEOUT_S = 0.6
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,41 @@ class ContractConfig:
     """Behaviours whose submission is refused at once."""
     returns: tuple[str, ...]
     currency: str = "EUR"
+    provider: str = "paypal"
+    claims: bool = True
+    """Whether a recipient has to claim what was sent, and the sender can take it back before."""
+    duplicates: bool = True
+    """Whether a repeat is called a duplicate, rather than answered as the first was."""
+    found_by_id: bool = False
+    """Whether a payout is found by our own id alone, whenever it was submitted."""
+    shows_reference: bool = True
+    """Whether what the provider shows of a payout tells it from another of the same amount."""
+    booked_as: Callable[[str], str] = str
+    """What the provider is told of an attempt's id, and so what the books call it."""
+    unique: Callable[[], str] = lambda: uuid.uuid4().hex
+    """What makes a payout's id one of its own, in a form that the sandbox can read back."""
+    repeats: bool = True
+    """Whether an enquiry sends a payout again under its guard, where nothing is known of it."""
+    connections: bool = True
+    """Whether there is a connection, by which it is seen at once that nobody is there."""
+    guarded: bool = True
+    """Whether the same attempt, submitted again, is not executed again."""
+    keeps_reference: bool = True
+    """Whether a payout has the same reference while it is pending as when it is settled."""
+
+
+def plain_instruction(
+    config: ContractConfig, behaviour: str = "", **changes: object
+) -> Instruction:
+    """An instruction of a new payout, to whom the sandbox behaves in the named way."""
+    plain = Instruction(
+        payout_id=f"2a{config.unique()}",
+        amount_minor=1050,
+        currency=config.currency,
+        destination=config.destination(behaviour),
+        seller_ref="seller-1",
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
 
 
 class World:
@@ -44,16 +82,17 @@ class World:
         self.config = config
         self.sandbox = sandbox
         self.rail = rail
+        self.provider = sandbox.providers[config.provider]
+
+    @property
+    def lost(self) -> PayoutState:
+        """What an enquiry without a reference tells of what was accepted and must not be sent
+        again."""
+        by_ref_only = self.rail.capabilities.enquires_by_ref_only
+        return PayoutState.UNKNOWN if by_ref_only else PayoutState.ACCEPTED
 
     def instruction(self, behaviour: str = "", **changes: object) -> Instruction:
-        plain = Instruction(
-            payout_id=str(uuid.uuid4()),
-            amount_minor=1050,
-            currency=self.config.currency,
-            destination=self.config.destination(behaviour),
-            seller_ref="seller-1",
-        )
-        return replace(plain, **changes)  # type: ignore[arg-type]
+        return plain_instruction(self.config, behaviour, **changes)
 
     async def submit(self, instruction: Instruction) -> tuple[Instruction, Outcome]:
         """Submit, and the instruction as the host would keep it afterwards."""
@@ -64,13 +103,15 @@ class World:
 
     def to_step(self, instruction: Instruction, step: int) -> None:
         """Set the sandbox's clock to where the payout has just reached a step of its life."""
-        entry = self.sandbox.books.by_attempt(instruction.attempt_id)
+        entry = self.sandbox.books.by_attempt(self.config.booked_as(instruction.attempt_id))
         assert entry is not None
         now_ms = self.sandbox.clock.now_ms()
         self.sandbox.clock.ahead_ms += max(0, entry.due_ms(step) - now_ms)
 
     def executions(self, instruction: Instruction) -> int:
-        return self.sandbox.books.executions(instruction.payout_id)
+        attempts = (replace(instruction, attempt=number).attempt_id for number in range(3))
+        ids = {payout_of(self.config.booked_as(attempt_id)) for attempt_id in attempts}
+        return sum(self.sandbox.books.executions(one) for one in ids)
 
 
 class RailContract:
@@ -79,11 +120,18 @@ class RailContract:
     config: ClassVar[ContractConfig]
 
     @pytest.fixture
-    async def world(self) -> AsyncIterator[World]:
-        async with await serve(settle_delay_ms=DELAY_MS, slow_ms=100) as sandbox:
+    async def world(self, tmp_path: Path) -> AsyncIterator[World]:
+        async with await serve(
+            settle_delay_ms=DELAY_MS, slow_ms=100, bank_directory=tmp_path
+        ) as sandbox:
             rail = await self.config.open(sandbox)
             yield World(self.config, sandbox, rail)
             await rail.close()
+
+    def needs(self, what: str) -> None:
+        """Skip a rule about what the provider has not."""
+        if not getattr(self.config, what):
+            pytest.skip(f"{self.config.provider} has no {what}")
 
     def test_is_a_rail(self, world: World) -> None:
         assert isinstance(world.rail, Rail)
@@ -98,7 +146,9 @@ class RailContract:
         world.to_step(instruction, 1)
         settled = await world.rail.enquire(instruction)
         assert settled.state is PayoutState.SETTLED
-        assert settled.provider_ref == outcome.provider_ref
+        assert settled.provider_ref
+        if self.config.keeps_reference:
+            assert settled.provider_ref == outcome.provider_ref
         assert world.executions(instruction) == 1
 
     async def test_each_failure_has_its_category(self, world: World) -> None:
@@ -140,6 +190,7 @@ class RailContract:
     async def test_silence_before_acceptance_is_unknown_then_executes_once(
         self, world: World, behaviour: str
     ) -> None:
+        self.needs("repeats")
         instruction, outcome = await world.submit(world.instruction(behaviour))
         assert outcome.state is PayoutState.UNKNOWN
         assert world.executions(instruction) == 0
@@ -149,6 +200,7 @@ class RailContract:
         assert world.executions(instruction) == 1
 
     async def test_a_repeated_submission_executes_once(self, world: World) -> None:
+        self.needs("guarded")
         instruction = world.instruction()
         outcomes = [await world.rail.submit(instruction) for _ in range(3)]
         assert {outcome.state for outcome in outcomes} == {PayoutState.ACCEPTED}
@@ -156,6 +208,7 @@ class RailContract:
         assert world.executions(instruction) == 1
 
     async def test_submissions_at_the_same_time_execute_once(self, world: World) -> None:
+        self.needs("guarded")
         instruction = world.instruction()
         outcomes = await asyncio.gather(*(world.rail.submit(instruction) for _ in range(20)))
         assert len({outcome.provider_ref for outcome in outcomes}) == 1
@@ -164,9 +217,9 @@ class RailContract:
     async def test_a_refused_repeat_says_nothing_of_the_first(self, world: World) -> None:
         instruction, outcome = await world.submit(world.instruction("timeout-after"))
         assert outcome.state is PayoutState.UNKNOWN
-        world.sandbox.paypal.funded = False
-        assert (await world.rail.enquire(instruction)).state is PayoutState.UNKNOWN
-        world.sandbox.paypal.funded = True
+        world.provider.funded = False
+        assert (await world.rail.enquire(instruction)).state is world.lost
+        world.provider.funded = True
         assert (await world.rail.enquire(instruction)).state is PayoutState.ACCEPTED
         assert world.executions(instruction) == 1
 
@@ -175,6 +228,7 @@ class RailContract:
         assert outcome.state is PayoutState.ACCEPTED
 
     async def test_a_rail_that_is_not_there_executed_nothing(self, world: World) -> None:
+        self.needs("connections")
         instruction = world.instruction()
         await world.sandbox.close()
         outcome = await world.rail.submit(instruction)
@@ -190,6 +244,7 @@ class RailContract:
         )
 
     async def test_unclaimed_waits_and_comes_back(self, world: World) -> None:
+        self.needs("claims")
         instruction, _ = await world.submit(world.instruction("unclaimed"))
         world.to_step(instruction, 1)
         assert (await world.rail.enquire(instruction)).state is PayoutState.UNCLAIMED
@@ -197,6 +252,7 @@ class RailContract:
         assert (await world.rail.enquire(instruction)).state is PayoutState.RETURNED
 
     async def test_cancel_stops_the_unclaimed(self, world: World) -> None:
+        self.needs("claims")
         instruction, _ = await world.submit(world.instruction("unclaimed"))
         world.to_step(instruction, 1)
         assert (await world.rail.cancel(instruction)).state is PayoutState.CANCELLED
@@ -209,7 +265,8 @@ class RailContract:
         world.to_step(instruction, 1)
         assert (await world.rail.cancel(instruction)).state is PayoutState.SETTLED
         without = replace(instruction, provider_ref=None)
-        assert (await world.rail.cancel(without)).state is PayoutState.UNKNOWN
+        known = PayoutState.SETTLED if self.config.found_by_id else PayoutState.UNKNOWN
+        assert (await world.rail.cancel(without)).state is known
 
     async def test_returned_after_settled(self, world: World) -> None:
         for behaviour in self.config.returns:
@@ -221,6 +278,71 @@ class RailContract:
             returned = (await world.rail.enquire(instruction)).state
             assert returned is PayoutState.RETURNED, behaviour
             assert may_follow(settled, returned)
+
+    async def test_asked_again_it_is_what_it_is_now(self, world: World) -> None:
+        """A host asks again about what it has as settled, whenever a report says otherwise."""
+        for behaviour in self.config.returns:
+            instruction, _ = await world.submit(world.instruction(behaviour))
+            lost = replace(instruction, provider_ref=None)
+            for step, state in ((1, PayoutState.SETTLED), (2, PayoutState.RETURNED)):
+                world.to_step(instruction, step)
+                for asked in (instruction, instruction, lost):
+                    outcome = await world.rail.enquire(asked)
+                    assert (outcome.state, outcome.category) == (state, None), behaviour
+                    if self.config.keeps_reference:
+                        assert outcome.provider_ref == instruction.provider_ref
+            assert world.executions(instruction) == 1
+
+    async def test_what_was_settled_stays_so_when_asked_again(self, world: World) -> None:
+        instruction, _ = await world.submit(world.instruction())
+        for ahead_ms in (0, 86_400_000, 20 * 86_400_000):
+            world.to_step(instruction, 1)
+            world.sandbox.clock.ahead_ms += ahead_ms
+            assert (await world.rail.enquire(instruction)).state is PayoutState.SETTLED
+
+    async def test_what_was_cancelled_has_come_back(self, world: World) -> None:
+        self.needs("claims")
+        instruction, _ = await world.submit(world.instruction("unclaimed"))
+        world.to_step(instruction, 1)
+        await world.rail.cancel(instruction)
+        assert (await world.rail.enquire(instruction)).state in {
+            PayoutState.CANCELLED,
+            PayoutState.RETURNED,
+        }
+
+    async def test_claimed_after_a_while(self, world: World) -> None:
+        self.needs("claims")
+        instruction, _ = await world.submit(world.instruction("claimed"))
+        for step, state in ((1, PayoutState.UNCLAIMED), (2, PayoutState.SETTLED)):
+            world.to_step(instruction, step)
+            assert (await world.rail.enquire(instruction)).state is state
+
+    async def test_called_a_duplicate_of_itself_it_is_adopted(self, world: World) -> None:
+        self.needs("duplicates")
+        instruction, outcome = await world.submit(world.instruction("duplicate"))
+        assert (outcome.state, outcome.reason) == (PayoutState.ACCEPTED, "adopted")
+        world.to_step(instruction, 1)
+        assert (await world.rail.enquire(instruction)).state is PayoutState.SETTLED
+        assert world.executions(instruction) == 1
+
+    @pytest.mark.parametrize("behaviour", ["enquiry-500", "enquiry-slow"])
+    @pytest.mark.parametrize("referenced", [True, False])
+    async def test_an_enquiry_that_fails_says_nothing(
+        self, world: World, behaviour: str, referenced: bool
+    ) -> None:
+        instruction, outcome = await world.submit(world.instruction(behaviour))
+        world.to_step(instruction, 1)
+        asked = instruction if referenced else replace(instruction, provider_ref=None)
+        found = [await world.rail.enquire(asked) for _ in range(3)]
+        states = [one.state for one in found]
+        assert states == [PayoutState.UNKNOWN, PayoutState.UNKNOWN, PayoutState.SETTLED]
+        # The reference is not lost with the answer, unless it was the answer that had it.
+        known = {one.provider_ref for one in found}
+        if not referenced and not world.rail.capabilities.enquires_by_ref_only:
+            known.discard(None)
+        if self.config.keeps_reference:
+            assert known == {outcome.provider_ref}
+        assert world.executions(instruction) == 1
 
     async def test_a_status_word_nobody_knows_is_unknown(self, world: World) -> None:
         instruction, _ = await world.submit(world.instruction("novelty"))
@@ -237,16 +359,19 @@ class RailContract:
         old_ms = time.time_ns() // 1_000_000 - guard_ms
         for first_ms in (old_ms, None, time.time_ns() // 1_000_000 + 600_000):
             lost = replace(instruction, provider_ref=None, first_submitted_ms=first_ms)
-            before = world.sandbox.paypal.counts["create"]
-            assert (await world.rail.enquire(lost)).state is PayoutState.UNKNOWN
-            assert world.sandbox.paypal.counts["create"] == before
+            before = world.provider.counts["create"]
+            known = first_ms is not None or self.config.found_by_id
+            expected = world.lost if known else PayoutState.UNKNOWN
+            assert (await world.rail.enquire(lost)).state is expected
+            assert world.provider.counts["create"] == before
 
     async def test_a_reference_of_another_payout_is_not_believed(self, world: World) -> None:
         one, outcome = await world.submit(world.instruction())
         other, _ = await world.submit(world.instruction())
         world.to_step(one, 1)
         mixed = replace(other, provider_ref=outcome.provider_ref)
-        assert (await world.rail.enquire(mixed)).reason == "reference_mismatch"
+        if self.config.shows_reference:
+            assert (await world.rail.enquire(mixed)).reason == "reference_mismatch"
         changed = replace(one, amount_minor=one.amount_minor + 1)
         assert (await world.rail.enquire(changed)).reason == "reference_mismatch"
         assert (await world.rail.enquire(replace(one, provider_ref="NOSUCH"))).state is (
@@ -278,7 +403,7 @@ class RailContract:
         for reason, instruction in refused.items():
             outcome = await world.rail.submit(instruction)
             assert (outcome.state, outcome.reason) == (PayoutState.FAILED, reason)
-        assert world.sandbox.paypal.counts["create"] == 0
+        assert world.provider.counts["create"] == 0
 
     async def test_a_repeat_that_cannot_be_made_says_nothing_of_the_first(
         self, world: World
@@ -287,7 +412,7 @@ class RailContract:
         for changes in ({"destination": self.config.invalid_destination}, {"amount_minor": 0}):
             instruction = world.instruction(first_submitted_ms=now_ms, **changes)
             assert (await world.rail.enquire(instruction)).state is PayoutState.UNKNOWN
-        assert world.sandbox.paypal.counts["create"] == 0
+        assert world.provider.counts["create"] == 0
 
     async def test_secrets_stay_out_of_reprs_logs_and_outcomes(
         self, world: World, caplog: pytest.LogCaptureFixture

@@ -1,10 +1,12 @@
 """Providers' OpenAPI documents, for checking what we send and what the sandbox answers.
 
-The documents lie beside the repository and may be missing; then only the recorded facts are used.
+They are of version 3, or of version 2, which was Swagger. They lie beside the repository and may be
+missing; then only the recorded facts are used.
 """
 
 import json
 import re
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,18 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from rails.http import Answer
+
 SPECS = Path(__file__).resolve().parents[3] / "shared" / "specs"
+ADYEN = "adyen-transfers-v4.json"
+ADYEN_WEBHOOKS = "adyen-transfer-webhooks-v4.json"
+CIRCLE = "circle-payouts.json"
+MARQETA = "marqeta-swagger.json"
 PAYPAL = "paypal-payouts-v1.json"
 
-# What a duplicate is answered with is not in PayPal's document; a third party recorded it.
-UNDOCUMENTED = {"link"}
+# What a duplicate is answered with is not in PayPal's document; a third party recorded it. What is
+# wrong with which field is not in Circle's document, but in its guide to errors.
+UNDOCUMENTED = {"link", "errors"}
 
 
 def available(name: str) -> bool:
@@ -43,17 +52,36 @@ def operation(name: str, method: str, path: str) -> dict[str, Any]:
     raise KeyError(f"{method} {path}")
 
 
+def schemas(name: str) -> dict[str, Any]:
+    """The document's schemas by name, wherever its version of OpenAPI has them."""
+    whole = document(name)
+    found: dict[str, Any] = (
+        whole["definitions"] if "swagger" in whole else whole["components"]["schemas"]
+    )
+    return found
+
+
 def problems(name: str, schema: dict[str, Any], body: object) -> list[str]:
     """What is wrong with a body: broken rules, and names the schema does not have."""
-    root = {**schema, "components": document(name)["components"]}
+    whole = document(name)
+    root = {
+        **schema,
+        **{part: whole[part] for part in ("components", "definitions") if part in whole},
+    }
     found = [error.message for error in Draft202012Validator(root).iter_errors(body)]
     return [*found, *_strangers(name, schema, body, "")]
 
 
+def resolved(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema, or what it refers to."""
+    while "$ref" in schema:
+        schema = schemas(name)[schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
 def _strangers(name: str, schema: dict[str, Any], body: object, at: str) -> list[str]:
     """The documents allow any extra property, which would hide a misspelt one."""
-    while "$ref" in schema:
-        schema = document(name)["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    schema = resolved(name, schema)
     if isinstance(body, dict) and "properties" in schema:
         known = schema["properties"]
         found = [f"{at}/{key} is not in the document" for key in {*body} - {*known} - UNDOCUMENTED]
@@ -65,13 +93,42 @@ def _strangers(name: str, schema: dict[str, Any], body: object, at: str) -> list
     return []
 
 
+def _numbers(name: str, schema: dict[str, Any], body: object) -> object:
+    """A body with numbers where the client has left their texts, so that none is rounded."""
+    schema = resolved(name, schema)
+    known = schema.get("properties", {})
+    if isinstance(body, dict):
+        return {k: _numbers(name, known[k], v) if k in known else v for k, v in body.items()}
+    if isinstance(body, str) and schema.get("type") == "number":
+        return Decimal(body)
+    return body
+
+
 def request_problems(name: str, method: str, path: str, body: object) -> list[str]:
-    content = operation(name, method, path).get("requestBody", {}).get("content", {})
+    asked = operation(name, method, path)
+    content = asked.get("requestBody", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema")
-    return problems(name, schema, body) if schema else []
+    for parameter in asked.get("parameters", ()):
+        schema = parameter["schema"] if parameter.get("in") == "body" else schema
+    return problems(name, schema, body) if schema else ["the document has no body here"]
+
+
+def exchange_problems(
+    name: str, method: str, path: str, sent: bytes | None, answer: Answer, *, answered: bool
+) -> list[str]:
+    """What is wrong with a request, and with its answer where the document has one for it."""
+    found = request_problems(name, method, path, json.loads(sent)) if sent else []
+    if answered:
+        found += answer_problems(name, method, path, answer.status, answer.body)
+    return [f"{method} {path} {answer.status}: {problem}" for problem in found]
 
 
 def answer_problems(name: str, method: str, path: str, status: int, body: object) -> list[str]:
     answers = operation(name, method, path)["responses"]
     answer = answers.get(str(status)) or answers["default"]
-    return problems(name, answer["content"]["application/json"]["schema"], body)
+    if "$ref" in answer:
+        answer = document(name)["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    content = answer if "swagger" in document(name) else answer["content"]["application/json"]
+    if "schema" not in content:
+        return []
+    return problems(name, content["schema"], _numbers(name, content["schema"], body))

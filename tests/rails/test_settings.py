@@ -3,11 +3,11 @@
 import pytest
 from pydantic import ValidationError
 
-from rails.settings import RailSettings
+from rails.paypal.settings import PayPalSettings
 
 
 def test_the_secret_is_masked() -> None:
-    settings = RailSettings(client_id="me", secret="s3cret")
+    settings = PayPalSettings(client_id="me", client_secret="s3cret")
     assert "s3cret" not in repr(settings) + str(settings) + settings.model_dump_json()
 
 
@@ -29,34 +29,42 @@ def test_the_secret_is_masked() -> None:
 )
 def test_where_credentials_may_go(base_url: str, fine: bool) -> None:
     if fine:
-        assert not RailSettings(base_url=base_url).root.endswith("/")
+        assert not PayPalSettings(base_url=base_url).root.endswith("/")
     else:
         with pytest.raises(ValidationError):
-            RailSettings(base_url=base_url)
+            PayPalSettings(base_url=base_url)
 
 
 def test_a_sandbox_in_another_container_is_asked_for() -> None:
-    settings = RailSettings(base_url="http://sandbox:8700", plain_http_allowed=True)
+    settings = PayPalSettings(base_url="http://sandbox:8700", plain_http_allowed=True)
     assert settings.root == "http://sandbox:8700"
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("timeout_ms", 9),
-        ("timeout_ms", 300_001),
-        ("concurrency_max", 0),
-        ("concurrency_max", 1_001),
-        ("webhook_tolerance_s", 3_601),
+        ("timeout_s", 0.01),
+        ("timeout_s", 301),
+        ("concurrency", 0),
+        ("concurrency", 1_001),
         ("nonsense", 1),
     ],
 )
 def test_bounds(field: str, value: int) -> None:
     with pytest.raises(ValidationError):
-        RailSettings.model_validate({field: value})
+        PayPalSettings.model_validate({field: value})
 
 
 def test_an_error_does_not_quote_what_was_given() -> None:
     with pytest.raises(ValidationError) as caught:
-        RailSettings.model_validate({"secret": ["s3cret"]})
+        PayPalSettings.model_validate({"client_secret": ["s3cret"]})
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [("", ()), ("a", ("a",)), (" a , b,", ("a", "b")), (("a", "b"), ("a", "b"))],
+)
+def test_a_list_is_written_with_commas(text: object, texts: tuple[str, ...]) -> None:
+    settings = PayPalSettings.model_validate({"webhook_cert_prefixes": text})
+    assert settings.webhook_cert_prefixes == texts

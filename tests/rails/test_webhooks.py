@@ -77,6 +77,16 @@ async def receiver() -> AsyncIterator[Receiver]:
     await runner.cleanup()
 
 
+@pytest.mark.parametrize(("rail", "status"), [("one", 200), ("two", 404)])
+async def test_who_only_looks_whether_we_are_there_is_told(
+    receiver: Receiver, rail: str, status: int
+) -> None:
+    url = f"{receiver.url}/webhooks/{rail}"
+    async with aiohttp.ClientSession() as session, session.head(url) as response:
+        assert response.status == status
+    assert receiver.counted == []
+
+
 async def test_a_proven_report_is_published_under_its_seller(receiver: Receiver) -> None:
     assert await receiver.call() == (200, "")
     ((topic, key, value),) = receiver.published

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from models.shards import SHARDS
 from streams.connections import redis_client
 from streams.demo.embedded import EmbeddedRedis
 from streams.demo.process import free_port
-from streams.doctor import Finding, Status, _redis
-from streams.settings import Settings, load_settings
+from streams.doctor import Finding, Status, _notices, _policy_rails, _rails, _redis
+from streams.settings import DEFAULTS, Settings, load_settings
 from streams.wallets.library import library
 from streams.wallets.store import meta_key
+from tests.streams.notices.harness import SECRET
 
 SLOTS = 16_384
 
@@ -96,3 +98,45 @@ def test_a_cluster_is_not_taken_for_a_single_server(cluster: Settings) -> None:
     findings = found(load_settings(redis_url=cluster.redis_url))
     assert findings["redis"].status is Status.FAIL
     assert findings["redis"].advice == "set PAYOUTS_REDIS_CLUSTER=true"
+
+
+def test_a_rail_of_the_policy_that_is_not_set_up_fails(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    text = (DEFAULTS / "policy.yaml").read_text(encoding="utf-8")
+    policy.write_text(text.replace("rails:\n", "rails:\n  adyen: {currencies: [EUR]}\n"))
+    [finding] = _policy_rails(load_settings(policy=policy))
+    assert (finding.what, finding.status) == ("adyen", Status.FAIL)
+    assert finding.advice == "set PAYOUTS_ADYEN_API_KEY"
+    assert list(_policy_rails(load_settings(policy=policy, adyen_api_key="k"))) == []
+    assert list(_policy_rails(load_settings())) == []
+
+
+def test_adyen_is_told_of_where_it_is_used() -> None:
+    assert [finding.what for finding in _rails(load_settings())] == ["paypal"]
+    half, _ = _rails(load_settings(adyen_api_key="k"))
+    assert half.status is Status.WARN
+    assert half.advice == "set PAYOUTS_ADYEN_BALANCE_ACCOUNT, PAYOUTS_ADYEN_WEBHOOK_KEY"
+    wrong, _ = _rails(load_settings(adyen_api_key="k", adyen_webhook_key="no"))
+    assert wrong.status is Status.FAIL
+    whole, _ = _rails(
+        load_settings(adyen_api_key="k", adyen_balance_account="BA1", adyen_webhook_key="ab" * 32)
+    )
+    assert whole.status is Status.OK
+
+
+def test_notices_are_told_of_where_they_are_sent() -> None:
+    url = "https://company.example/token"
+    assert list(_notices(load_settings())) == []
+    [half] = _notices(load_settings(notices_url=url))
+    assert half.status is Status.FAIL
+    assert "PAYOUTS_NOTICES_SECRET: must be whsec_" in half.detail
+    [plain] = _notices(load_settings(notices_url="http://company.example", notices_secret=SECRET))
+    assert "PAYOUTS_NOTICES_URL: must be https" in plain.detail
+    [wrong] = _notices(
+        load_settings(notices_url=url, notices_secret=SECRET, notices_secret_next="whsec_x")
+    )
+    assert "PAYOUTS_NOTICES_SECRET_NEXT" in wrong.detail
+    [whole] = _notices(load_settings(notices_url=url, notices_secret=SECRET))
+    assert (whole.status, whole.detail) == (Status.OK, "https://company.example")
+    [absent] = _notices(load_settings(notices_url=url, notices_secret=SECRET, roles="book"))
+    assert absent.status is Status.WARN

@@ -4,43 +4,33 @@ import json
 import uuid
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from pydantic_core import to_json
 
-from models.campaigns import Campaigns
-from models.config import load
 from models.decisions import Tier
 from models.events import decode
 from models.payouts import PayoutState
-from models.plan import CommissionPlan
-from models.policy import PayoutPolicy
 from models.published import TOPICS
 from models.rules import Operation, Rules, transition
 from models.schema import documents
-from models.sellers import read_seller
+from models.sellers import Method, read_seller
 from models.shards import shard_of
 from streams.engine import Outgoing
+from streams.settings import Settings
+from streams.wallets.server import RedisServer
 from streams.wallets.store import Store
+from streams.worker import company_rules
+from tests.streams.wallets.harness import opened
 
-DEFAULTS = Path(__file__).parents[2] / "streams" / "defaults"
 DAY_MS = 86_400_000
 NOW = datetime.now(UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
 
 
 def rules() -> Rules:
-    def text(name: str) -> str:
-        return (DEFAULTS / name).read_text(encoding="utf-8")
-
-    return Rules(
-        load(text("plan.yaml"), CommissionPlan, "plan.yaml"),
-        load(text("policy.yaml"), PayoutPolicy, "policy.yaml"),
-        load(text("campaigns.yaml"), Campaigns, "campaigns.yaml"),
-        retention_ms=90 * DAY_MS,
-    )
+    return company_rules(Settings())
 
 
 class Till:
@@ -79,7 +69,7 @@ class Till:
             operation |= {"hash": "0" * 16, "topic": topic, "partition": 0}
             operation["offset"] = self._offset
         shard = shard_of(self.seller)
-        context = {"now": NOW_MS, "known": 0}
+        context = {"now": NOW_MS, "known": 0, "epoch": await opened(self.store, shard)}
         reply = (await self.store.book({shard: (context, self._static, [operation])}))[shard]
         for entry in reply.outbox:
             for message in entry.messages:
@@ -88,15 +78,13 @@ class Till:
 
 
 async def test_every_message_the_wallets_publish_fits(redis_url: str) -> None:
-    store = Store(redis_url)
+    store = Store(RedisServer(redis_url))
     await store.load()
     till = Till(store, rules())
     try:
         await trade(till)
     finally:
         await store.close()
-        for client in (store._writer, store._reader):
-            await client.connection_pool.disconnect()
 
     made = documents()
     seen = set()
@@ -108,7 +96,8 @@ async def test_every_message_the_wallets_publish_fits(redis_url: str) -> None:
             assert [error.message for error in validator.iter_errors(value)] == [], value
             assert message.key.decode() == till.seller
     assert seen == {
-        *("ledger", "payout.command", "payout.updated", "credit.granted", "credit.unfired"),
+        *("ledger", "payout.command", "payout.updated", "destination.refused"),
+        *("credit.granted", "credit.unfired"),
     }
     upline = [json.loads(message.value)["type"] for message in till.published["commissions"]]
     assert upline == ["commission.earned", "commission.reversed"]
@@ -126,7 +115,11 @@ async def trade(till: Till) -> None:
         sponsor_id="S-0",
         payout={"rail": "paypal", "destination": "v1.k1.c2VhbGVk"},
     )
-    operation = till.rules.profile(profile, None, [])
+    methods = [
+        Method(profile.payout.destination, ("paypal",)),
+        Method("v1.k1.Zm9v", ("adyen",), "iban_check_digits_invalid"),
+    ]
+    operation = till.rules.profile(profile, methods, None, [])
     assert await till.book("sellers", operation) == "booked"
     seller = read_seller(till.seller, f"1|{operation['profile']}".encode())
 

@@ -4,7 +4,9 @@ import pytest
 
 from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS
 from streams.settings import ROLES, SettingsError, load_settings
-from streams.worker import OWN_TOPICS, ROLE_TOPICS
+from streams.worker import NOTICE_TOPICS, OWN_TOPICS, ROLE_TOPICS, Worker
+from tests.streams.notices.harness import SECRET
+from tests.streams.wallets.harness import SEAL_KEYS
 
 
 @pytest.mark.parametrize(
@@ -14,6 +16,9 @@ from streams.worker import OWN_TOPICS, ROLE_TOPICS
         ("webhooks, pay, book", "payouts"),
         ("book", "payouts-book"),
         ("webhooks,pay", "payouts-pay-webhooks"),
+        ("book,pay,webhooks,notices", "payouts"),
+        ("notices,book", "payouts-book-notices"),
+        ("notices", "payouts-notices"),
     ],
 )
 def test_workers_with_the_same_roles_share_a_group(
@@ -33,5 +38,17 @@ def test_a_role_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch, 
 def test_every_topic_and_timer_belongs_to_one_role() -> None:
     topics = [topic for role in ROLES for topic in ROLE_TOPICS[role]]
     assert len(topics) == len(set(topics))
-    assert {"sales", "payouts.commands"} == OWN_TOPICS
+    assert {"sales", "payouts.commands", "payouts.updates"} == OWN_TOPICS
     assert not set(BOOKING_TIMERS) & set(RAIL_TIMERS)
+
+
+def test_a_worker_that_only_notifies_needs_to_know_whom() -> None:
+    with pytest.raises(SettingsError, match="PAYOUTS_ROLES=notices needs PAYOUTS_NOTICES_URL"):
+        Worker(load_settings(roles="notices", seal_keys=SEAL_KEYS))
+
+
+def test_nobody_is_told_anything_where_there_is_no_address() -> None:
+    worker = Worker(load_settings(seal_keys=SEAL_KEYS))
+    assert not set(NOTICE_TOPICS) & set(worker._topics())
+    told = {"notices_url": "https://company.example/hook", "notices_secret": SECRET}
+    assert set(NOTICE_TOPICS) <= set(Worker(load_settings(seal_keys=SEAL_KEYS, **told))._topics())

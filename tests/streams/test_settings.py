@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import Field, SecretStr, create_model, model_validator
 
+from rails.registry import PROVIDERS, Provider
+from rails.settings import RailSettings, TextList
 from streams.configuration import configuration_markdown
+from streams.doctor import Status, _rails
 from streams.settings import (
     ENV_FILE,
     PREFIX,
@@ -13,6 +17,7 @@ from streams.settings import (
     Settings,
     SettingsError,
     load_settings,
+    rail_fields,
     unknown_variables,
     variable,
 )
@@ -147,20 +152,127 @@ def test_secrets_are_in_no_repr() -> None:
         redis_password="hunter2",
         seal_keys="k:hunter2",
         paypal_client_secret="hunter2",
+        adyen_api_key="hunter2",
+        adyen_webhook_key="hunter2",
     )
     assert "hunter2" not in repr(settings)
     assert settings.redis_address == "redis://host:1/0"
 
 
 def test_the_rail_gets_its_settings() -> None:
-    rail = load_settings(paypal_timeout_s=3, paypal_client_secret="s").paypal()
+    rail = load_settings(paypal_timeout_s=3, paypal_client_secret="s").rail("paypal")
     assert rail.timeout_ms == 3000
-    assert rail.secret.get_secret_value() == "s"
+    assert rail.client_secret.get_secret_value() == "s"
+
+
+def test_a_rails_settings_come_from_wherever_others_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "PAYOUTS_ADYEN_API_KEY").write_text("from a secret\n")
+    (tmp_path / "env").write_text("PAYOUTS_ADYEN_BALANCE_ACCOUNT=from-a-file\n")
+    monkeypatch.setenv(SECRETS_DIR, str(tmp_path))
+    monkeypatch.setenv(ENV_FILE, str(tmp_path / "env"))
+    monkeypatch.setenv("PAYOUTS_PAYPAL_WEBHOOK_CERT_PREFIXES", "https://a/, https://b/")
+    monkeypatch.setenv("PAYOUTS_PAYPAL_CLIENT_ID", "")
+    rails = load_settings().rails()
+    assert rails["adyen"].api_key.get_secret_value() == "from a secret"
+    assert rails["adyen"].balance_account == "from-a-file"
+    assert rails["paypal"].webhook_cert_prefixes == ("https://a/", "https://b/")
+    assert rails["paypal"].client_id == ""
+
+
+def test_a_rails_value_out_of_bounds_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYOUTS_ADYEN_TIMEOUT_S", "301")
+    with pytest.raises(SettingsError, match=r"^PAYOUTS_ADYEN_TIMEOUT_S: .*300"):
+        load_settings()
+
+
+class PigeonSettings(RailSettings):
+    """Of a provider that nobody has heard of."""
+
+    provider = "pigeon"
+    title = "Pigeon"
+    exists_by = "loft_key"
+    needs = ("certificate",)
+
+    loft_key: SecretStr = Field(SecretStr(""), description="key of the loft, for {title}")
+    certificate: Path | None = Field(None, description="PEM file of {title}'s")
+    routes: TextList = Field((), description="where to fly")
+
+    @model_validator(mode="after")
+    def _short(self) -> "PigeonSettings":
+        if len(self.routes) > 1:
+            raise ValueError("routes is one route, whatever loft_key says")
+        return self
+
+
+@pytest.fixture
+def with_pigeon(monkeypatch: pytest.MonkeyPatch) -> type[Settings]:
+    """The settings of an installation whose registry has one more provider."""
+    capabilities = PROVIDERS["paypal"].capabilities
+    one = Provider(PigeonSettings, capabilities, lambda _: None, lambda _settings, _name: None)
+    monkeypatch.setitem(PROVIDERS, "pigeon", one)
+    return create_model("WithPigeon", __base__=Settings, **rail_fields(PigeonSettings))
+
+
+def test_a_new_provider_is_a_class_and_a_line(
+    with_pigeon: type[Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert with_pigeon.model_fields["pigeon_loft_key"].description == "key of the loft, for Pigeon"
+    assert "pigeon" not in with_pigeon().rails()
+    monkeypatch.setenv("PAYOUTS_PIGEON_LOFT_KEY", "hunter2")
+    [finding] = [one for one in _rails(with_pigeon()) if one.what == "pigeon"]
+    assert (finding.status, finding.advice) == (Status.WARN, "set PAYOUTS_PIGEON_CERTIFICATE")
+    monkeypatch.setenv("PAYOUTS_PIGEON_CERTIFICATE", str(tmp_path / "cert.pem"))
+    [finding] = [one for one in _rails(with_pigeon()) if one.what == "pigeon"]
+    assert finding.status is Status.FAIL
+    assert finding.detail.startswith("PAYOUTS_PIGEON_CERTIFICATE: ")
+    (tmp_path / "cert.pem").write_text("PEM")
+    [finding] = [one for one in _rails(with_pigeon()) if one.what == "pigeon"]
+    assert (finding.status, finding.detail) == (Status.OK, "Pigeon")
+    rail = with_pigeon().rails()["pigeon"]
+    assert rail.certificate == tmp_path / "cert.pem"
+    assert "hunter2" not in repr(rail) + repr(with_pigeon())
+
+
+def test_what_a_class_refuses_names_its_variables(
+    with_pigeon: type[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAYOUTS_PIGEON_ROUTES", "a,b")
+    with pytest.raises(SettingsError) as caught:
+        with_pigeon().rail("pigeon")
+    assert str(caught.value) == (
+        "PAYOUTS_PIGEON_ROUTES is one route, whatever PAYOUTS_PIGEON_LOFT_KEY says"
+    )
+
+
+def test_there_is_adyen_where_it_has_a_key() -> None:
+    assert list(load_settings().rails()) == ["paypal"]
+    settings = load_settings(
+        adyen_api_key="k", adyen_balance_account="BA1", adyen_webhook_key="ab" * 32
+    )
+    rail = settings.rails()["adyen"]
+    assert (rail.provider, rail.balance_account) == ("adyen", "BA1")
+    assert rail.api_key.get_secret_value() == "k"
+    assert "abab" not in repr(rail)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"adyen_base_url": "http://example.com"}, r"^PAYOUTS_ADYEN_BASE_URL must be https"),
+        ({"adyen_webhook_key": "abcd"}, r"^PAYOUTS_ADYEN_WEBHOOK_KEY is 32 or more hexadecimal"),
+        ({"adyen_webhook_key": "x" * 64}, r"^PAYOUTS_ADYEN_WEBHOOK_KEY is 32 or more hexadecimal"),
+    ],
+)
+def test_what_is_wrong_with_adyen_is_named(wrong: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(adyen_api_key="k", **wrong).rails()
 
 
 def test_what_a_rail_refuses_names_the_variable() -> None:
     with pytest.raises(SettingsError, match=r"^PAYOUTS_PAYPAL_BASE_URL must be https"):
-        load_settings(paypal_base_url="http://example.com").paypal()
+        load_settings(paypal_base_url="http://example.com").rail("paypal")
 
 
 def test_a_misspelt_variable_is_found() -> None:

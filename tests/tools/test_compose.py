@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from rails.destination import Seal
-from rails.sandbox import server as sandbox
+from rails.sandbox.server import PROVIDERS
 from streams.cli import app
 from streams.settings import Settings, load_settings, unknown_variables
 
@@ -77,7 +77,7 @@ def test_the_settings_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(key, value)
     settings = load_settings()
     assert isinstance(settings, Settings)
-    settings.paypal()
+    settings.rail("paypal")
     Seal.parse(settings.seal_keys.get_secret_value())
 
 
@@ -88,10 +88,8 @@ def test_the_example_key_says_that_it_is_one() -> None:
 
 def test_the_worker_knows_the_sandbox() -> None:
     variables = environment(services["worker"])
-    assert variables["PAYOUTS_PAYPAL_CLIENT_ID"] == sandbox.CLIENT_ID
-    assert variables["PAYOUTS_PAYPAL_CLIENT_SECRET"] == sandbox.SECRET
-    assert variables["PAYOUTS_PAYPAL_WEBHOOK_ID"] == sandbox.WEBHOOK_ID
-    assert variables["PAYOUTS_PAYPAL_WEBHOOK_CERT_PREFIXES"].endswith(sandbox.CERT_PATH)
+    for field, value in PROVIDERS["paypal"].rail_fields("http://sandbox:8700").items():
+        assert variables[f"PAYOUTS_PAYPAL_{field.upper()}"].lower() == str(value).lower(), field
 
 
 def test_ports_are_on_this_host_only() -> None:

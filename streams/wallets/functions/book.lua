@@ -1,9 +1,8 @@
 -- book: apply a batch of operations to one shard, atomically.
--- KEYS[1] "{s<n>}:m". ARGV[1] context JSON: now (ms), known (the highest seq the caller has seen),
--- published (seqs whose messages the broker has acknowledged: they leave the outbox), journal (a
--- ledger offset of theirs: a reader that starts there finds every later entry), cleared (refusals
--- whose dead letters are published). ARGV[2] operations, a JSON list; each has op, id, seller; from
--- an event also kind, hash, topic, partition, offset; if it was decided upon a profile also rev.
+-- KEYS[1] "{s<n>}:m". ARGV[1] context JSON: now (ms), known (the highest seq the caller has seen), epoch
+-- (the one the caller takes the shard to be in). ARGV[2] operations, a JSON list; each has op, id,
+-- seller; from an event also kind, hash, topic, partition, offset; if it was decided upon a profile
+-- also rev.
 -- ARGV[3] terms JSON, which seldom change: retention_ms, wait_ms, ask_ms, campaigns (list of {id,
 -- metric, expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}); without it
 -- the context carries them.
@@ -12,7 +11,7 @@
 -- ignored:<why>, refused:<reason> (of its own id_reused and balance_too_large; the others stand at the
 -- operations), retry (the profile moved: look again; nothing after it is applied), error:<what> (a bug;
 -- nothing of it is applied, nor after it).
--- Error REWOUND: the shard is behind what the caller has seen; heal before anything else.
+-- Error UNHEALED: the shard is not what the caller takes it for; nothing was done, heal it first.
 
 local terms_text, terms
 
@@ -43,7 +42,15 @@ local function revision_of(shard, seller)
 end
 
 local function refusal_key(op)
-  return op.topic .. ':' .. int(op.partition) .. ':' .. int(op.offset)
+  return 'u:' .. op.topic .. ':' .. int(op.partition) .. ':' .. int(op.offset)
+end
+
+-- A refusal is journalled: it raises the fence, and its dead letter may not be published yet.
+local function note_refusal(shard, op, reason)
+  local entry = new_entry(shard, op, 'event.refused', 'XXX')
+  entry.refused = reason
+  write(entry, 'SET', refusal_key(op), reason, 'PXAT', forget_at(shard))
+  commit(shard, entry)
 end
 
 local function attempt(shard, op)
@@ -71,53 +78,35 @@ local function apply_one(shard, op)
   end
   local fence = fence_of(shard, op)
   if op.offset <= shard.fences[fence] then
-    local reason = call('HGET', shard.prefix .. 'u', refusal_key(op))
+    local reason = get(shard, refusal_key(op))
     return reason and 'refused:' .. reason or 'stale'
   end
   local outcome = attempt(shard, op)
   if outcome ~= 'retry' then
     shard.fences[fence] = op.offset
     if outcome:sub(1, 8) == 'refused:' then
-      call('HSET', shard.prefix .. 'u', refusal_key(op), outcome:sub(9))
+      note_refusal(shard, op, outcome:sub(9))
     end
   end
   return outcome
 end
 
--- Run a command over many members. Lua's stack holds some 8,000 arguments; an outbox that a broker's
--- outage made long has more.
-local ARGUMENTS_MAX = 1000
-local function call_over(command, key, members)
-  for first = 1, #members, ARGUMENTS_MAX do
-    call(command, key, unpack(members, first, math.min(first + ARGUMENTS_MAX - 1, #members)))
-  end
-end
-
 local function book(keys, args)
   enter()
   local context = decode(args[1])
-  local shard = open_shard(keys[1], context.now, args[3] and terms_of(args[3]) or context)
-  if shard.seq < context.known then
-    return redis.error_reply('REWOUND shard ' .. shard.number .. ' is at ' .. int(shard.seq)
-      .. ', the caller has seen ' .. int(context.known))
+  local at = standing(keys[1])
+  if not at.sound or at.epoch ~= context.epoch or at.seq < context.known then
+    return unhealed(keys[1], at)
   end
+  local shard = open_shard(keys[1], at, context.now, args[3] and terms_of(args[3]) or context)
   shard.revisions = {}
-  if context.published then
-    local ids = {}
-    for i, seq in ipairs(context.published) do
-      ids[i] = int(seq) .. '-0'
-    end
-    call_over('XDEL', shard.prefix .. 'o', ids)
-    call('HSET', shard.meta, 'journal', int(context.journal))
-  end
-  if context.cleared then
-    call_over('HDEL', shard.prefix .. 'u', context.cleared)
-  end
   local outcomes, stopped = {}, false
   for i, op in ipairs(decode(args[2])) do
     local outcome = 'retry'
     if not stopped then
+      local before = #shard.outbox
       local fine, result = pcall(apply_one, shard, op)
+      join(shard, before)
       -- An operation that raised has written nothing; what went before it stands.
       outcome = fine and result or 'error:' .. tostring(type(result) == 'table' and result.err or result)
       stopped = outcome == 'retry' or not fine

@@ -2,6 +2,7 @@
 -- KEYS[1] "{s<n>}:m". ARGV[1] now in ms, ARGV[2] most timers to return, ARGV[3…] the kinds wanted.
 -- Returns {seq, {timer, due, stored payout or profile or false, …}, length of the outbox, first id of
 -- the outbox or false, events that wait for a profile, returns that wait for their sale}.
+-- Error UNHEALED: the shard may have lost its timers.
 -- Due timers of the kinds wanted: {timer, time, …}. Those of other kinds, which another worker looks
 -- after, are passed over, so many at most that a call stays short.
 local PASSED_MAX = 20
@@ -28,7 +29,10 @@ end
 
 local function due(keys, args)
   enter()
-  local prefix = keys[1]:sub(1, -2)
+  local prefix, at = keys[1]:sub(1, -2), standing(keys[1])
+  if not at.sound then
+    return unhealed(keys[1], at)
+  end
   local timers = timers_of(prefix, args)
   local result = {}
   for i = 1, #timers, 2 do
@@ -44,7 +48,7 @@ local function due(keys, args)
     result[#result + 1] = stored
   end
   local first = call('XRANGE', prefix .. 'o', '-', '+', 'COUNT', 1)
-  return {call('HGET', keys[1], 'seq') or '0', result, call('XLEN', prefix .. 'o'),
+  return {at.seq, result, call('XLEN', prefix .. 'o'),
     first[1] and first[1][1] or false, call('HGET', keys[1], 'waiting') or '0',
     call('HGET', keys[1], 'parked') or '0'}
 end

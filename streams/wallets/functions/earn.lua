@@ -8,6 +8,8 @@
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
 local EARLY_MAX = 20
+-- An entry holds all early returns of a sale, as text in text, and has to fit into a message.
+local EARLY_BYTES_MAX = 1000000
 local WAITING_MAX = 500
 
 local function upline_body(up, currency, amount, base)
@@ -68,11 +70,11 @@ local function misfit(record, item)
 end
 
 -- Returns that came ahead of their sale: those that fit it are applied, before the sale counts
--- anywhere; the others become dead letters. Returns the ones applied.
+-- anywhere; the others become dead letters. Returns {id, base} of each that was applied; nil if none.
 local function take_early(shard, entry, record, early)
   local taken = {}
   write(entry, 'ZREM', 't', 'early:' .. entry.op.record)
-  write(entry, 'HINCRBY', 'm', 'parked', int(-#early))
+  count_by(entry, shard, 'parked', -#early)
   for _, parked in ipairs(early) do
     local reason = misfit(record, parked)
     if reason then
@@ -80,10 +82,18 @@ local function take_early(shard, entry, record, early)
       publish(entry, 'dead-letters', parked.seller, parked.raw, headers)
     else
       take_share(entry, record, parked.base)
-      taken[#taken + 1] = parked
+      taken[#taken + 1] = {parked.id, parked.base}
     end
   end
-  return taken
+  return #taken > 0 and taken or nil
+end
+
+-- The upline's share of returns that came ahead of their sale, each under its own id: so it is the same
+-- whether the profile was there with the sale or came later, also when events are taken again.
+local function reverse_each(entry, record, back)
+  for _, one in ipairs(record.up and back or {}) do
+    reverse_up(entry, record.up, one[2], one[1])
+  end
 end
 
 -- What a record adds to a metric when so much of its base is returned.
@@ -162,19 +172,18 @@ function operations.earn(shard, op)
   if not instant then
     record.held = kept
   end
-  local returns = early and take_early(shard, entry, record, early) or {}
+  local back = early and take_early(shard, entry, record, early)
   if op.waiting then
-    write(entry, 'HINCRBY', 'm', 'waiting', '1')
+    count_by(entry, shard, 'waiting', 1)
     write(entry, 'RPUSH', 'q:' .. op.seller, encode({record = op.record, occurred = op.occurred,
       base = op.base, currency = op.currency, sale = op.sale, origin = op.origin, level = op.level,
-      held = op.held, occurred_at = op.occurred_at, ref = op.id, returned = record.returned}))
+      held = op.held, occurred_at = op.occurred_at, ref = op.id, returned = record.returned,
+      back = back}))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
   end
   if not op.waiting then
     take_effect(shard, entry, record, op.counts, record.returned)
-    for _, parked in ipairs(record.up and returns or {}) do
-      reverse_up(entry, record.up, parked.base, parked.id)
-    end
+    reverse_each(entry, record, back)
   end
   store(shard, entry, suffix, record)
   if op.state then
@@ -212,9 +221,13 @@ function operations.reverse(shard, op)
     end
     record.early[#record.early + 1] = {id = op.id, base = op.base, currency = op.currency,
       raw = op.raw, headers = op.headers, seller = op.seller}
-    write(entry, 'SET', suffix, encode(record))
+    local text = encode(record)
+    if #text > EARLY_BYTES_MAX then
+      return 'refused:too_many_waiting'
+    end
+    write(entry, 'SET', suffix, text)
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'early:' .. op.record)
-    write(entry, 'HINCRBY', 'm', 'parked', '1')
+    count_by(entry, shard, 'parked', 1)
     entry.extra.parked = '"' .. op.record .. '"'
     commit(shard, entry)
     return 'parked'
@@ -228,7 +241,7 @@ function operations.reverse(shard, op)
     if call('LLEN', shard.prefix .. 'q:' .. op.seller) >= WAITING_MAX then
       return 'refused:too_many_waiting'
     end
-    write(entry, 'HINCRBY', 'm', 'waiting', '1')
+    count_by(entry, shard, 'waiting', 1)
     write(entry, 'RPUSH', 'q:' .. op.seller, encode({give = true, record = op.record, base = op.base,
       ref = op.id}))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
@@ -272,7 +285,7 @@ function operations.take(shard, op)
     occurred = op.occurred, occurred_at = op.occurred_at, sale = op.sale, origin = op.origin,
     level = op.level, held = op.held}
   if op.waiting then
-    write(entry, 'HINCRBY', 'm', 'waiting', '1')
+    count_by(entry, shard, 'waiting', 1)
     write(entry, 'RPUSH', 'q:' .. op.seller, encode(item))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
     entry.extra.waiting = '"' .. op.id .. '"'

@@ -1,6 +1,7 @@
 -- Payouts: reserve principal and fee, and move a payout from state to state.
 
--- TRANSITIONS, TERMINAL and PAID are put here from models/payouts.py when the library is made.
+-- TRANSITIONS, RETRIES_FROM, TERMINAL and PAID are put here from models/payouts.py when the library is
+-- made.
 
 local function fee_of(terms, principal)
   local fee = terms.fixed + part(principal, terms.bp)
@@ -30,12 +31,92 @@ local function principal_of(terms, balance)
   return principal, fee_of(terms, principal > 0 and principal or 0)
 end
 
+-- Limits of a day. What a payout gives back on the day it was reserved counts no more.
+local DAY_MS = 86400000
+local function day_key(seller, rail, currency)
+  return 'v:' .. seller .. ':' .. rail .. ':' .. currency
+end
+
+local function sent_today(shard, seller, rail, currency)
+  local day, minor = (get(shard, day_key(seller, rail, currency)) or ''):match('^(%d+),(%d+)$')
+  local today = floor(shard.now / DAY_MS)
+  return tonumber(day) == today and tonumber(minor) or 0, today
+end
+
+local function count_today(entry, shard, payout, minor)
+  local sent, today = sent_today(shard, entry.seller, payout.rail, entry.currency)
+  if minor < 0 and payout.day ~= today then
+    return
+  end
+  payout.day = today
+  write(entry, 'SET', day_key(entry.seller, payout.rail, entry.currency),
+    int(today) .. ',' .. int(sent + minor), 'PXAT', (today + 1) * DAY_MS)
+end
+
+-- What a route can carry of what is available, and the fee; or nil and why it carries nothing.
+local function carried(entry, shard, route)
+  local available = entry.draft.available
+  local reason = 'amount_below_minimum'
+  if available < route.min then
+    return nil, reason
+  end
+  local principal, fee = principal_of(route, available)
+  if route.day_max then
+    local left = route.day_max - sent_today(shard, entry.seller, route.rail, entry.currency)
+    if principal > left then
+      principal, reason = left, 'day_limit'
+    end
+  end
+  -- A rail may carry fewer decimals than the currency has.
+  principal = principal - principal % route.step
+  if principal < route.min or principal <= 0 then
+    return nil, reason
+  end
+  if route.seller_pays then
+    fee = fee_of(route, principal)
+  end
+  return principal, fee
+end
+
+-- The first route that can carry something: route, principal, fee, and what was passed over and why.
+local function choose(entry, shard, pay)
+  local passed, limited = {}, false
+  for _, reason in ipairs(pay.passed or {}) do
+    passed[#passed + 1] = reason
+  end
+  for _, route in ipairs({pay, unpack(pay.others or {})}) do
+    local principal, fee = carried(entry, shard, route)
+    if principal then
+      passed[#passed + 1] = route.rail .. ':' .. route.why
+      return route, principal, fee, passed
+    end
+    limited = limited or fee == 'day_limit'
+    passed[#passed + 1] = route.rail .. ':' .. fee
+  end
+  return nil, limited
+end
+
+local function command(payout)
+  return '{"v":1,"type":"payout.command","payout_id":"' .. payout.payout_id .. '","seller_id":"'
+    .. payout.seller_id .. '","rail":"' .. payout.rail .. '","currency":"' .. payout.currency
+    .. '","amount_minor":' .. int(payout.amount_minor) .. ',"fee_minor":' .. int(payout.fee_minor)
+    .. ',"destination":"' .. payout.destination .. '","attempt":' .. int(payout.attempt)
+    .. ',"route":' .. encode(payout.route) .. ',"cause":"' .. payout.cause .. '","caused_ms":'
+    .. int(payout.caused_ms) .. ',"reserved_ms":' .. int(payout.reserved_ms) .. '}'
+end
+
+local function note_payout(entry, payout)
+  entry.extra.payout = '["' .. payout.payout_id .. '","' .. payout.state .. '","' .. payout.rail
+    .. '",' .. int(payout.amount_minor) .. ',' .. int(payout.fee_minor) .. ']'
+end
+
 local function payout_update(entry, shard, payout)
   local json = '{"v":1,"type":"payout.updated","id":"' .. uuid5(payout.payout_id .. '/' .. payout.state
     .. '/' .. int(shard.seq + 1)) .. '","payout_id":"' .. payout.payout_id .. '","seller_id":"'
     .. payout.seller_id .. '","state":"' .. payout.state .. '","rail":"' .. payout.rail
     .. '","currency":"' .. payout.currency .. '","amount_minor":' .. int(payout.amount_minor)
-    .. ',"fee_minor":' .. int(payout.fee_minor) .. ',"at_ms":' .. int(shard.now)
+    .. ',"fee_minor":' .. int(payout.fee_minor) .. ',"attempt":' .. int(payout.attempt)
+    .. ',"at_ms":' .. int(shard.now)
   if payout.category then
     json = json .. ',"category":"' .. payout.category .. '"'
   end
@@ -43,42 +124,53 @@ local function payout_update(entry, shard, payout)
     json = json .. ',"reason":' .. encode(payout.reason)
   end
   publish(entry, 'payouts.updates', payout.seller_id, json .. '}')
-  entry.extra.payout = '["' .. payout.payout_id .. '","' .. payout.state .. '","' .. payout.rail
-    .. '",' .. int(payout.amount_minor) .. ',' .. int(payout.fee_minor) .. ']'
+  note_payout(entry, payout)
 end
 
--- Pay out what is available, if it is enough. `terms`: rail, destination, min, max, fixed, bp, cap,
--- seller_pays, window. With a window the payout waits in a timer for more to come.
-local function reserve(entry, shard, terms, caused_ms, now_due)
-  if entry.draft.available < terms.min then
+-- The message that a destination is not paid to, and why.
+local function refusal(entry, rail, reason, shard)
+  return '{"v":1,"type":"destination.refused","id":"' .. uuid5(entry.op.id .. '/refused/' .. #entry.out)
+    .. '","seller_id":"' .. entry.seller .. '","rail":"' .. rail .. '","reason":' .. encode(reason)
+    .. ',"at_ms":' .. int(shard.now) .. '}'
+end
+
+-- Pay out what is available, if it is enough, over the first route that can carry it. `pay`: a route
+-- {rail, destination, min, max, fixed, bp, cap, seller_pays, step, why, day_max}, and with it window,
+-- passed (routes that are not open, and why), others (further routes); or only later: in how many ms
+-- routes are looked for again. With a window the payout waits in a timer for more to come.
+local function reserve(entry, shard, pay, caused_ms, now_due)
+  local timer = 'pay:' .. entry.seller .. ':' .. entry.currency
+  if entry.draft.available <= 0 then
+    return
+  elseif pay.later then
+    write(entry, 'ZADD', 't', 'NX', shard.now + pay.later, timer)
     return
   end
-  if terms.window > 0 and not now_due then
-    write(entry, 'ZADD', 't', 'NX', shard.now + terms.window,
-      'pay:' .. entry.seller .. ':' .. entry.currency)
+  local route, principal, fee, passed = choose(entry, shard, pay)
+  if not route then
+    if principal then
+      -- A limit of the day stands in the way: the next day it does not.
+      write(entry, 'ZADD', 't', 'NX', (floor(shard.now / DAY_MS) + 1) * DAY_MS, timer)
+    end
     return
-  end
-  local principal, fee = principal_of(terms, entry.draft.available)
-  -- A rail may carry fewer decimals than the currency has.
-  principal = principal - principal % terms.step
-  if principal < terms.min or principal <= 0 then
+  elseif pay.window > 0 and not now_due then
+    write(entry, 'ZADD', 't', 'NX', shard.now + pay.window, timer)
     return
-  end
-  if terms.seller_pays then
-    fee = fee_of(terms, principal)
   end
   move(entry, 'available', 'in_flight', principal + fee)
-  -- The first byte of a payout's id is its shard, so that a report that names only the payout finds it.
-  local id = format('%02x', shard.number) .. uuid5(entry.op.id .. '/payout'):sub(3)
-  local body = '"payout_id":"' .. id .. '","seller_id":"' .. entry.seller .. '","rail":"' .. terms.rail
-    .. '","currency":"' .. entry.currency .. '","amount_minor":' .. int(principal) .. ',"fee_minor":'
-    .. int(fee) .. ',"destination":"' .. terms.destination .. '","cause":"' .. entry.op.id
-    .. '","caused_ms":' .. int(caused_ms) .. ',"reserved_ms":' .. int(shard.now)
-  write(entry, 'SET', 'y:' .. id, '{' .. body .. ',"state":"reserved","asked":0}')
-  write(entry, 'ZADD', 't', shard.now + shard.context.ask_ms, 'ask:' .. id)
-  publish(entry, 'payouts.commands', entry.seller, '{"v":1,"type":"payout.command",' .. body .. '}')
-  entry.extra.payout = '["' .. id .. '","reserved","' .. terms.rail .. '",' .. int(principal) .. ','
-    .. int(fee) .. ']'
+  local payout = {
+    -- The first byte is the shard, so that a report that names only the payout finds it.
+    payout_id = format('%02x', shard.number) .. uuid5(entry.op.id .. '/payout'):sub(3),
+    seller_id = entry.seller, rail = route.rail, currency = entry.currency, amount_minor = principal,
+    fee_minor = fee, destination = route.destination, cause = entry.op.id, caused_ms = caused_ms,
+    reserved_ms = shard.now, state = 'reserved', asked = 0, attempt = 0, route = passed}
+  if route.day_max then
+    count_today(entry, shard, payout, principal)
+  end
+  write(entry, 'SET', 'y:' .. payout.payout_id, encode(payout))
+  write(entry, 'ZADD', 't', shard.now + shard.context.ask_ms, 'ask:' .. payout.payout_id)
+  publish(entry, 'payouts.commands', entry.seller, command(payout))
+  note_payout(entry, payout)
 end
 
 -- Postings of a payout that goes from one state to the next.
@@ -99,43 +191,137 @@ local function settle(entry, payout, before, after)
   end
 end
 
--- Mark the destination of a seller's profile as refused, so that nothing more is sent there.
-local function disable_destination(entry, shard, payout)
-  local stored = get(shard, 'p:' .. entry.seller)
-  if not stored then
-    return
-  end
-  local revision, json = stored:match('^(%d+)|(.*)$')
-  local profile = decode(json)
-  if profile.destination == payout.destination then
-    profile.refused = true
-    write(entry, 'SET', 'p:' .. entry.seller, int(tonumber(revision) + 1) .. '|' .. encode(profile))
-    -- What was decided upon the profile before must not be booked behind this in the same call.
-    shard.revisions[entry.seller] = tonumber(revision) + 1
+local function profile_of(shard, seller)
+  local revision, json = (get(shard, 'p:' .. seller) or ''):match('^(%d+)|(.*)$')
+  return json and decode(json), tonumber(revision)
+end
+
+-- Disable a destination in the seller's profile, so that nothing more is sent there, and tell.
+local function disable_destination(entry, shard, payout, reason)
+  local profile, revision = profile_of(shard, entry.seller)
+  for _, method in ipairs(profile and profile.methods or {}) do
+    if method.destination == payout.destination and not method.disabled then
+      method.disabled = reason
+      write(entry, 'SET', 'p:' .. entry.seller, int(revision + 1) .. '|' .. encode(profile))
+      -- What was decided upon the profile before must not be booked behind this in the same call.
+      shard.revisions[entry.seller] = revision + 1
+      publish(entry, 'payouts.updates', entry.seller, refusal(entry, payout.rail, reason, shard))
+    end
   end
 end
 
--- op: payout, state, and optionally only_from, again (an enquiry's answer: booked also if it changes
--- nothing, as the time of the next one), provider_ref, category, reason, ask_ms (when to enquire
--- next), retry_ms (when to try a retryable failure again), hash/topic/… of a rail's report.
+-- Whether the profile still has a method of this rail and destination that may be paid.
+local function has_method(shard, seller, rail, destination)
+  for _, method in ipairs((profile_of(shard, seller) or {}).methods or {}) do
+    if method.destination == destination and not method.disabled and not method.refused then
+      for _, name in ipairs(method.rails) do
+        if name == rail then
+          return true
+        end
+      end
+    end
+  end
+  return false
+end
+
+local function find_payout(shard, op)
+  local stored = get(shard, 'y:' .. op.payout)
+  return stored and decode(stored)
+end
+
+local function store_payout(entry, shard, payout)
+  if TERMINAL[payout.state] then
+    write(entry, 'SET', 'y:' .. payout.payout_id, encode(payout), 'PXAT', forget_at(shard))
+  else
+    write(entry, 'SET', 'y:' .. payout.payout_id, encode(payout))
+  end
+end
+
+-- A rail's answer settles the hints that were there when it was asked.
+local function take_hints(payout, op)
+  if op.again and not op.silent and op.hints == (payout.hints or 0) then
+    payout.hinted = nil
+  end
+end
+
+-- When a payout is asked about next; nil for never.
+local function ask_at(shard, op, payout)
+  if payout.hinted then
+    return op.again and shard.now + (op.ask_ms or shard.context.ask_ms) or shard.now
+  elseif not TERMINAL[payout.state] then
+    return shard.now + (op.ask_ms or shard.context.ask_ms)
+  end
+end
+
+local function set_timer(entry, shard, op, payout)
+  local at = ask_at(shard, op, payout)
+  if at then
+    write(entry, 'ZADD', 't', at, 'ask:' .. op.payout)
+  else
+    write(entry, 'ZREM', 't', 'ask:' .. op.payout)
+  end
+end
+
+-- A rail was asked about a payout that has ended, and its answer changes nothing.
+local function note_answer(shard, op, payout)
+  if call('ZSCORE', shard.prefix .. 't', 'ask:' .. op.payout) then
+    local entry = new_entry(shard, op, 'payout.asked', payout.currency)
+    take_hints(payout, op)
+    store_payout(entry, shard, payout)
+    set_timer(entry, shard, op, payout)
+    commit(shard, entry)
+  end
+end
+
+-- What a command says may be older than what is reserved: a reservation that was lost with Redis and
+-- made again under the same id may be of another amount.
+local function is_other(payout, said)
+  return said and (payout.amount_minor ~= said.amount_minor or payout.currency ~= said.currency
+    or payout.rail ~= said.rail or payout.destination ~= said.destination
+    or payout.attempt ~= said.attempt)
+end
+
+-- What is said of another attempt than the one under way changes nothing. That an attempt which was
+-- proven dead has paid after all contradicts the rail's own word: somebody has to look.
+local function of_another(payout, op)
+  if op.attempt and op.attempt ~= payout.attempt then
+    return op.attempt < payout.attempt and PAID[op.state] and 'ignored:contradicted'
+      or 'ignored:attempt'
+  end
+end
+
+-- op: payout, state, and optionally attempt (the one that is spoken of), only_from, expect
+-- {amount_minor, currency, rail, destination, attempt}, again (an enquiry's answer: booked also if it
+-- changes nothing, as the time of the next one) with hints (how many there were when it was asked),
+-- provider_ref, category, reason, ask_ms (when to enquire next), retry_ms (when what became available is
+-- paid anew), hash/topic/… of a rail's report.
 -- Outcomes: booked; ignored (a transition that may not be, or nothing new); refused unknown_payout.
 function operations.transit(shard, op)
-  local stored = get(shard, 'y:' .. op.payout)
-  if not stored then
+  local payout = find_payout(shard, op)
+  if not payout then
     return 'refused:unknown_payout'
   end
-  local payout = decode(stored)
   local before = payout.state
   op.seller = payout.seller_id
-  if op.only_from and before ~= op.only_from then
+  op.silent = op.state == 'unknown'
+  local other = of_another(payout, op)
+  if other then
+    return other
+  elseif op.only_from and before ~= op.only_from then
+    return 'ignored:' .. before
+  elseif is_other(payout, op.expect) then
+    return 'ignored:other'
+  end
+  if op.again and TERMINAL[before] and not (TRANSITIONS[before] or {})[op.state] then
+    note_answer(shard, op, payout)
     return 'ignored:' .. before
   end
   -- Staying in a state is news only while the payout is under way: it sets the next enquiry.
-  if before == op.state and (not op.again or TERMINAL[before]) then
+  if before == op.state and not op.again then
     return 'ignored:' .. before
   end
   if before ~= op.state and not (TRANSITIONS[before] or {})[op.state] then
-    if not op.again or TERMINAL[before] then
+    if not op.again then
       return 'ignored:' .. before
     end
     -- An enquiry that brought no news (a rail that is down): without a next time for it, the timer
@@ -154,20 +340,112 @@ function operations.transit(shard, op)
     payout.submitted_ms = shard.now
   end
   settle(entry, payout, before, op.state)
+  if payout.day and TERMINAL[op.state] and not PAID[op.state] then
+    count_today(entry, shard, payout, -payout.amount_minor)
+  end
+  take_hints(payout, op)
+  if TERMINAL[op.state] and not PAID[op.state] then
+    payout.hinted = nil
+  end
+  store_payout(entry, shard, payout)
+  set_timer(entry, shard, op, payout)
   if TERMINAL[op.state] then
-    write(entry, 'SET', 'y:' .. op.payout, encode(payout), 'PXAT', forget_at(shard))
-    write(entry, 'ZREM', 't', 'ask:' .. op.payout)
     if op.category == 'method' then
-      disable_destination(entry, shard, payout)
+      disable_destination(entry, shard, payout, op.reason or 'refused')
     elseif op.retry_ms then
       write(entry, 'ZADD', 't', 'NX', shard.now + op.retry_ms,
         'pay:' .. entry.seller .. ':' .. entry.currency)
     end
-  else
-    write(entry, 'SET', 'y:' .. op.payout, encode(payout))
-    write(entry, 'ZADD', 't', shard.now + (op.ask_ms or shard.context.ask_ms), 'ask:' .. op.payout)
   end
   payout_update(entry, shard, payout)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- The next attempt of a payout, under the same id: the one before is proven not executed, or was never
+-- made. Amount and fee stay. op: payout, attempt (the one that is over), rail, destination, why, wait_ms
+-- (0: hand it over at once), and of a proven failure category, reason, only_from.
+-- Outcomes: booked; ignored (another attempt is under way, it may have executed, or the destination is
+-- no longer the seller's); refused unknown_payout.
+function operations.reroute(shard, op)
+  local payout = find_payout(shard, op)
+  if not payout then
+    return 'refused:unknown_payout'
+  end
+  local before = payout.state
+  if op.attempt ~= payout.attempt then
+    return 'ignored:attempt'
+  elseif not RETRIES_FROM[before] or (op.only_from and before ~= op.only_from)
+    or (before == 'reserved') == (op.category ~= nil) then
+    return 'ignored:' .. before
+  elseif not has_method(shard, payout.seller_id, op.rail, op.destination) then
+    return 'ignored:method'
+  elseif op.day_max and op.rail ~= payout.rail and payout.amount_minor + sent_today(
+    shard, payout.seller_id, op.rail, payout.currency) > op.day_max then
+    return 'ignored:day_limit'
+  end
+  op.seller = payout.seller_id
+  local entry = new_entry(shard, op, 'payout.rerouted', payout.currency)
+  if op.category == 'method' then
+    disable_destination(entry, shard, payout, op.reason or 'refused')
+  end
+  local moves = op.rail ~= payout.rail
+  if payout.day and moves then
+    count_today(entry, shard, payout, -payout.amount_minor)
+    payout.day = nil
+  end
+  payout.tried = payout.tried or {}
+  payout.tried[#payout.tried + 1] = {payout.rail, payout.destination}
+  payout.route[#payout.route + 1] = op.rail .. ':' .. op.why
+  payout.state, payout.attempt, payout.asked = 'reserved', payout.attempt + 1, 0
+  payout.rail, payout.destination, payout.changed_ms = op.rail, op.destination, shard.now
+  payout.category, payout.reason = op.category, op.reason
+  payout.provider_ref, payout.submitted_ms, payout.hinted = nil, nil, nil
+  if op.day_max and moves then
+    count_today(entry, shard, payout, payout.amount_minor)
+  end
+  store_payout(entry, shard, payout)
+  local wait_ms = op.wait_ms > 0 and op.wait_ms or shard.context.ask_ms
+  write(entry, 'ZADD', 't', shard.now + wait_ms, 'ask:' .. op.payout)
+  if op.wait_ms == 0 then
+    publish(entry, 'payouts.commands', entry.seller, command(payout))
+  end
+  payout_update(entry, shard, payout)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- Ask the rail at once: a report says that money comes back, and only the rail's own answer moves it.
+-- op: payout. Outcomes: booked; ignored (it came back before); refused unknown_payout.
+function operations.ask(shard, op)
+  local payout = find_payout(shard, op)
+  if not payout then
+    return 'refused:unknown_payout'
+  end
+  local other = of_another(payout, op)
+  if other then
+    return other
+  elseif TERMINAL[payout.state] and not PAID[payout.state] then
+    return 'ignored:' .. payout.state
+  end
+  op.seller = payout.seller_id
+  local entry = new_entry(shard, op, 'payout.hinted', payout.currency)
+  payout.hints = (payout.hints or 0) + 1
+  payout.hinted = true
+  store_payout(entry, shard, payout)
+  write(entry, 'ZADD', 't', shard.now, 'ask:' .. op.payout)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- A timer about something that is no more. op: timer, due. Outcomes: booked; ignored.
+function operations.drop(shard, op)
+  local due = call('ZSCORE', shard.prefix .. 't', op.timer)
+  if not due or tonumber(due) ~= op.due then
+    return 'ignored:gone'
+  end
+  local entry = new_entry(shard, op, 'timer.dropped', 'XXX')
+  write(entry, 'ZREM', 't', op.timer)
   commit(shard, entry)
   return 'booked'
 end

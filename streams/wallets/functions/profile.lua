@@ -43,9 +43,7 @@ local function settle_waiting(shard, op, item, release)
     record.held = 0
   end
   take_effect(shard, entry, record, release.counts, item.returned)
-  if record.up and item.returned > 0 then
-    reverse_up(entry, record.up, item.returned, own.id)
-  end
+  reverse_each(entry, record, item.back)
   if record.returned > item.returned then
     record.shown = item.returned
   end
@@ -57,7 +55,8 @@ local function settle_waiting(shard, op, item, release)
   commit(shard, entry)
 end
 
--- op: profile (JSON, without its revision), rev, release: one {counts, up, pay} for each waiting
+-- op: profile (JSON, without its revision), rev, refusals (list of {rail, reason}: destinations that
+-- cannot be paid), release: one {counts, up, pay} for each waiting
 -- earning, in their order. Outcomes: booked; retry when the list of the waiting has changed.
 function operations.profile(shard, op)
   local waiting = call('LRANGE', shard.prefix .. 'q:' .. op.seller, 0, -1)
@@ -66,9 +65,12 @@ function operations.profile(shard, op)
   end
   local entry = new_entry(shard, op, 'seller.updated', 'XXX')
   write(entry, 'SET', 'p:' .. op.seller, int(op.rev + 1) .. '|' .. op.profile)
+  for _, one in ipairs(op.refusals or {}) do
+    publish(entry, 'payouts.updates', op.seller, refusal(entry, one[1], one[2], shard))
+  end
   if #waiting > 0 then
     write(entry, 'DEL', 'q:' .. op.seller)
-    write(entry, 'HINCRBY', 'm', 'waiting', int(-#waiting))
+    count_by(entry, shard, 'waiting', -#waiting)
     write(entry, 'ZREM', 't', 'wait:' .. op.seller)
   end
   shard.revisions[op.seller] = op.rev + 1
@@ -101,7 +103,7 @@ function operations.lapse(shard, op)
     local length = call('LLEN', shard.prefix .. 'q:' .. rest)
     entry.extra.lapsed = int(length)
     write(entry, 'DEL', 'q:' .. rest)
-    write(entry, 'HINCRBY', 'm', 'waiting', int(-length))
+    count_by(entry, shard, 'waiting', -length)
     commit(shard, entry)
     return 'booked'
   end
@@ -112,7 +114,7 @@ function operations.lapse(shard, op)
   write(entry, 'ZREM', 't', op.timer)
   if #early > 0 then
     write(entry, 'DEL', 'r:' .. rest)
-    write(entry, 'HINCRBY', 'm', 'parked', int(-#early))
+    count_by(entry, shard, 'parked', -#early)
   end
   for _, parked in ipairs(early) do
     publish(entry, 'dead-letters', op.seller, parked.raw, parked.headers)

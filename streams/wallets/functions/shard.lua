@@ -2,8 +2,10 @@
 --
 -- All keys of a shard share the hash tag that KEYS[1] carries ("{s17}:m"), so that they live in one
 -- slot of a Redis Cluster. The shard's keys, behind the prefix "{s17}:":
---   m                      hash  seq, shards, waiting and parked (how many events wait), fences "f:<topic>:<partition>" = last applied offset,
---                                journal = next ledger offset that may hold something not in here
+--   m                      hash  seq; shards; waiting and parked (how many events wait); fences
+--                                "f:<topic>:<partition>" = last applied offset; epoch, run, pending, beat
+--                                and ended (below); journal = ledger offset from which on there may be
+--                                something not in here; journaled = seq up to which all is in front of it
 --   o                      stream outbox: id "<seq>-0", field "<topic>\t<key>[\t<headers>]", value
 --   w:<seller>             hash  "<currency>:<account>" = integer minor units
 --   h                      hash  house accounts, "<account>:<currency>" = integer minor units
@@ -15,10 +17,18 @@
 --   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>|…";
 --                                lot "~": not granted now, and the amount was used of earlier grants
 --   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>"
---   x:<entity>             fraud feature state
+--   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
+--   x:<entity>             fraud feature state, or the payout of a reference at a rail
 --   t                      zset  timers by due time in ms
---   u                      hash  "<topic>:<partition>:<offset>" = reason: refusals whose dead letter
---                                is not known to be published
+--   u:<topic>:<partition>:<offset>   why an event was refused, so that its dead letter can be made
+--                                again; kept as long as ids
+--
+-- Epochs. Whoever opens a shard puts a marker into the ledger first; the offset behind it is the epoch.
+-- Every entry carries the epoch it was booked in, and one that comes behind the next marker is void:
+-- so the ledger alone says what happened, also when Redis lost what it had acknowledged. A shard may be
+-- booked to only on the server process it was opened on (run): a restarted, promoted or emptied server
+-- has to be compared with the ledger first. pending names who does that. ended = "<epoch>:<seq>,…":
+-- the latest epochs that are over, each with the last seq that counts of it.
 --
 -- An operation decides first, on drafts; commit() then checks the whole entry and only then writes.
 -- Redis does not roll back, so nothing behind the first write may fail.
@@ -32,6 +42,26 @@ local call, encode, decode, format, floor, concat
 local function enter()
   call, encode, decode = redis.call, cjson.encode, cjson.decode
   format, floor, concat = string.format, math.floor, table.concat
+end
+
+-- The id of this server process, which a restarted or promoted one does not share.
+local run
+local function run_id()
+  run = run or call('INFO', 'server'):match('run_id:(%x+)')
+  return run
+end
+
+-- How a shard stands. sound: it may be booked to, as far as Redis knows.
+local function standing(meta_key)
+  local values = call('HMGET', meta_key, 'seq', 'epoch', 'run', 'pending')
+  local pending = values[4] or nil
+  return {seq = tonumber(values[1] or 0), epoch = tonumber(values[2] or 0), pending = pending,
+    sound = values[3] == run_id() and not pending}
+end
+
+local function unhealed(meta_key, at)
+  return redis.error_reply('UNHEALED ' .. meta_key .. ' at ' .. format('%d', at.seq) .. ', epoch '
+    .. format('%d', at.epoch) .. (at.pending and ', suspended' or ''))
 end
 
 -- An integer as text; exact up to 2^53.
@@ -76,7 +106,7 @@ local function uuid5(name)
 end
 
 -- The shard as one call sees it. `context`: retention_ms and what the operations look up.
-local function open_shard(meta_key, now, context)
+local function open_shard(meta_key, at, now, context)
   local number = meta_key:match('^{s(%d+)}')
   local shard = {
     prefix = meta_key:sub(1, -2),
@@ -87,9 +117,12 @@ local function open_shard(meta_key, now, context)
     forget = int(now + context.retention_ms),
     head = '{"v":1,"shard":' .. number .. ',"seq":',
     context = context,
-    seq = tonumber(call('HGET', meta_key, 'seq') or 0),
+    seq = at.seq,
+    epoch = ',"epoch":' .. int(at.epoch) .. ',"kind":"',
     wallets = {},
     house = {},
+    moved_house = {},
+    counted = {},
     fences = {},
     moved = {},
     outbox = {},
@@ -119,11 +152,13 @@ end
 
 -- A journal entry in the making. `draft` is a copy of the wallet that the operation moves money in.
 local function new_entry(shard, op, kind, currency)
+  op.seller = op.seller or ''
   local wallet = wallet_of(shard, op.seller, currency)
   local draft = {available = wallet.available, held = wallet.held, in_flight = wallet.in_flight,
     credit = wallet.credit, debt = wallet.debt}
   return {op = op, kind = kind, seller = op.seller, currency = currency, draft = draft,
-    wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {}}
+    wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {},
+    counted = {}}
 end
 
 -- Move an amount from one account to another. A house account is written with a leading slash.
@@ -157,6 +192,14 @@ local function receive(entry, from, account, amount)
   return amount - repaid
 end
 
+-- Count events that wait: `name` is waiting or parked. The number itself is written, not the change,
+-- as everything in an entry's redo: so that redoing it twice does nothing.
+local function count_by(entry, shard, name, delta)
+  local before = entry.counted[name] or shard.counted[name]
+    or tonumber(call('HGET', shard.meta, name) or 0)
+  entry.counted[name] = before + delta
+end
+
 local function write(entry, ...)
   local writes = entry.writes
   writes[#writes + 1] = {...}
@@ -170,8 +213,19 @@ local function publish(entry, topic, key, value, headers)
   out[n + 2] = value
 end
 
--- The entry's postings as JSON; an error if they do not sum to zero or a balance is out of bounds.
-local function postings_of(entry)
+-- What a house account of the shard is at, before the entry in the making.
+local function house_at(shard, name)
+  local at = shard.house[name]
+  if not at then
+    at = tonumber(call('HGET', shard.prefix .. 'h', name) or 0)
+    shard.house[name] = at
+  end
+  return at
+end
+
+-- The entry's postings as JSON: account, currency, change, and what the account is at behind it. An
+-- error if they do not sum to zero or a balance is out of bounds.
+local function postings_of(shard, entry)
   local sum, parts = 0, {}
   local draft, deltas, currency = entry.draft, entry.deltas, entry.currency
   for i = 1, #ACCOUNTS do
@@ -180,7 +234,7 @@ local function postings_of(entry)
     if delta and delta ~= 0 then
       sum = sum + delta
       parts[#parts + 1] = '["' .. entry.seller .. '/' .. account .. '","' .. currency .. '",'
-        .. int(delta) .. ']'
+        .. int(delta) .. ',' .. int(draft[account]) .. ']'
     end
     local balance = draft[account]
     if account == 'debt' then
@@ -195,7 +249,12 @@ local function postings_of(entry)
   for account, delta in pairs(entry.house) do
     if delta ~= 0 then
       sum = sum + delta
-      parts[#parts + 1] = '["' .. account .. '","' .. currency .. '",' .. int(delta) .. ']'
+      local at = house_at(shard, account:sub(2) .. ':' .. currency) + delta
+      if at > EXACT_MAX or at < -EXACT_MAX then
+        error('TOO_LARGE ' .. account, 0)
+      end
+      parts[#parts + 1] = '["' .. account .. '","' .. currency .. '",' .. int(delta) .. ','
+        .. int(at) .. ']'
     end
   end
   if sum ~= 0 then
@@ -224,19 +283,22 @@ local function forget_at(shard)
   return shard.forget
 end
 
--- Check the entry, give it the next seq, and write all of it: wallet, house, keys, outbox.
+-- Check the entry, give it the next seq, and write its keys; the rest is written by close_shard().
 local function commit(shard, entry)
   local op = entry.op
-  local postings = postings_of(entry)
+  local postings = postings_of(shard, entry)
+  for name, value in pairs(entry.counted) do
+    write(entry, 'HSET', 'm', name, value)
+  end
   local seq = shard.seq + 1
   local seq_text, prefix, writes = int(seq), shard.prefix, entry.writes
   -- One concatenation: every string that is made on the way would be copied and hashed.
-  local parts = {shard.head, seq_text, ',"kind":"', entry.kind, '","id":"', op.id, '","seller":"',
+  local parts = {shard.head, seq_text, shard.epoch, entry.kind, '","id":"', op.id, '","seller":"',
     entry.seller, '","at":', shard.now_text}
   local n = #parts
   if op.hash then
-    parts[n + 1] = ',"hash":"' .. op.hash .. '","source":["' .. op.topic .. '",'
-      .. int(op.partition) .. ',' .. int(op.offset) .. ']'
+    parts[n + 1] = (entry.refused and ',"refused":"' .. entry.refused or ',"hash":"' .. op.hash)
+      .. '","source":["' .. op.topic .. '",' .. int(op.partition) .. ',' .. int(op.offset) .. ']'
     n = n + 1
   end
   parts[n + 1] = ',"postings":['
@@ -268,26 +330,46 @@ local function commit(shard, entry)
   for account, delta in pairs(entry.house) do
     if delta ~= 0 then
       local name = account:sub(2) .. ':' .. entry.currency
-      shard.house[name] = (shard.house[name] or 0) + delta
+      shard.house[name] = shard.house[name] + delta
+      shard.moved_house[name] = true
     end
+  end
+  for name, value in pairs(entry.counted) do
+    shard.counted[name] = value
   end
   for i = 1, #writes do
     local command = writes[i]
     call(command[1], prefix .. command[2], unpack(command, 3))
   end
-  if op.hash then
+  if op.hash and not entry.refused then
     call('SET', prefix .. 'd:' .. op.id, op.hash, 'PXAT', shard.forget)
   end
-  local message, out = {'ledger\t' .. entry.seller, json}, entry.out
+  -- What concerns no seller is keyed by the shard's own key, which leads to the same partition.
+  local key = entry.seller ~= '' and entry.seller or SHARD_KEYS[shard.number + 1]
+  local message, out = {'ledger\t' .. key, json}, entry.out
   for i = 1, #out do
     message[2 + i] = out[i]
   end
-  call('XADD', prefix .. 'o', seq_text .. '-0', unpack(message))
   shard.outbox[#shard.outbox + 1] = {seq_text, message}
 end
 
--- Write back what commit() left in memory for the whole call: wallets, house, fences, seq.
+-- The entries behind the first so many are of one operation. Each says how many more there are, so
+-- that the ledger, which may get but a part of them before Redis is lost, counts all or none.
+local function join(shard, before)
+  local outbox = shard.outbox
+  for i = before + 1, #outbox - 1 do
+    local seq, message = outbox[i][1], outbox[i][2]
+    local length = #shard.head + #seq
+    message[2] = message[2]:sub(1, length) .. ',"more":' .. int(#outbox - i)
+      .. message[2]:sub(length + 1)
+  end
+end
+
+-- Write back what commit() left in memory for the whole call: outbox, wallets, house, fences, seq.
 local function close_shard(shard)
+  for _, entry in ipairs(shard.outbox) do
+    call('XADD', shard.prefix .. 'o', entry[1] .. '-0', unpack(entry[2]))
+  end
   for wallet in pairs(shard.moved) do
     local field = wallet.currency .. ':'
     call('HSET', shard.prefix .. 'w:' .. wallet.seller,
@@ -295,9 +377,8 @@ local function close_shard(shard)
       field .. 'in_flight', int(wallet.in_flight), field .. 'credit', int(wallet.credit),
       field .. 'debt', int(wallet.debt))
   end
-  for name, delta in pairs(shard.house) do
-    -- Also by nothing: the field is there if any entry moved it, as when the journal is redone.
-    call('HINCRBY', shard.prefix .. 'h', name, int(delta))
+  for name in pairs(shard.moved_house) do
+    call('HSET', shard.prefix .. 'h', name, int(shard.house[name]))
   end
   local meta = {}
   for fence, offset in pairs(shard.fences) do

@@ -11,8 +11,9 @@ import aiohttp.client_exceptions
 import pytest
 from aiohttp import web
 
+from rails.http import ANSWER_BYTES_MAX, FATES, CallFailed, Fate, fate_of
 from rails.paypal import client as client_module
-from rails.paypal.client import ANSWER_BYTES_MAX, FATES, CallFailed, Fate, PayPalClient, fate_of
+from rails.paypal.client import PayPalClient
 from rails.sandbox.server import Sandbox, sandbox_rail_settings, serve
 
 BOMB = gzip.compress(b" " * 5_000_000)
@@ -71,7 +72,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[PayPalClient]:
-    settings = sandbox_rail_settings(server.url, timeout_ms=600, concurrency_max=8)
+    settings = sandbox_rail_settings(server.url, timeout_s=0.6, concurrency=8)
     opened = PayPalClient(settings)
     yield opened
     await opened.close()
@@ -79,7 +80,7 @@ async def client(server: Server) -> AsyncIterator[PayPalClient]:
 
 async def _fate(client: PayPalClient) -> tuple[Fate, str]:
     with pytest.raises(CallFailed) as caught:
-        await client.create_batch({})
+        await client.create_batch(b"{}")
     return caught.value.fate, caught.value.reason
 
 
@@ -127,7 +128,7 @@ class TestTrouble:
             await client.close()
 
     async def test_no_such_host(self) -> None:
-        client = PayPalClient(sandbox_rail_settings("http://nosuch.invalid", timeout_ms=3_000))
+        client = PayPalClient(sandbox_rail_settings("http://nosuch.invalid", timeout_s=3))
         assert (await _fate(client))[0] is Fate.NOT_SENT
         await client.close()
 
@@ -179,7 +180,7 @@ class TestTrouble:
 
         server.handler = large
         if size <= ANSWER_BYTES_MAX:
-            assert (await client.create_batch({})).body == "x" * (size - 2)
+            assert (await client.create_batch(b"{}")).body == "x" * (size - 2)
         else:
             assert await _fate(client) == (Fate.SENT, "answer_too_large")
 
@@ -190,7 +191,7 @@ class TestTrouble:
             return web.Response(body=BOMB, headers={"Content-Encoding": "gzip"})
 
         server.handler = bomb
-        assert (await client.create_batch({})).body is None
+        assert (await client.create_batch(b"{}")).body is None
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b'{"a":1'])
     async def test_what_is_not_json_is_an_answer_without_a_body(
@@ -200,7 +201,7 @@ class TestTrouble:
             return web.Response(status=502, body=body)
 
         server.handler = odd
-        answer = await client.create_batch({})
+        answer = await client.create_batch(b"{}")
         assert (answer.status, answer.body) == (502, None)
 
     async def test_a_redirect_is_not_followed(self, server: Server, client: PayPalClient) -> None:
@@ -208,7 +209,7 @@ class TestTrouble:
             return web.Response(status=307, headers={"Location": "/v1/elsewhere"})
 
         server.handler = elsewhere
-        assert (await client.create_batch({})).status == 307
+        assert (await client.create_batch(b"{}")).status == 307
         assert len(server.calls) == 1
 
     async def test_no_float_comes_out_of_an_answer(
@@ -218,7 +219,7 @@ class TestTrouble:
             return web.Response(body=b'{"value": 10.10}')
 
         server.handler = floats
-        assert (await client.create_batch({})).body == {"value": "10.10"}
+        assert (await client.create_batch(b"{}")).body == {"value": "10.10"}
 
 
 class TestToken:
@@ -276,7 +277,7 @@ class TestToken:
             return web.json_response({}, status=401 if len(server.calls) == 1 else 200)
 
         server.handler = refuse_first
-        assert (await client.create_batch({})).status == 200
+        assert (await client.create_batch(b"{}")).status == 200
         assert (server.tokens, len(server.calls)) == (2, 2)
 
     async def test_a_second_401_is_the_answer(self, server: Server, client: PayPalClient) -> None:
@@ -284,7 +285,7 @@ class TestToken:
             return web.json_response({}, status=401)
 
         server.handler = refuse
-        assert (await client.create_batch({})).status == 401
+        assert (await client.create_batch(b"{}")).status == 401
         assert (server.tokens, len(server.calls)) == (2, 2)
 
 
@@ -322,9 +323,9 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def test_against_the_sandbox_a_revoked_token_is_no_trouble(sandbox: Sandbox) -> None:
     client = PayPalClient(sandbox.rail_settings())
     assert (await client.show_batch("X")).status == 404
-    sandbox.paypal.revoke_tokens()
+    sandbox.providers["paypal"].revoke_tokens()
     assert (await client.show_batch("X")).status == 404
-    assert sandbox.paypal.counts["token"] == 2
+    assert sandbox.providers["paypal"].counts["token"] == 2
     await client.close()
 
 

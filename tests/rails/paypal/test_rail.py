@@ -8,12 +8,13 @@ from typing import ClassVar
 import pytest
 
 from models.payouts import FailureCategory, PayoutState
-from rails.paypal.client import Answer, CallFailed, PayPalClient
+from rails.http import Answer, CallFailed
+from rails.paypal.client import PayPalClient
 from rails.paypal.rail import PayPalRail, paypal_rail
 from rails.rail import Rail
 from rails.sandbox.server import Sandbox, sandbox_rail_settings
 from tests.rails import specs
-from tests.rails.contract import TIMEOUT_MS, ContractConfig, RailContract, World
+from tests.rails.contract import TIMEOUT_S, ContractConfig, RailContract, World
 
 F = FailureCategory
 # The sandbox leaves the document on purpose: a status word and bodies nobody has documented.
@@ -34,7 +35,7 @@ class RecordingClient(PayPalClient):
 
 
 async def _open(sandbox: Sandbox) -> Rail:
-    settings = sandbox.rail_settings(timeout_ms=TIMEOUT_MS)
+    settings = sandbox.rail_settings(timeout_s=TIMEOUT_S)
     return PayPalRail(
         RecordingClient(settings),
         now_ms=lambda: time.time_ns() // 1_000_000,
@@ -78,11 +79,9 @@ class TestPayPal(RailContract):
                 continue
             if any(word in json.dumps(answer.body) for word in OFF_THE_DOCUMENT):
                 continue
-            if data is not None:
-                sent = specs.request_problems(specs.PAYPAL, method, path, json.loads(data))
-                assert not sent, (path, sent)
-            got = specs.answer_problems(specs.PAYPAL, method, path, answer.status, answer.body)
-            assert not got, (path, answer.status, got)
+            assert not specs.exchange_problems(
+                specs.PAYPAL, method, path, data, answer, answered=True
+            )
 
     async def test_a_batch_may_succeed_while_its_item_is_unclaimed(self, world: World) -> None:
         instruction, _ = await world.submit(world.instruction("unclaimed"))
@@ -128,7 +127,7 @@ class TestPayPal(RailContract):
         assert (outcome.state, outcome.reason) == (PayoutState.FAILED, "amount_not_representable")
 
     async def test_wrong_credentials_are_the_treasurys(self, world: World) -> None:
-        rail = paypal_rail(world.sandbox.rail_settings(secret="wrong"))
+        rail = paypal_rail(world.sandbox.rail_settings(client_secret="wrong"))
         outcome = await rail.submit(world.instruction())
         assert (outcome.category, outcome.reason) == (F.TREASURY, "token_refused")
         await rail.close()

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from rails import certificates
 from rails.paypal import webhooks
+from rails.paypal.settings import PayPalSettings
 from rails.paypal.webhooks import PayPalVerifier, paypal_verifier
-from rails.sandbox.hooks import Signer
-from rails.settings import RailSettings
+from rails.sandbox.scribes import Signer
 from rails.webhooks import BODY_BYTES_MAX, WebhookRefused
 
 WEBHOOK_ID = "WH-1"
@@ -232,7 +233,7 @@ async def test_certificates_that_prove_nothing(
     strong = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     host.files |= {
         "junk": b"-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n",
-        "large": SIGNER.pem() + b" " * webhooks.CERT_BYTES_MAX,
+        "large": SIGNER.pem() + b" " * certificates.CERT_BYTES_MAX,
         "expired": _cert(strong, from_days=-10, until_days=-1),
         "early": _cert(strong, from_days=1, until_days=10),
         "curve": _cert(ec.generate_private_key(ec.SECP256R1()), from_days=-1, until_days=1),
@@ -262,7 +263,7 @@ async def test_an_unreachable_host_asks_for_another_try() -> None:
 async def test_invented_names_cannot_make_us_hammer_the_host(
     verifier: PayPalVerifier, host: CertHost
 ) -> None:
-    limit = webhooks.CERT_FETCHES_PER_MINUTE_MAX
+    limit = certificates.CERT_FETCHES_PER_MINUTE_MAX
     for number in range(limit):
         await _refusal(verifier, _headers(host, cert=f"absent{number}"))
     refusal = await _refusal(verifier, _headers(host, cert="absent"))
@@ -289,7 +290,7 @@ async def test_an_event_about_something_else(verifier: PayPalVerifier, host: Cer
 
 def test_settings_it_cannot_work_with() -> None:
     with pytest.raises(ValueError, match="webhook id"):
-        paypal_verifier(RailSettings())
+        paypal_verifier(PayPalSettings())
     with pytest.raises(ValueError, match="slash"):
         PayPalVerifier("x", cert_prefixes=("https://api.paypal.com",))
 
@@ -297,7 +298,7 @@ def test_settings_it_cannot_work_with() -> None:
 async def test_certificates_kept_are_bounded(
     host: CertHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "CERTS_MAX", 2)
+    monkeypatch.setattr(certificates, "CERTS_MAX", 2)
     verifier = PayPalVerifier(WEBHOOK_ID, cert_prefixes=(host.prefix,))
     host.files |= {name: SIGNER.pem() for name in ("a", "b", "c")}
     for name in ("a", "b", "c", "a"):

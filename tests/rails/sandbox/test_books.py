@@ -5,7 +5,6 @@ import pytest
 from rails.sandbox.behaviours import CANCELLED, SETTLES, UNCLAIMED, UNCLAIMED_MS
 from rails.sandbox.books import Books, BooksFull, Entry, Plan, SandboxClock
 
-PAID = frozenset({"SUCCESS"})
 RETURNS: Plan = ((0, 0, "PENDING"), (1000, 0, "SUCCESS"), (2000, 5, "RETURNED"))
 
 
@@ -47,7 +46,7 @@ def test_a_cancelled_one_stays_so() -> None:
 
 
 def test_rows_count_executions_and_payments() -> None:
-    books = Books(paid=PAID)
+    books = Books()
     books.add(_entry("p-1"), guarded=True)
     books.add(_entry("p-1.1", RETURNS), guarded=True)
     books.add(_entry("p-2", ((0, 0, "FAILED"),)), guarded=True)
@@ -63,7 +62,7 @@ def test_rows_count_executions_and_payments() -> None:
 
 
 def test_guarded_or_not() -> None:
-    books = Books(paid=PAID)
+    books = Books()
     entry = _entry()
     books.add(entry, guarded=False)
     assert books.by_attempt("p-1") is None
@@ -72,7 +71,7 @@ def test_guarded_or_not() -> None:
 
 
 def test_full_books_forget_nothing() -> None:
-    books = Books(entries_max=2, paid=PAID)
+    books = Books(entries_max=2)
     books.add(_entry("p-1"), guarded=True)
     books.add(_entry("p-2"), guarded=True)
     with pytest.raises(BooksFull):

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from rails.sandbox.behaviours import DAY_MS
-from rails.sandbox.server import CLIENT_ID, SECRET, Sandbox, serve
+from rails.sandbox.provider import CLIENT_ID, HEADER, SECRET
+from rails.sandbox.server import Sandbox, serve
 from tests.rails import specs
 
 PAYOUTS = "/v1/payments/payouts"
@@ -195,6 +196,111 @@ class TestCreate:
             assert (status, body["name"]) == (503, "SERVICE_UNAVAILABLE")
 
 
+class TestBefall:
+    """Behaviours ordered for whichever payouts come next."""
+
+    async def _order(self, caller: Caller, **order: int) -> None:
+        body = {"befall": {name.replace("_", "-"): number for name, number in order.items()}}
+        url = f"{caller.sandbox.url}/sandbox/control"
+        async with caller.session.post(url, json=body) as answer:
+            assert answer.status == 204
+
+    async def _summary(self, caller: Caller) -> tuple[dict[str, int], int]:
+        async with caller.session.get(f"{caller.sandbox.url}/sandbox/summary") as answer:
+            summary = await answer.json()
+        return summary["befallen"], summary["befalls_waiting"]
+
+    def _behaviours(self, caller: Caller, attempts: int) -> list[str]:
+        entries = [caller.sandbox.books.by_attempt(f"b-{n}") for n in range(attempts)]
+        return [entry.behaviour if entry else "none" for entry in entries]
+
+    async def test_the_next_submissions_behave_as_ordered(self, caller: Caller) -> None:
+        await self._order(caller, closed=2, error500_after=3)
+        assert await self._summary(caller) == ({}, 5)
+        answers = [await caller.pay(batch_id=f"b-{n}") for n in range(7)]
+        assert [status for status, _ in answers].count(500) == 3
+        behaviours = self._behaviours(caller, 7)
+        assert sorted(behaviours[:5]) == ["closed"] * 2 + ["error500-after"] * 3
+        assert behaviours[5:] == ["", ""]
+        assert await self._summary(caller) == ({"closed": 2, "error500-after": 3}, 0)
+
+    async def test_orders_add_up(self, caller: Caller) -> None:
+        await self._order(caller, closed=1)
+        await self._order(caller, closed=1, garbage=0)
+        assert await self._summary(caller) == ({}, 2)
+
+    async def test_the_seed_decides_the_order(self) -> None:
+        async def run(seed: int) -> list[str]:
+            async with await serve(seed=seed) as sandbox, aiohttp.ClientSession() as session:
+                caller = Caller(sandbox, session)
+                await caller.login()
+                await self._order(caller, closed=8, risk=8, limit=8)
+                for number in range(24):
+                    await caller.pay(batch_id=f"b-{number}")
+                return self._behaviours(caller, 24)
+
+        first, second, other = await run(1), await run(1), await run(2)
+        assert first == second != other
+        assert first != sorted(first)
+        assert {name: first.count(name) for name in first} == {"closed": 8, "risk": 8, "limit": 8}
+
+    async def test_who_asks_for_something_gets_that(self, caller: Caller) -> None:
+        await self._order(caller, garbage=1)
+        await caller.pay("slow+anna@example.com", batch_id="b-0")
+        await caller.call("POST", PAYOUTS, request(batch_id="b-1"), **{HEADER: "closed"})
+        await caller.pay(batch_id="b-2", note="ERRPYO006")
+        await caller.pay(batch_id="b-2", value="0.00")
+        await caller.pay(batch_id=None)
+        caller.sandbox.providers["paypal"].funded = False
+        await caller.pay(batch_id="b-2")
+        assert self._behaviours(caller, 3) == ["slow", "closed", "none"]
+        assert await self._summary(caller) == ({}, 1)
+
+    async def test_a_repeat_is_no_new_submission(self, caller: Caller) -> None:
+        await caller.pay(batch_id="b-0")
+        await self._order(caller, error500=1)
+        assert (await caller.pay(batch_id="b-0"))[0] == 400
+        assert (await caller.pay(batch_id="b-1"))[0] == 500
+        assert self._behaviours(caller, 2) == ["", "none"]
+        await self._order(caller, closed=1)
+        # The first did not execute; the repeat does, as what it was the first time.
+        assert (await caller.pay(batch_id="b-1"))[0] == 201
+        assert (await caller.pay(batch_id="b-1"))[0] == 400
+        assert self._behaviours(caller, 2) == ["", "error500"]
+        assert await self._summary(caller) == ({"error500": 1}, 1)
+
+    @pytest.mark.parametrize(
+        ("name", "status"), [("newerror", 418), ("nofunds", 422), ("limited", 429)]
+    )
+    async def test_a_refusal_befalls_one_submission(
+        self, caller: Caller, name: str, status: int
+    ) -> None:
+        await self._order(caller, **{name: 1})
+        assert (await caller.pay(batch_id="b-0"))[0] == status
+        assert await self._summary(caller) == ({name: 1}, 0)
+        assert (await caller.pay(batch_id="b-0"))[0] == 201
+        assert self._behaviours(caller, 1) == [""]
+
+    async def test_chance_does_not_touch_what_befell(self) -> None:
+        async with (
+            await serve(fault_bp={"invalid": 10_000}) as sandbox,
+            aiohttp.ClientSession() as session,
+        ):
+            caller = Caller(sandbox, session)
+            await caller.login()
+            await self._order(caller, error500_after=1)
+            assert (await caller.pay(batch_id="b-0"))[0] == 500
+            # It has executed: "invalid" would say that it never can have.
+            status, body = await caller.pay(batch_id="b-0")
+            assert (status, body["name"]) == (400, "USER_BUSINESS_ERROR")
+
+    async def test_at_the_same_time(self, caller: Caller) -> None:
+        await self._order(caller, closed=10)
+        await asyncio.gather(*(caller.pay(batch_id=f"b-{n % 20}") for n in range(40)))
+        assert self._behaviours(caller, 20).count("closed") == 10
+        assert await self._summary(caller) == ({"closed": 10}, 0)
+
+
 class TestShowAndCancel:
     async def _paid(self, caller: Caller, receiver: str) -> tuple[str, str]:
         _, body = await caller.pay(receiver)
@@ -232,6 +338,32 @@ class TestShowAndCancel:
         assert (status, body["transaction_status"]) == (200, "RETURNED")
         status, body = await caller.call("POST", path)
         assert (status, body["name"]) == (400, "ITEM_ALREADY_CANCELLED")
+
+    async def test_executed_and_called_a_duplicate_of_itself(self, caller: Caller) -> None:
+        status, body = await caller.pay("duplicate+anna@example.com", batch_id="b-1")
+        assert (status, body["name"]) == (400, "USER_BUSINESS_ERROR")
+        href = body["details"][0]["link"][0]["href"]
+        status, shown = await caller.call("GET", PAYOUTS + href.rpartition("payouts")[2])
+        assert status == 200
+        assert shown["batch_header"]["sender_batch_header"]["sender_batch_id"] == "b-1"
+        assert caller.sandbox.books.executions("p-1") == 1
+
+    @pytest.mark.parametrize("by_item", [False, True])
+    async def test_the_first_enquiries_fail(self, caller: Caller, by_item: bool) -> None:
+        status, body = await caller.pay("enquiry-500+anna@example.com")
+        assert status == 201
+        reference = body["batch_header"]["payout_batch_id"]
+        path = f"/v1/payments/payouts-item/I{reference}" if by_item else f"{PAYOUTS}/{reference}"
+        answers = [(await caller.call("GET", path))[0] for _ in range(4)]
+        assert answers == [500, 500, 200, 200]
+
+    async def test_the_first_enquiries_are_not_answered(self, caller: Caller) -> None:
+        _, body = await caller.pay("enquiry-slow+anna@example.com")
+        path = f"{PAYOUTS}/{body['batch_header']['payout_batch_id']}"
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(caller.call("GET", path), 0.2)
+        assert (await caller.call("GET", path))[0] == 200
 
     @pytest.mark.parametrize(
         ("method", "path"),

@@ -16,23 +16,20 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
-from models.events import PayoutReported, decode
 from models.payouts import PayoutState
 from rails.paypal.rail import paypal_rail
 from rails.rail import Instruction
-from rails.registry import open_verifiers
 from rails.sandbox.behaviours import UNCLAIMED_MS
 from rails.sandbox.server import Sandbox, serve
-from rails.webhooks import webhook_app
+from tests.rails.company import Company
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def _instruction(behaviour: str = "") -> Instruction:
     return Instruction(
-        payout_id=str(uuid.uuid4()),
+        payout_id=f"2a{uuid.uuid4().hex}",
         amount_minor=1050,
         currency="EUR",
         destination=f"{behaviour or 'plain'}+anna@example.com",
@@ -87,63 +84,52 @@ class TestConsole:
             url = f"{sandbox.url}/sandbox/control"
             assert await _post(url, b'{"advance_ms": 1000, "funded": false}') == 204
             assert sandbox.clock.ahead_ms == 1_000
-            assert not sandbox.paypal.funded
+            assert not sandbox.providers["paypal"].funded
             assert await _post(url, b'{"revoke_tokens": true}') == 204
             assert sandbox.clock.ahead_ms == 1_000
-            for wrong in (b"", b"[]", b'{"advance_ms": -1}', b'{"advance_ms": "1"}'):
-                assert await _post(url, wrong) == 400
+
+    @pytest.mark.parametrize(
+        ("wish", "line"),
+        [
+            ("", "not a JSON object"),
+            ("[]", "not a JSON object"),
+            ({"befal": {}}, "unknown: befal; there are befall,"),
+            ({"advance_ms": -1}, "advance_ms is a whole number from 0 to"),
+            ({"advance_ms": "1"}, "advance_ms is a whole number from 0 to"),
+            ({"advance_ms": True}, "advance_ms is a whole number from 0 to"),
+            ({"funded": 1}, "funded is true or false"),
+            ({"revoke_tokens": "no"}, "revoke_tokens is true or false"),
+            ({"befall": ["slow"]}, "befall is an object"),
+            ({"befall": {"pigeon": 1, "slow": 1}}, "befall names no behaviour: pigeon"),
+            ({"befall": {"slow": -1}}, "befall slow is a whole number from 0"),
+            ({"befall": {"slow": 1.0}}, "befall slow is a whole number from 0"),
+            ({"befall": {"slow": True}}, "befall slow is a whole number from 0"),
+            ({"befall": {"slow": 99_999, "garbage": 2}}, "100000 may wait to befall, 0 do already"),
+            ({"befall": {"webhook-lost": 1}}, "without a webhook address there can be no"),
+        ],
+    )
+    async def test_a_wish_that_cannot_be_is_refused_whole(self, wish: object, line: str) -> None:
+        async with await serve() as sandbox, aiohttp.ClientSession() as session:
+            if isinstance(wish, dict):
+                wish = json.dumps({"advance_ms": 5, "funded": False, **wish})
+            async with session.post(f"{sandbox.url}/sandbox/control", data=wish) as answer:
+                text = await answer.text()
+            assert (answer.status, text.count("\n")) == (400, 1)
+            assert text.startswith(line)
+            assert (sandbox.clock.ahead_ms, sandbox.providers["paypal"].funded) == (0, True)
+            assert sandbox.providers["paypal"].befalls.waiting() == 0
 
     async def test_health(self) -> None:
         async with await serve() as sandbox:
             assert await _get(f"{sandbox.url}/healthz") == (200, "ok")
 
 
-class Company:
-    """The receiver of webhooks, as the product runs it."""
-
-    def __init__(self) -> None:
-        self.reports: list[dict[str, Any]] = []
-        self.results: list[str] = []
-        self.url = ""
-        self.runner: web.AppRunner | None = None
-        self.verifiers: dict[str, Any] = {}
-
-    async def start(self) -> None:
-        app = webhook_app(
-            self.verifiers,
-            self._publish,
-            self._seller_of,
-            count=lambda _rail, result: self.results.append(result),
-        )
-        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}/webhooks/paypal"
-
-    async def _publish(self, *, topic: str, key: bytes, value: bytes) -> None:
-        assert (topic, key) == ("rail.updates", b"seller-1")
-        now_ms = time.time_ns() // 1_000_000
-        event = decode(topic, value, now_ms=now_ms, retention_ms=60_000)
-        assert isinstance(event, PayoutReported)
-        self.reports.append(json.loads(value))
-
-    async def _seller_of(self, _payout_id: str) -> str | None:
-        return "seller-1"
-
-    async def until(self, results: int, within_s: int = 5) -> None:
-        for _ in range(within_s * 50):
-            if len(self.results) >= results:
-                break
-            await asyncio.sleep(0.02)
-
-
 async def test_webhooks_from_end_to_end() -> None:
-    company = Company()
-    await company.start()
-    async with await serve(settle_delay_ms=20, webhook_url=company.url) as sandbox:
-        settings = sandbox.rail_settings()
-        company.verifiers.update(open_verifiers({"paypal": settings}))
-        rail = paypal_rail(settings)
+    async with (
+        Company() as company,
+        await serve(settle_delay_ms=20, webhook_urls={"paypal": company.url}) as sandbox,
+    ):
+        rail = paypal_rail(company.trust(sandbox))
         expected = {}
         for behaviour, states in {
             "": ["settled"],
@@ -159,31 +145,28 @@ async def test_webhooks_from_end_to_end() -> None:
             instruction = _instruction(behaviour)
             assert (await rail.submit(instruction)).state is PayoutState.ACCEPTED
             expected[instruction.payout_id] = states
-        # Nine published and one forged.
-        await company.until(10)
+        # Nine published and two forged.
+        await company.until(11)
         got: dict[str, list[str]] = {payout_id: [] for payout_id in expected}
         for report in company.reports:
             got[report["payout_id"]].append(report["state"])
         assert got == expected
-        assert company.results.count("signature_refused") == 1
+        assert company.results.count("signature_refused") == 2
         assert company.results.count("published") == len(company.reports) == 9
         for report in company.reports:
             assert report["seller_id"] == "seller-1"
             assert "anna" not in json.dumps(report)
         await rail.close()
-    assert company.runner is not None
-    await company.runner.cleanup()
 
 
 async def test_a_cancellation_is_reported_and_nothing_after_it() -> None:
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, what: errors.append(what))
-    company = Company()
-    await company.start()
-    async with await serve(settle_delay_ms=0, webhook_url=company.url) as sandbox:
-        settings = sandbox.rail_settings()
-        company.verifiers.update(open_verifiers({"paypal": settings}))
-        rail = paypal_rail(settings)
+    async with (
+        Company() as company,
+        await serve(settle_delay_ms=0, webhook_urls={"paypal": company.url}) as sandbox,
+    ):
+        rail = paypal_rail(company.trust(sandbox))
         instruction = _instruction("unclaimed")
         outcome = await rail.submit(instruction)
         await company.until(1)
@@ -196,8 +179,6 @@ async def test_a_cancellation_is_reported_and_nothing_after_it() -> None:
         await rail.close()
     gc.collect()
     assert errors == []
-    assert company.runner is not None
-    await company.runner.cleanup()
 
 
 async def test_a_webhook_nobody_takes_is_tried_again_then_dropped(
@@ -207,27 +188,31 @@ async def test_a_webhook_nobody_takes_is_tried_again_then_dropped(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-        async with await serve(settle_delay_ms=0, webhook_url=url) as sandbox:
+        async with await serve(settle_delay_ms=0, webhook_urls={"paypal": url}) as sandbox:
             rail = paypal_rail(sandbox.rail_settings())
             await rail.submit(_instruction())
             await rail.close()
-            assert sandbox.hooks is not None
+            hooks = sandbox.providers["paypal"].hooks
+            assert hooks is not None
             for _ in range(250):
-                if sandbox.hooks.dropped:
+                if hooks.dropped:
                     break
                 await asyncio.sleep(0.02)
-            assert (sandbox.hooks.dropped, sandbox.hooks.sent) == (1, 0)
+            assert (hooks.dropped, hooks.sent) == (1, 0)
 
 
 async def test_webhooks_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rails.sandbox.hooks.WAITING_MAX", 2)
-    async with await serve(settle_delay_ms=60_000, webhook_url="http://127.0.0.1:1/") as sandbox:
+    async with await serve(
+        settle_delay_ms=60_000, webhook_urls={"paypal": "http://127.0.0.1:1/"}
+    ) as sandbox:
         rail = paypal_rail(sandbox.rail_settings())
         for _ in range(5):
             await rail.submit(_instruction())
         await rail.close()
-        assert sandbox.hooks is not None
-        assert sandbox.hooks.dropped == 3
+        hooks = sandbox.providers["paypal"].hooks
+        assert hooks is not None
+        assert hooks.dropped == 3
 
 
 async def test_a_taken_port_is_an_error_and_leaves_nothing_behind() -> None:
@@ -269,3 +254,8 @@ def test_a_process_ends_in_peace(number: signal.Signals) -> None:
         process.send_signal(number)
         _, errors = process.communicate(timeout=10)
         assert (process.returncode, errors) == (0, "")
+
+
+async def test_webhooks_of_a_provider_that_is_not_there_are_refused() -> None:
+    with pytest.raises(ValueError, match="no provider 'pigeon'; there are adyen, "):
+        await serve(webhook_urls={"pigeon": "http://127.0.0.1:1/"})

@@ -69,11 +69,14 @@ def test_a_file_that_is_not_there_is_bad_use() -> None:
 def test_show_hides_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYOUTS_REDIS_URL", "redis://u:hunter2@h:1/0")
     monkeypatch.setenv("PAYOUTS_SEAL_KEYS", "k:hunter2")
+    monkeypatch.setenv("PAYOUTS_NOTICES_URL", "https://company.example/hunter2?key=hunter2")
+    monkeypatch.setenv("PAYOUTS_NOTICES_SECRET", "whsec_hunter2")
     monkeypatch.setenv("PAYOUTS_KAFKA_BROKER", "x:1")
     result = runner.invoke(app, ["config", "show"])
     assert result.exit_code == 0
     assert "hunter2" not in result.output
     assert "redis://h:1/0" in result.stdout
+    assert "https://company.example" in result.stdout
     assert "PAYOUTS_KAFKA_BROKER is no setting; PAYOUTS_KAFKA_BROKERS?" in result.stderr
 
 

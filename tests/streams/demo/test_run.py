@@ -1,4 +1,4 @@
-"""The whole product, end to end, on the embedded servers: nothing lost, nothing twice."""
+"""The whole product, end to end: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from streams.demo.company import Company, day_window
 from streams.demo.embedded import EmbeddedUnavailable
 from streams.demo.messages import Kind, Message
 from streams.demo.run import Outcome, Run, percentiles
-from streams.demo.stack import Stack
+from streams.demo.stack import GivenKafka, Stack
 
 EVENTS = 600
 
 
 @pytest.fixture
-def stack() -> Iterator[Stack]:
+def stack(own_broker: str) -> Iterator[Stack]:
     try:
-        with Stack() as stack:
+        with Stack(kafka=GivenKafka(own_broker)) as stack:
             yield stack
     except EmbeddedUnavailable as error:
         pytest.skip(str(error))

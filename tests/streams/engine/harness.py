@@ -10,14 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    Message,
-    Producer,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from streams.engine import EngineSettings
 from streams.topics import FOREVER_MS, Topic, create_topics
@@ -53,10 +46,11 @@ def fill(brokers: str, topic: str, count: int, *, first: int = 0, value: bytes =
 
 def committed(brokers: str, group: str, topic: str, partitions: int = PARTITIONS) -> dict[int, int]:
     """The group's committed offset of each partition that has one."""
-    admin = AdminClient({"bootstrap.servers": brokers})
+    # Not an AdminClient: librdkafka's crashes when the group's coordinator is still loading.
+    reader = Consumer({"bootstrap.servers": brokers, "group.id": group})
     asked = [TopicPartition(topic, number) for number in range(partitions)]
-    futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)])
-    answered = futures[group].result(timeout=10).topic_partitions
+    answered = reader.committed(asked, timeout=10)
+    reader.close()
     return {each.partition: each.offset for each in answered if each.offset >= 0}
 
 

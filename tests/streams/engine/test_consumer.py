@@ -65,7 +65,7 @@ async def test_a_stop_in_the_middle_of_a_join_leaves_the_group_usable(
     hasty = engine_app("hasty", settings(broker, group))
     collector(hasty, topic, seen)
     async with running(hasty):
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.05)
         assert not hasty.counters.assigned
     fill(broker, topic, 20)
     app = engine_app("test", settings(broker, group))

@@ -141,8 +141,9 @@ async def test_a_producer_that_is_not_running_says_so(broker: str, group: str) -
 async def test_what_the_broker_never_acknowledged_is_reported(names: Names, group: str) -> None:
     with EmbeddedBroker() as own:
         topic = make_topic(own.bootstrap, names.topic())
+        # Long enough for a first message through a broker that has only just come up.
         chosen = settings(
-            own.bootstrap, group, delivery_timeout_ms=1_000, drain_timeout_s=1, stop_timeout_s=5
+            own.bootstrap, group, delivery_timeout_ms=8_000, drain_timeout_s=1, stop_timeout_s=5
         )
         producer = EngineProducer(chosen, EngineCounters())
         await producer.start()

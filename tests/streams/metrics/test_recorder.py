@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from models.payouts import PayoutState
 from models.refusals import Reason
 from streams.metrics import Metrics
-from streams.metrics.definitions import ManyHistogram
+from streams.metrics.definitions import NOTICE_RESULTS, ManyHistogram
 
 
 @pytest.fixture
@@ -126,3 +126,17 @@ def test_names_follow_the_rules(metrics: Metrics) -> None:
 def test_build_information(metrics: Metrics) -> None:
     text = metrics.exposition().decode()
     assert re.search(r'^payouts_build_info\{.*version="\d+\.\d+.*"\} 1\.0$', text, re.MULTILINE)
+
+
+def test_what_became_of_notices_is_there_from_the_start(metrics: Metrics) -> None:
+    for result in NOTICE_RESULTS:
+        assert sample(metrics, "payouts_notices_total", result=result) == 0
+    metrics.notices({"delivered": 2, "retried": 1})
+    metrics.notices_pending(3, 4.5)
+    assert sample(metrics, "payouts_notices_total", result="delivered") == 2
+    assert sample(metrics, "payouts_notices_pending") == 3
+    assert sample(metrics, "payouts_notices_oldest_seconds") == 4.5
+    # A worker that notifies nobody must not look like one whose endpoint is gone.
+    assert sample(metrics, "payouts_notices_endpoint_gone") == 0
+    metrics.notices_gone()
+    assert sample(metrics, "payouts_notices_endpoint_gone") == 1

@@ -1,11 +1,10 @@
-"""Fixtures of the wallets' tests: an empty Redis with the functions, and an empty broker."""
+"""Fixtures of the wallets' tests: an empty Redis with the functions."""
 
 from collections.abc import Iterator
 
 import pytest
 import redis
 
-from streams.demo.embedded import EmbeddedBroker
 from streams.wallets.library import library
 from tests.streams.wallets.harness import Shard
 
@@ -26,13 +25,3 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 def shard(client: redis.Redis) -> Shard:
     """An empty shard."""
     return Shard(client)
-
-
-@pytest.fixture
-def own_broker() -> Iterator[str]:
-    """host:port of a broker of this test's own: topics have their real names."""
-    server = EmbeddedBroker().start()
-    yield server.bootstrap
-    # It waits for every connection to close if asked; nothing here is worth that.
-    server.kill()
-    server.stop()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -12,15 +13,17 @@ from redis.cluster import RedisCluster
 from models.ids import shard_of_payout
 from models.shards import SHARDS, shard_of
 from streams.demo.embedded import EmbeddedRedis
+from streams.notices.pending import Pending, PendingNotices
 from streams.wallets.evidence import read_shards
+from streams.wallets.server import RedisServer, meta_key
 from streams.wallets.statement import read_statement
-from streams.wallets.store import Store, meta_key
-from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Shard
+from streams.wallets.store import Redo, Standing, Store, Unhealed
+from tests.streams.notices.harness import raw, update
+from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Shard, opened
 
 SLOTS = 16_384
 PROFILE = '{"country":"DE","zone":"UTC","status":"active","occurred":1}'
 READY_MAX_S = 10.0
-CONTEXT = {"now": NOW_MS, "known": 0}
 STATIC = json.dumps(
     {"retention_ms": DAY_MS, "wait_ms": DAY_MS, "ask_ms": 1_000, "campaigns": []}
 ).encode()
@@ -54,16 +57,20 @@ def _is_whole(client: redis.Redis) -> bool:
 
 
 async def test_every_call_works_over_all_nodes(cluster: str) -> None:
-    store = Store(cluster, cluster=True)
+    store = Store(RedisServer(cluster, cluster=True))
     client = RedisCluster.from_url(cluster)
     assert len({client.keyslot(meta_key(s)) * 3 // SLOTS for s in range(SHARDS)}) == 3
     await store.load()
     sellers = [f"seller-{n}" for n in range(200)]
-    batches = {}
+    batches: dict[int, Any] = {}
     for seller in sellers:
         source = Shard(redis.Redis(), seller)
         source._ids = int(seller[7:]) * 100
-        operations = batches.setdefault(shard_of(seller), (CONTEXT, STATIC, []))[2]
+        shard = shard_of(seller)
+        if shard not in batches:
+            context = {"now": NOW_MS, "known": 0, "epoch": await opened(store, shard)}
+            batches[shard] = (context, STATIC, [])
+        operations = batches[shard][2]
         sale = source.sale(1_000, pay=PAY, partition=source._ids)
         operations += [
             {**source.event("profile", "seller.updated", rev=0, release=[], profile=PROFILE),
@@ -82,7 +89,8 @@ async def test_every_call_works_over_all_nodes(cluster: str) -> None:
     assert sum(standing.outbox_length for standing in due.values()) == 400
 
     await store.observe({shard_of("i:1"): {"i:1": "state"}}, 60_000)
-    entries = await store.leftovers(shard_of(sellers[0]))
+    lost = shard_of(sellers[0])
+    entries = (await store.leftovers([lost]))[lost]
     assert entries[0].messages[0].topic == "ledger"
     payout = json.loads(entries[1].messages[1].value)["payout_id"]
     stored = await store.payout(shard_of_payout(payout), payout)
@@ -99,13 +107,52 @@ async def test_every_call_works_over_all_nodes(cluster: str) -> None:
     assert len(statement["payouts"]) == 1
 
     # An emptied node comes back with its functions and its shards redone.
-    lost = shard_of(sellers[0])
-    values = [entry.messages[0].value for entry in await store.leftovers(lost)]
-    before = await store.standing(lost)
+    values = [entry.messages[0].value for entry in entries]
+    before = (await store.stand({lost: (0, 0)}))[lost]
+    assert before.sound
     client.delete(*client.keys(f"{{s{lost}}}:*"))
     client.function_flush()
     await store.load()
-    assert await store.apply(lost, values, retention_ms=DAY_MS, journal=7) == before[0]
-    assert await store.standing(lost) == (before[0], 7)
+    assert not (await store.stand({lost: (0, 0)}))[lost].sound
+    with pytest.raises(Unhealed):
+        await store.payout(shard_of_payout(payout), payout)
+    await store.suspend([lost], "me", {})
+    assert await store.apply(lost, values, Redo("me", DAY_MS, 7, 1)) == before.seq
+    await store.open({lost: (9, before.seq)}, {lost: ()}, "me")
+    assert (await store.stand({lost: (before.seq, 1)}))[lost] == Standing(
+        True, before.seq, 9, 9, before.seq, ""
+    )
+    assert await store.payout(shard_of_payout(payout), payout) == stored
     client.close()
+    await store.close()
+
+
+async def test_notices_lie_on_the_node_of_their_shard(cluster: str) -> None:
+    server = RedisServer(cluster, cluster=True)
+    await server.load()
+    pending = PendingNotices(server)
+    kept = {shard: [Pending(raw(shard, update(shard)))] for shard in range(SHARDS)}
+    assert await pending.keep(kept, NOW_MS) == {shard: [True] for shard in kept}
+    claimed, backlog = await pending.claim(range(SHARDS), NOW_MS, NOW_MS + 1_000, 5)
+    assert (len(claimed), backlog.count, backlog.oldest_ms) == (SHARDS, SHARDS, NOW_MS)
+    for one in claimed:
+        await pending.again(one, NOW_MS + 5_000)
+    assert await pending.claim(range(SHARDS), NOW_MS, NOW_MS + 1_000, 5) == ([], backlog)
+    again, _ = await pending.claim(range(SHARDS), NOW_MS + 5_000, NOW_MS + 9_000, 5)
+    assert [one.pending.tries for one in again if one.pending] == [1] * SHARDS
+    for one in again:
+        await pending.done(one)
+    _, left = await pending.claim(range(SHARDS), NOW_MS, NOW_MS, 0)
+    assert (left.count, left.oldest_ms) == (0, None)
+    await server.close()
+
+
+async def test_payouts_under_way_are_found_on_every_node(cluster: str) -> None:
+    store = Store(RedisServer(cluster, cluster=True))
+    await store.load()
+    for shard in range(SHARDS):
+        await opened(store, shard)
+    pages = await store.ages(dict.fromkeys(range(SHARDS), 0), 50)
+    assert set(pages) == set(range(SHARDS))
+    assert {page.cursor for page in pages.values()} == {0}
     await store.close()

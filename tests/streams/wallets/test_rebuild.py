@@ -1,7 +1,6 @@
 """An emptied Redis comes back from the journal, key by key."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import redis
 
 from models.payouts import FailureCategory, PayoutState
 from models.rules import transition
-from models.shards import shard_of
+from models.shards import SHARDS, shard_of
 from streams.engine import Outgoing
 from streams.wallets.rebuild import RebuildRefused, rebuild
 from tests.streams.wallets.harness import Company, Shard
@@ -25,14 +24,16 @@ def keys(client: redis.Redis) -> dict[str, tuple[Any, int]]:
     for raw in client.scan_iter("*"):
         key = raw.decode()
         rest = key.partition(":")[2]
-        if rest in {"o", "u"} or rest.startswith(ADVICE):
+        if rest == "o" or rest.startswith(ADVICE):
             continue
         kind = client.type(raw).decode()  # type: ignore[union-attr]
         value: Any
         if kind == "hash":
             value = client.hgetall(raw)
             if rest == "m":
-                value.pop(b"journal", None)
+                # What says how Redis stands to the journal, and not what it holds.
+                for name in (b"journal", b"journaled", b"epoch", b"run", b"ended"):
+                    value.pop(name, None)
         elif kind == "zset":
             value = client.zrange(raw, 0, -1, withscores=True)
         elif kind == "list":
@@ -47,6 +48,7 @@ def keys(client: redis.Redis) -> dict[str, tuple[Any, int]]:
 async def company(own_broker: str, redis_url: str, client: redis.Redis) -> AsyncIterator[Company]:
     """A company in which everything happened that can."""
     async with Company(own_broker, redis_url) as made:
+        await made.wallets.heal(range(SHARDS))
         made.publish(
             "sellers",
             made.seller("root"),
@@ -54,7 +56,7 @@ async def company(own_broker: str, redis_url: str, client: redis.Redis) -> Async
         )
         await made.work()
         big = made.sale("s0", 60_000, "big")  # crosses a day's threshold
-        made.publish("sales", big, made.return_of("s2", 500, "not-yet"))
+        made.publish("sales", big, {**big, "amount_minor": 7}, made.return_of("s2", 500, "not-yet"))
         made.publish(
             "sales",
             *(made.sale(f"s{n % 5}", 6_000 + n, f"a{n}") for n in range(30)),
@@ -104,15 +106,17 @@ class TestRebuild:
     async def test_makes_every_key_again(self, company: Company, client: redis.Redis) -> None:
         before = keys(client)
         kinds = {key.split(":")[1] for key in before}
-        assert kinds == {"m", "w", "h", "p", "d", "r", "q", "y", "n", "l", "x", "t"}
+        assert kinds == {"m", "w", "h", "p", "d", "r", "q", "y", "n", "l", "x", "t", "u"}
         client.flushall()
         rebuilt = await asyncio.to_thread(rebuild, company.settings)
         after = keys(client)
         assert after.keys() == before.keys()
         for key, (value, expires) in before.items():
             assert after[key] == (value, expires), key
-        assert rebuilt.entries == sum(m.topic == "ledger" for m in company.sent)
-        assert rebuilt.shards == len({key.partition("}")[0] for key in before if ":w:" in key})
+        entries = [
+            m for m in company.sent if m.topic == "ledger" and b'"seq":0,' not in (m.value or b"")
+        ]
+        assert rebuilt.entries == len(entries)
         again = await asyncio.to_thread(rebuild, company.settings)
         assert (again.entries, keys(client)) == (0, before)
 
@@ -127,12 +131,15 @@ class TestRebuild:
         assert keys(client) == before
 
     async def test_refuses_when_redis_is_ahead(self, company: Company, client: redis.Redis) -> None:
-        client.hincrby(f"{{s{shard_of('s1')}}}:m", "seq", 1)
         before = keys(client)
-        for from_empty in (False, True):
-            with pytest.raises(RebuildRefused, match="ahead of the journal in 1 shards"):
-                await asyncio.to_thread(rebuild, company.settings, from_empty=from_empty)
-        assert keys(client) == before
+        client.hincrby(f"{{s{shard_of('s1')}}}:m", "seq", 1)
+        ahead = keys(client)
+        with pytest.raises(RebuildRefused, match=f"shard {shard_of('s1')}: Redis goes to entry"):
+            await asyncio.to_thread(rebuild, company.settings)
+        pending = f"{{s{shard_of('s1')}}}:m"
+        assert client.hexists(pending, "pending")  # nobody books to it until somebody decides
+        await asyncio.to_thread(rebuild, company.settings, from_empty=True)
+        assert (keys(client), ahead != before) == (before, True)
 
     async def test_entries_that_come_twice_and_out_of_order(
         self, company: Company, client: redis.Redis
@@ -148,20 +155,23 @@ class TestRebuild:
         after = keys(client)
         assert {k: v for k, v in after.items() if k in before} == before
 
-    async def test_a_gap_is_told(self, company: Company, client: redis.Redis) -> None:
+    async def test_what_comes_behind_a_gap_never_counted(
+        self, company: Company, client: redis.Redis
+    ) -> None:
         shard = Shard(client, "zoe")
         shard.book(*(shard.sale(n) for n in range(1, 4)))
         for value in (shard.raw[0], shard.raw[2]):
             await company.send([Outgoing("ledger", b"zoe", value)])
         client.flushall()
-        with pytest.raises(RebuildRefused, match="lacks entry"):
-            await asyncio.to_thread(rebuild, company.settings)
+        await asyncio.to_thread(rebuild, company.settings)
+        assert client.hget(shard.key("m"), "seq") == b"1"
 
 
-async def test_twenty_thousand_entries_a_second(
+async def test_many_entries_are_redone_in_several_calls(
     own_broker: str, redis_url: str, client: redis.Redis
 ) -> None:
     async with Company(own_broker, redis_url) as company:
+        await company.wallets.heal(range(SHARDS))
         total = 0
         for number in range(8):
             shard = Shard(client, f"seller-{number}")
@@ -170,9 +180,5 @@ async def test_twenty_thousand_entries_a_second(
             await company.send([Outgoing("ledger", shard.seller.encode(), v) for v in shard.raw])
             total += 1_000
         client.flushall()
-        began = time.perf_counter()
         rebuilt = await asyncio.to_thread(rebuild, company.settings)
-        rate = total / (time.perf_counter() - began)
         assert rebuilt.entries == total
-        # It is some 20,000 on two busy cores; the bound only catches a rebuild that crawls.
-        assert rate > 4_000

@@ -14,9 +14,10 @@ from models.rules import transition
 from models.shards import SHARDS, shard_of
 from streams.engine import Outgoing
 from streams.wallets import evidence
+from streams.wallets.server import RedisServer
 from streams.wallets.store import Store, meta_key
 from streams.wallets.verify import verify
-from streams.wallets.wallets import Wallets
+from streams.wallets.wallets import EntriesVoid, Wallets
 from tests.streams.wallets.harness import PARTITIONS, PAY, Company, Journal, Shard, dump
 
 SHARD = shard_of("anna")
@@ -62,9 +63,9 @@ def other_wallets(company: Company, store: Store) -> Wallets:
 def folded(company: Company) -> Fold:
     """The fold of everything that was published."""
     fold = Fold()
-    for message in company.sent:
+    for offset, message in enumerate(company.sent):
         if message.topic == "ledger":
-            fold.add(Entry.parse(message.value or b""))
+            fold.add(Entry.parse(message.value or b""), offset)
     return fold
 
 
@@ -82,12 +83,10 @@ class TestRedisThatLostWrites:
     ) -> None:
         source = Source(client)
         assert set(await company.wallets.post(source.sales(50))) == {"booked"}
-        await company.wallets.flush()
         client.flushall()
         assert await company.wallets.post(source.sales(1)) == ["booked"]
         assert source.shard.balances() == (51_000, 0, 0, 0, 0)
         assert company.healed_entries == 50
-        await company.wallets.flush()
         await holds(company)
 
     async def test_rewound_it_is_healed_from_the_journal(
@@ -95,10 +94,8 @@ class TestRedisThatLostWrites:
     ) -> None:
         source = Source(client)
         await company.wallets.post(source.sales(10))
-        await company.wallets.flush()
         old = dump(client, f"{{s{SHARD}}}:*")
         await company.wallets.post(source.sales(10))
-        await company.wallets.flush()
         # What a failover to a replica that is behind looks like.
         for key in client.scan_iter(f"{{s{SHARD}}}:*"):
             client.delete(key)
@@ -107,7 +104,6 @@ class TestRedisThatLostWrites:
         assert await company.wallets.post(source.sales(1)) == ["booked"]
         assert source.shard.balances() == (21_000, 0, 0, 0, 0)
         assert company.healed_entries == 10
-        await company.wallets.flush()
         await holds(company)
 
     async def test_what_is_being_published_is_not_numbered_anew(
@@ -116,7 +112,6 @@ class TestRedisThatLostWrites:
         """Redis loses an entry whose publication is still under way, and books another."""
         source = Source(client)
         await company.wallets.post(source.sales(5))
-        await company.wallets.flush()
         old = dump(client, f"{{s{SHARD}}}:*")
         free, entered = asyncio.Event(), asyncio.Event()
         send = company.wallets._send
@@ -139,8 +134,48 @@ class TestRedisThatLostWrites:
         free.set()
         assert await first == await second == ["booked"]
         assert source.shard.balances() == (7_000, 0, 0, 0, 0)
-        await company.wallets.flush()
         await holds(company)
+
+    async def test_what_another_worker_is_late_with_is_void(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        """Redis loses what one worker is still publishing, and another heals it meanwhile."""
+        store = Store(RedisServer(company.settings.redis_url))
+        late = other_wallets(company, store)
+        mine, theirs = Source(client, 0), Source(client, 1)
+        await company.wallets.post(mine.sales(5))
+        await late.post(theirs.sales(1))
+        old = dump(client, f"{{s{SHARD}}}:*")
+        free, entered = asyncio.Event(), asyncio.Event()
+        send = late._send
+
+        async def slow(messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+            entered.set()
+            await free.wait()
+            return await send(messages)
+
+        late._send = slow
+        lost = theirs.sales(1)
+        first = asyncio.create_task(late.post(lost))
+        await entered.wait()
+        for key in client.scan_iter(f"{{s{SHARD}}}:*"):
+            client.delete(key)
+        for key, (value, expires) in old.items():
+            client.restore(key, max(expires, 0), value, absttl=expires > 0)
+        client.hset(meta_key(SHARD), "run", "a process that is no more")
+        assert await company.wallets.post(mine.sales(1)) == ["booked"]
+        free.set()
+        with pytest.raises(EntriesVoid):
+            await first
+        # It must not go on: a later event would raise the fence over the lost one.
+        with pytest.raises(EntriesVoid):
+            await late.post(theirs.sales(1))
+        assert mine.shard.balances() == (7_000, 0, 0, 0, 0)
+        again = other_wallets(company, store)
+        assert await again.post(lost) == ["booked"]
+        assert mine.shard.balances() == (8_000, 0, 0, 0, 0)
+        await holds(company)
+        await store.close()
 
     async def test_without_its_functions_they_are_loaded_again(
         self, company: Company, client: redis.Redis
@@ -153,11 +188,11 @@ class TestAWorkerThatDied:
     async def test_what_it_left_in_the_outbox_is_published(
         self, company: Company, client: redis.Redis
     ) -> None:
+        await company.wallets.heal(range(SHARDS))
         dead = Source(client)
         assert dead.shard.book(*dead.sales(3)) == ["booked"] * 3
-        await company.wallets.heal(range(SHARDS))
+        await company.wallets.heal([SHARD])
         assert company.republished == 3
-        await company.wallets.flush()
         assert client.xlen(f"{{s{SHARD}}}:o") == 0
         await holds(company)
 
@@ -183,14 +218,13 @@ class TestAWorkerThatDied:
             result = await book(calls)
             if not heard:
                 heard.append(1)
-                from streams.wallets.store import RedisGone
+                from streams.wallets.server import RedisGone
 
                 raise RedisGone("connection reset")
             return result
 
         monkeypatch.setattr(company.store, "book", unheard)
         assert await company.wallets.post(source.sales(2)) == ["stale"] * 2
-        await company.wallets.flush()
         assert source.shard.balances() == (3_000, 0, 0, 0, 0)
         await holds(company)
 
@@ -199,7 +233,7 @@ class TestTwoWorkers:
     async def test_on_one_shard_number_without_gaps(
         self, company: Company, client: redis.Redis
     ) -> None:
-        store = Store(company.settings.redis_url)
+        store = Store(RedisServer(company.settings.redis_url))
         other = other_wallets(company, store)
         mine, theirs = Source(client, 0), Source(client, 1)
         rounds = [
@@ -209,7 +243,6 @@ class TestTwoWorkers:
         ]
         # Offsets of a partition must come in order: one after the other on either side.
         await asyncio.gather(_in_turn(rounds[::2]), _in_turn(rounds[1::2]))
-        await asyncio.gather(company.wallets.flush(), other.flush())
         assert mine.shard.balances() == (280_000, 0, 0, 0, 0)
         fold = folded(company)
         assert fold.seqs == {SHARD: 280}
@@ -223,7 +256,7 @@ class TestTwoWorkers:
         source = Source(client)
         await company.wallets.post(source.sales(5, pay=PAY))
         payouts = list(source.shard.payouts())
-        store = Store(company.settings.redis_url)
+        store = Store(RedisServer(company.settings.redis_url))
         other = other_wallets(company, store)
 
         def marks(name: str) -> list[dict[str, Any]]:

@@ -1,0 +1,81 @@
+"""Gates: how many payouts may be handed to a rail just now.
+
+What a gate lets through is marked as submitted only then, so nothing waits behind a mark: a payout
+that waits for its turn is still only reserved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from rails.breaker import Breaker
+from rails.pace import Pace
+from rails.rail import Outcome, Rail
+from rails.settings import RailSettings
+
+
+class Gate:
+    """One rail, its breaker, its pace, and so many places for submissions under way."""
+
+    def __init__(self, rail: Rail, breaker: Breaker, pace: Pace, concurrency_max: int) -> None:
+        self.rail = rail
+        self.breaker = breaker
+        self._pace = pace
+        self._free = concurrency_max
+        self._turn = asyncio.Event()
+
+    async def enter(self, wanted: int) -> int:
+        """How many of so many payouts may be submitted now; 0 if the rail is not used.
+
+        Waits for a free place and for the provider's pace. Each that enters has to leave.
+        """
+        while True:
+            granted = self.breaker.places(min(wanted, self._free))
+            if granted == 0 and self._free > 0:
+                return 0
+            paced = self._pace.take(granted)
+            self.breaker.give_back(granted - paced)
+            if paced:
+                self._free -= paced
+                return paced
+            await self._wait()
+
+    def leave(self, outcome: Outcome | None) -> None:
+        """One is done: what became of it, None if it was not submitted after all."""
+        self._free += 1
+        self._turn.set()
+        if outcome is None:
+            self.breaker.give_back(1)
+            self._pace.give_back(1)
+        else:
+            self.breaker.record(outcome)
+
+    async def _wait(self) -> None:
+        """Until a place may be free or a request may be made."""
+        self._turn.clear()
+        try:
+            async with asyncio.timeout(self._pace.wait_s() if self._free else None):
+                await self._turn.wait()
+        except TimeoutError:
+            pass
+
+
+def open_gates(
+    rails: Mapping[str, Rail],
+    settings: Mapping[str, RailSettings],
+    monotonic: Callable[[], float] = time.monotonic,
+) -> dict[str, Gate]:
+    """A gate for each rail. ``monotonic`` is a clock in seconds that never goes back."""
+    gates = {}
+    for name, rail in rails.items():
+        own = settings.get(name) or RailSettings()
+        per_minute = own.requests_per_minute_max or rail.capabilities.requests_per_minute_max
+        gates[name] = Gate(
+            rail,
+            Breaker(lambda: int(monotonic() * 1000), own.breaker_open_ms),
+            Pace(per_minute, monotonic),
+            own.concurrency_max,
+        )
+    return gates

@@ -1,0 +1,1 @@
+"""Reconciliation: the ledger, the payout commands and a provider's statement, held together."""

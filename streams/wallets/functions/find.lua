@@ -1,0 +1,13 @@
+-- find: a payout as it stands. Changes nothing.
+-- KEYS[1] "{s<n>}:m". ARGV[1] payout id. Returns the payout (JSON) or false.
+-- Error UNHEALED: the shard may have lost it.
+local function find(keys, args)
+  enter()
+  local at = standing(keys[1])
+  if not at.sound then
+    return unhealed(keys[1], at)
+  end
+  return call('GET', keys[1]:sub(1, -2) .. 'y:' .. args[1])
+end
+
+redis.register_function{function_name = FUNCTION('find'), callback = find, flags = {'no-writes'}}

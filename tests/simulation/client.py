@@ -1,0 +1,215 @@
+"""What the world outside sends: a few sellers in few shards, so that their events collide.
+
+Sales, returns before and behind their sale, profiles early, late or never, commissions,
+redemptions, repeats, bad messages. The script is made before the run: what each seller must have
+earned follows from it alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from models.ids import derived
+from models.shards import shard_of
+from rails.destination import KEY_BYTES, NONCE_BYTES, Seal
+from streams.demo.messages import Kind, Message
+from tests.simulation.dice import Dice
+
+KEY = bytes(KEY_BYTES)
+HOMES = (1, 3, 2)
+"""The shards that sellers live in: two of them in one partition."""
+
+CHAIN = 3
+"""Sellers above one another, at most: as many as the plan pays."""
+
+
+class Expected(NamedTuple):
+    """What is to be sent, and what is known of it beforehand."""
+
+    messages: list[Message]
+    sellers: list[str]
+
+
+@cache
+def seal() -> Seal:
+    """What opens the destinations of the simulation."""
+    return Seal({"sim": KEY})
+
+
+@lru_cache(maxsize=4096)
+def sealed(seller: str, destination: str) -> str:
+    """A destination, sealed; the same every time, so that a history can be repeated."""
+    nonce = derived(f"{seller}/{destination}")[:NONCE_BYTES].encode()
+    body = AESGCM(KEY).encrypt(nonce, destination.encode(), seller.encode())
+    text = base64.urlsafe_b64encode(nonce + body).rstrip(b"=").decode()
+    return f"v1.sim.{text}"
+
+
+@cache
+def names(shard: int, count: int) -> tuple[str, ...]:
+    """Names of sellers who live in a shard."""
+    found: list[str] = []
+    number = 0
+    while len(found) < count:
+        name = f"s{number}"
+        if shard_of(name) == shard:
+            found.append(name)
+        number += 1
+    return tuple(found)
+
+
+class Client:
+    """Makes the script of one run."""
+
+    def __init__(
+        self, dice: Dice, start_ms: int, text: Callable[[int], str], span_s: float
+    ) -> None:
+        """``span_s``: within how many seconds everything is sent; ``text`` writes a time."""
+        self._dice = dice
+        self._start_ms = start_ms
+        self._text = text
+        self._span_s = span_s
+        self._ids = 0
+        self._messages: list[Message] = []
+
+    def script(self, sales: int) -> Expected:
+        """Everything that is sent, in the order of its time."""
+        dice = self._dice
+        homes = HOMES[: dice.randint(2, 3)]
+        sellers = [names(dice.choice(homes), 9)[at] for at in range(dice.randint(2, 5))]
+        sponsors = {
+            seller: sellers[at - 1] if at % CHAIN and dice.chance(0.8) else None
+            for at, seller in enumerate(sellers)
+        }
+        for seller in sellers:
+            self._profiles(seller, sponsors[seller])
+        for number in range(sales):
+            self._sale(dice.choice(sellers), f"sale-{number}")
+        for number in range(dice.randint(0, 2)):
+            self._outside(dice.choice(sellers), f"outside-{number}")
+        for _ in range(dice.randint(0, 3)):
+            self._redeem(dice.choice(sellers))
+        for _ in range(dice.randint(0, 2)):
+            self._return(dice.choice(sellers), None, dice.choice((300, 2_000)), self._at())
+        for _ in range(dice.randint(0, 3)):
+            self._bad(dice.choice(sellers))
+        self._repeats()
+        self._messages.sort(key=lambda message: message.at_ms)
+        return Expected(self._messages, sellers)
+
+    def _at(self, after: float = 0.0) -> float:
+        """A time within the span, in seconds."""
+        return after + self._dice.random() * (self._span_s - after)
+
+    def _put(self, topic: str, at_s: float, event: dict[str, Any], kind: Kind = Kind.EVENT) -> None:
+        self._ids += 1
+        at_ms = self._start_ms + int(at_s * 1000)
+        body = {"id": f"ev-{self._ids}", "version": 1, "occurred_at": self._text(at_ms), **event}
+        value = json.dumps(body, separators=(",", ":")).encode()
+        self._messages.append(
+            Message(topic, body["seller_id"].encode(), value, at_ms, None, body["id"], kind)
+        )
+
+    def _profiles(self, seller: str, sponsor: str | None) -> None:
+        """The first may come late or never; more may follow, with another destination or status."""
+        dice = self._dice
+        draw = dice.random()
+        if draw < 0.06:
+            return
+        at = 0.0 if draw < 0.7 else self._at()
+        for number in range(dice.one_of(((1, 6.0), (2, 3.0), (3, 1.0)))):
+            event: dict[str, Any] = {"type": "seller.updated", "seller_id": seller, "country": "DE"}
+            if sponsor is not None:
+                event["sponsor_id"] = sponsor
+            if dice.chance(0.12):
+                event["status"] = "suspended"
+            if dice.chance(0.9):
+                destination = sealed(seller, f"{seller}+{number}@example.com")
+                event["payout"] = {"rail": "paypal", "destination": destination}
+                others = dice.one_of(((0, 3.0), (1, 5.0), (2, 2.0)))
+                event["payout"]["others"] = [
+                    {"rail": rail, "destination": sealed(seller, f"{seller}-{rail}")}
+                    for rail in (("bank",), ("bank", "paypal"))[others - 1][:others]
+                ]
+            self._put("sellers", at, event, Kind.PROFILE)
+            at = self._at(at)
+
+    def _sale(self, seller: str, sale: str) -> None:
+        dice = self._dice
+        amount = dice.choice((0, 399, 1_000, 2_600, 4_000, 7_999, 12_000, 20_000))
+        at = self._at()
+        self._put("sales", at, {
+            "type": "sale.completed", "seller_id": seller, "sale_id": sale, "currency": "EUR",
+            "amount_minor": amount, "instrument_ref": f"card-{dice.randint(1, 3)}",
+        })  # fmt: skip
+        left = amount
+        for _ in range(dice.one_of(((0, 70.0), (1, 20.0), (2, 10.0)))):
+            if left:
+                part = left if dice.chance(0.4) else dice.randint(1, left)
+                left -= part
+                # Now and then ahead of its sale.
+                self._return(seller, sale, part, self._at(0.0 if dice.chance(0.2) else at))
+        if amount and dice.chance(0.04):
+            self._return(seller, sale, amount + 1, self._at(), Kind.BAD)
+
+    def _return(
+        self, seller: str, sale: str | None, amount: int, at_s: float, kind: Kind = Kind.EVENT
+    ) -> None:
+        event = {"type": "sale.returned", "seller_id": seller, "currency": "EUR",
+                 "amount_minor": amount}  # fmt: skip
+        if sale is not None:
+            event["sale_id"] = sale
+        self._put("sales", at_s, event, kind)
+
+    def _outside(self, seller: str, commission: str) -> None:
+        amount = self._dice.choice((90, 700, 3_000))
+        at = self._at()
+        event = {"seller_id": seller, "commission_id": commission, "currency": "EUR"}
+        self._put("commissions", at, {
+            **event, "type": "commission.earned", "amount_minor": amount,
+        })  # fmt: skip
+        if self._dice.chance(0.4):
+            part = self._dice.randint(1, amount)
+            self._put("commissions", self._at(), {
+                **event, "type": "commission.reversed", "amount_minor": part,
+            })  # fmt: skip
+
+    def _redeem(self, seller: str) -> None:
+        self._put("redemptions", self._at(), {
+            "type": "credit.redeemed", "seller_id": seller, "currency": "EUR",
+            "amount_minor": self._dice.choice((50, 120, 400)), "order_ref": f"order-{self._ids}",
+        })  # fmt: skip
+
+    def _bad(self, seller: str) -> None:
+        """What must end in the dead letters whenever it comes."""
+        dice = self._dice
+        at = self._at()
+        value = dice.choice((b"", b"{", b"\xff", b'{"type":"sale.completed","id":"x"}', b"[]"))
+        topic = dice.choice(("sales", "commissions", "sellers", "redemptions"))
+        at_ms = self._start_ms + int(at * 1000)
+        self._messages.append(
+            Message(topic, seller.encode(), value, at_ms, None, f"bad-{self._ids}", Kind.BAD)
+        )
+
+    def _repeats(self) -> None:
+        """Some come twice; some ids are used again with another body, behind the first."""
+        dice = self._dice
+        for message in list(self._messages):
+            if message.kind is Kind.BAD or not dice.chance(0.12):
+                continue
+            at_ms = message.at_ms + int(dice.random() * 1500)
+            value, kind = message.value, Kind.REPEAT
+            if message.topic == "sales" and dice.chance(0.3):
+                body = json.loads(value)
+                value = json.dumps({**body, "amount_minor": body["amount_minor"] + 1}).encode()
+                kind = Kind.BAD
+                at_ms = max(at_ms, message.at_ms + 1)
+            self._messages.append(
+                Message(message.topic, message.key, value, at_ms, None, message.id, kind)
+            )

@@ -1,0 +1,248 @@
+"""The verdict over a history: the rules of ``payouts verify``, and what only a simulation knows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from models.payouts import IN_FLIGHT, PayoutState
+from streams.demo.oracle import expected
+from streams.wallets import evidence
+from streams.wallets.evidence import Evidence
+from streams.wallets.verify import judge
+from tests.simulation.client import HOMES
+from tests.simulation.log import Log
+from tests.simulation.memory import MemoryRedis
+from tests.simulation.worker import company
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+MAY_RAISE = frozenset({"RedisGone", "EntriesVoid"})
+"""What ends a process rightly; a supervisor starts it again."""
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The first error in groups of errors."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def may_raise(error: BaseException) -> bool:
+    """Whether a process may end with this."""
+    return type(error).__name__ in MAY_RAISE
+
+
+def violations(world: World) -> list[str]:
+    """Everything that is wrong at rest, as ``rule: detail``."""
+    found = gathered(world)
+    problems = [f"{check.name}: {check.detail}" for check in judge(found).checks if not check.ok]
+    for rule in (_earned, _granted, _finished, _waiting):
+        problems += [f"{rule.__doc__}: {text}" for text in rule(world, found)]
+    return problems
+
+
+def gathered(world: World) -> Evidence:
+    """The evidence that the rules look at, from the simulated world."""
+    topics: Any = _Topics(world.log)
+    with patch.object(evidence, "SHARDS", max(HOMES) + 1):
+        shards = evidence.read_shards(_Client(world.redis))
+    journal = evidence.read_journal(topics, shards)
+    letters = evidence.read_letters(topics)
+    inbound = evidence._Inbound(journal, letters, dict(world.log.committed), True)
+    parts = [inbound.read(topics, topic) for topic in evidence.CHECKED_TOPICS]
+    return Evidence(
+        whole=True,
+        now_ms=world.now_ms(),
+        committed=dict(world.log.committed),
+        shards=shards,
+        journal=journal,
+        seqs_after={shard: state.seq for shard, state in shards.items()},
+        letters=letters,
+        decisions=evidence.read_decisions(topics),
+        commands=evidence.read_commands(topics),
+        inbound=sum(part.checked for part in parts),
+        behind=sum(part.behind for part in parts),
+        unaccounted=[text for part in parts for text in part.unaccounted],
+        doubled=[text for part in parts for text in part.doubled],
+        commissions=set().union(*(part.ids for part in parts)),
+        books=world.bank.books(),
+    )
+
+
+def _earned(world: World, found: Evidence) -> Iterator[str]:
+    """every seller earned what the script says"""
+    messages = [m for m in world.script.messages if m.topic != "redemptions"]
+    want = {
+        (seller, currency): minor
+        for seller, by_currency in expected(messages, company().plan).items()
+        for currency, minor in by_currency.items()
+    }
+    have = found.journal.fold.earned
+    for key in sorted(want.keys() | have.keys()):
+        if want.get(key, 0) != have.get(key, 0):
+            yield f"{key[0]} earned {have.get(key, 0)} {key[1]}, expected {want.get(key, 0)}"
+
+
+def _granted(world: World, found: Evidence) -> Iterator[str]:
+    """a threshold's grant is active exactly while its total is reached"""
+    volume: dict[str, int] = defaultdict(int)
+    profiles, seen = set(), set()
+    for message in world.script.messages:
+        if message.kind in {"bad", "repeat"}:
+            continue
+        event = json.loads(message.value)
+        if event["id"] in seen:
+            continue
+        seen.add(event["id"])
+        if event["type"] == "seller.updated":
+            profiles.add(event["seller_id"])
+        elif event["type"] == "sale.completed":
+            volume[event["seller_id"]] += event["amount_minor"]
+        elif event["type"] == "sale.returned":
+            volume[event["seller_id"]] -= event["amount_minor"]
+    active = {
+        (seller, tier)
+        for (seller, campaign, _, _, tier), lots in found.journal.fold.grants.items()
+        if campaign == "volume-life" and lots
+    }
+    for seller in sorted({message.key.decode() for message in world.script.messages}):
+        for tier, threshold in ((1, 3_000), (2, 15_000)):
+            want = seller in profiles and volume[seller] >= threshold
+            if want != ((seller, tier) in active):
+                state = "active" if not want else "missing"
+                yield f"{seller} tier {tier} is {state} at {volume[seller]}"
+
+
+def _finished(world: World, found: Evidence) -> Iterator[str]:
+    """no payout is left under way"""
+    for payout, (state, *_) in found.journal.fold.payouts.items():
+        if PayoutState(state) in IN_FLIGHT:
+            yield f"{payout} is {state}"
+    for shard in found.shards.values():
+        for (account, currency), minor in shard.balances.items():
+            if account.endswith("/in_flight") and minor:
+                yield f"{account} has {minor} {currency}"
+
+
+def _waiting(world: World, found: Evidence) -> Iterator[str]:
+    """nothing waits for ever"""
+    for key in world.redis.all_keys():
+        if key.endswith(b"}:m"):
+            for name in ("waiting", "parked"):
+                count = world.redis.command("HGET", key, name)
+                if count not in {None, b"0"}:
+                    yield f"{key.decode()}: {int(count)} {name}"
+
+
+def apart(before: Mapping[bytes, Any], after: Mapping[bytes, Any]) -> Iterator[str]:
+    """Keys that differ after they were made again from the journal."""
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            yield f"{key.decode()}: {before.get(key)} became {after.get(key)}"
+
+
+def every_key(redis: MemoryRedis) -> dict[bytes, Any]:
+    """Every key that the journal makes, with its value and when it expires."""
+    found: dict[bytes, Any] = {}
+    for key in redis.all_keys():
+        kind = key.partition(b"}:")[2]
+        if kind == b"o" or (kind.startswith(b"x:") and not kind.startswith(b"x:s:")):
+            continue
+        value = _value(redis, key)
+        if kind == b"m":
+            value = {name: each for name, each in value.items() if not _of_the_server(name)}
+            if not value:
+                continue  # nobody ever booked to it
+        found[key] = (value, redis.command("PEXPIRETIME", key))
+    return found
+
+
+def _of_the_server(field: bytes) -> bool:
+    """Whether a field of a shard is no matter of its sellers.
+
+    A fence may be lower: it rises over repeats and what is ignored, which comes to nothing again.
+    """
+    return field.startswith(b"f:") or field in {
+        *(b"epoch", b"run", b"ended", b"opened", b"journal", b"journaled", b"pending", b"shards"),
+    }
+
+
+def _value(redis: MemoryRedis, key: bytes) -> Any:
+    kind = redis.command("TYPE", key)
+    if kind == b"hash":
+        flat = redis.command("HGETALL", key)
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+    if kind == b"list":
+        return redis.command("LRANGE", key, "0", "-1")
+    if kind == b"zset":
+        return redis.command("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES")
+    return redis.command("GET", key)
+
+
+class _Topics:
+    """The log, as :class:`streams.wallets.evidence.Topics` reads a broker's."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def read(self, topic: str, **_: Any) -> Iterator[_Message]:
+        """Every message of a topic."""
+        return (_Message(raw) for raw in self._log.topic(topic))
+
+
+class _Message:
+    """A message as librdkafka hands it out."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "headers":
+            return lambda: list(self._raw.headers or ())
+        value = getattr(self._raw, "timestamp_ms" if name == "timestamp" else name)
+        return lambda: value
+
+
+class _Client:
+    """MemoryRedis with the methods of a redis-py client and its pipeline that are used."""
+
+    def __init__(self, redis: MemoryRedis) -> None:
+        self._redis = redis
+        self._replies: list[Any] = []
+
+    def pipeline(self, **_: Any) -> _Client:
+        """Another that gathers replies."""
+        return _Client(self._redis)
+
+    def execute(self) -> list[Any]:
+        """The replies gathered."""
+        replies, self._replies = self._replies, []
+        return replies
+
+    def scan_iter(self, match: str, count: int) -> list[bytes]:
+        """Every key: who asks looks at what it got."""
+        return self._redis.all_keys()
+
+    def hgetall(self, key: str | bytes) -> dict[bytes, bytes]:
+        """A hash."""
+        flat = self._redis.command("HGETALL", key)
+        return self._keep(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    def xrange(self, key: str | bytes, count: int) -> list[Any]:
+        """The first entries of a stream."""
+        return self._keep(self._redis.command("XRANGE", key, "-", "+", "COUNT", count))
+
+    def __getattr__(self, name: str) -> Any:
+        def command(*args: Any) -> Any:
+            return self._keep(self._redis.command(name.upper(), *args))
+
+        return command
+
+    def _keep(self, reply: Any) -> Any:
+        self._replies.append(reply)
+        return reply

@@ -1,0 +1,203 @@
+"""Canaries: builds that are broken on purpose are caught, each by the promise that it breaks.
+
+What the simulation cannot see it cannot promise. Each canary changes one thing, in the source of
+the Redis functions (``canaries.yaml``) or in Python, and has to be caught within a bounded number
+of seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from models import rules
+from models.ledger import Lineage
+from models.payouts import FailureCategory, PayoutState
+from models.rules import transition
+from rails.rail import Outcome, Rail, failed
+from streams.agents.payouts import Cashier
+from streams.desk import Desk
+from streams.engine import Batch
+from streams.wallets import healing
+from streams.wallets.library import library
+from streams.wallets.store import Redo, Store
+from streams.wallets.verify import RULES
+from streams.wallets.wallets import Wallets
+from tests.simulation.world import run
+
+SEEDS_MAX = 120
+"""Within how many histories a canary has to be caught."""
+
+
+class Canary(NamedTuple):
+    """A broken build: the rule that must see it, and what is replaced in the functions' source."""
+
+    name: str
+    rule: str
+    edits: tuple[tuple[str, str], ...]
+    seeds_max: int = SEEDS_MAX
+    first: int = 0
+
+
+REDONE = "the journal makes every key again"
+SEQUENCE = "the journal has no gaps and ends where Redis does"
+EVENTS = "every message has one effect or one dead letter"
+BOOKS = "payouts agree with the rail's books"
+UNDER_WAY = "no payout is left under way"
+
+LUA = [
+    Canary(
+        each["name"],
+        each["breaks"],
+        tuple((edit["replace"], edit["by"]) for edit in each["edits"]),
+        each.get("seeds", SEEDS_MAX),
+        each.get("first", 0),
+    )
+    for each in yaml.safe_load(
+        Path(__file__).with_name("canaries.yaml").read_text(encoding="utf-8")
+    )
+]
+
+
+def broken(edits: Sequence[tuple[str, str]]) -> str:
+    """The functions' source with something replaced; each text must be there."""
+    source = library().source
+    for before, after in edits:
+        assert before in source, f"the canary is stale, there is no {before!r}"
+        source = source.replace(before, after)
+    return source
+
+
+def caught(
+    rule: str | tuple[str, ...],
+    seeds_max: int = SEEDS_MAX,
+    source: str | None = None,
+    *,
+    first: int = 0,
+) -> int:
+    """The first seed at which the rule is broken. Fails if there is none."""
+    seen: set[str] = set()
+    for seed in range(first, first + seeds_max):
+        violations = run(seed, source=source).violations
+        if any(text.startswith(rule) for text in violations):
+            return seed
+        seen |= {text.partition(": ")[0] for text in violations}
+    raise AssertionError(f"not caught in {seeds_max} seeds; broken was {sorted(seen) or 'nothing'}")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("canary", LUA, ids=[canary.name for canary in LUA])
+def test_a_broken_function_is_caught(canary: Canary) -> None:
+    caught(canary.rule, canary.seeds_max, broken(canary.edits), first=canary.first)
+
+
+def test_every_rule_of_verify_has_a_canary() -> None:
+    # An outbox that is not emptied keeps the world from coming to rest: that has one of its own.
+    rules_seen = {canary.rule for canary in LUA} | {"outboxes are empty or fresh"}
+    assert {rule.name for rule in RULES} <= rules_seen
+
+
+@pytest.mark.timeout(300)
+class TestBrokenHost:
+    """What is broken in Python."""
+
+    def test_a_payout_without_an_answer_is_sent_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def enquired(self: Cashier, payout: Mapping[str, Any]) -> Outcome:
+            return await self._gates[payout["rail"]].rail.submit(self._instruction(payout))
+
+        monkeypatch.setattr(Cashier, "_enquired", enquired)
+        caught(BOOKS)
+
+    def test_a_payout_is_sent_without_the_mark(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def mark(self: Cashier, payouts: Sequence[Mapping[str, Any]]) -> list[bool]:
+            marks = [
+                transition("x", one["payout_id"], PayoutState.SUBMITTED, attempt=one["attempt"])
+                for one in payouts
+            ]
+            await self._wallets.post(marks)
+            return [True] * len(payouts)
+
+        monkeypatch.setattr(Cashier, "_mark", mark)
+        caught(BOOKS)
+
+    def test_silence_is_taken_for_a_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        submitted = Cashier._submitted
+
+        async def impatient(self: Cashier, rail: Rail, payout: Mapping[str, Any]) -> Outcome:
+            outcome = await submitted(self, rail, payout)
+            silent = outcome.state is PayoutState.UNKNOWN
+            return failed(FailureCategory.RETRYABLE, "timed_out") if silent else outcome
+
+        monkeypatch.setattr(Cashier, "_submitted", impatient)
+        caught(BOOKS)
+
+    def test_an_offset_is_acknowledged_before_anything_is_published(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        finish = Desk._finish
+
+        async def early(self: Desk, batch: Batch, *rest: Any) -> None:
+            batch.ack()
+            await finish(self, batch, *rest)
+
+        monkeypatch.setattr(Desk, "_finish", early)
+        caught(EVENTS)
+
+    def test_nobody_asks_what_entries_are_worth(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def confirm(self: Wallets, asked: object) -> None:
+            return None
+
+        monkeypatch.setattr(Wallets, "_confirm", confirm)
+        caught(EVENTS, first=140)
+
+    def test_void_entries_are_redone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Trusting(Lineage[Any]):
+            def take(self, entry: Any, offset: int) -> Iterator[Any]:
+                epoch = self.epoch if entry.seq else entry.epoch
+                yield from super().take(entry._replace(epoch=epoch), offset)
+
+        monkeypatch.setattr(healing, "Lineage", Trusting)
+        # Seldom is anybody so late.
+        caught((SEQUENCE, REDONE), first=650)
+
+    def test_a_portion_claims_what_the_next_one_redoes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        apply = Store.apply
+
+        async def claim(self: Store, shard: int, entries: Sequence[bytes], redo: Redo) -> int:
+            return await apply(self, shard, entries, redo._replace(journal=redo.journal + 2))
+
+        monkeypatch.setattr(Store, "apply", claim)
+        caught((SEQUENCE, EVENTS, REDONE))
+
+    def test_the_dead_letter_of_what_was_refused_is_forgotten(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        finish = Desk._finish
+
+        async def forget(self: Desk, batch: Batch, settled: Any, *rest: Any) -> None:
+            kept = [one for one in settled if not one.outcome.startswith("refused:")]
+            await finish(self, batch, kept, *rest)
+
+        monkeypatch.setattr(Desk, "_finish", forget)
+        caught(EVENTS)
+
+    def test_reports_that_money_comes_back_are_believed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rules, "GIVES_BACK", frozenset())
+        caught(BOOKS, first=60)
+
+    def test_nobody_asks_about_payouts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def enquire(self: Cashier, payouts: object) -> None:
+            return None
+
+        monkeypatch.setattr(Cashier, "enquire", enquire)
+        caught("it comes to rest")
