@@ -93,7 +93,7 @@ def _reserve(ground: Ground, profiles: Sequence[Message], sales: Sequence[Messag
 UNDER_WAY = IN_FLIGHT - {PayoutState.UNCLAIMED}
 """Of what the simulated company pays, some fails, comes back or is never claimed."""
 
-LOOK_S = 0.1
+LOOK_S = 0.3
 """How often the sandbox and Redis are asked how far it is: that costs them as well."""
 
 

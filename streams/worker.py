@@ -188,6 +188,7 @@ class Worker:
             router,
             seal,
             self.metrics,
+            clock=now_ms,
             call_ms_max=max(one.timeout_ms for one in rail_settings.values()),
         )
         self.janitor = Janitor(

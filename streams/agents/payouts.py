@@ -29,7 +29,7 @@ from streams.engine import Batch, RawMessage
 from streams.metrics import Metrics
 from streams.references import References
 from streams.together import Together
-from streams.wallets.store import Operation
+from streams.wallets.store import Clock, Operation
 from streams.wallets.wallets import Wallets
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,10 @@ ENQUIRIES_MAX = 64
 
 CALL_MARGIN_MS = 5_000
 """How long after a call must have ended the payout is asked about, if nothing was heard of it."""
+
+START_MS_MAX = CALL_MARGIN_MS // 2
+"""How long after its mark a call may begin: one that began later might still be under way, or not
+even there, when the payout is asked about."""
 
 PUT_BACK_MS_MIN, PUT_BACK_MS_MAX = 5_000, 600_000
 """When a payout whose rail is not used is looked at again: once it may be, within these bounds."""
@@ -75,10 +79,12 @@ class Cashier:
         seal: Seal,
         metrics: Metrics,
         *,
+        clock: Clock,
         call_ms_max: int,
     ) -> None:
         """``call_ms_max``: how long a call to a rail takes at most, in milliseconds."""
         self._wallets = wallets
+        self._clock = clock
         self._gates = gates
         self._router = router
         self._seal = seal
@@ -139,11 +145,23 @@ class Cashier:
                     await self._put_off(list(waiting), gate)
                     return
                 some = [waiting.popleft() for _ in range(places)]
-                for payout, mine in zip(some, await self._mark(some), strict=True):
-                    if mine:
-                        calls.create_task(self._submit_one(gate, payout))
-                    else:
-                        gate.leave(None)
+                calls.create_task(self._submit_some(gate, some))
+
+    async def _submit_some(self, gate: Gate, payouts: Sequence[Payout]) -> None:
+        """Payouts that the gate let through: marked in one go, then each handed over.
+
+        A process that was stopped or starved behind the mark hands over nothing: by then the rail
+        may have been asked, and have said that there is no such payout.
+        """
+        marked_ms = self._clock()
+        mine = await self._mark(payouts)
+        in_time = self._clock() - marked_ms <= START_MS_MAX
+        async with asyncio.TaskGroup() as calls:
+            for payout, is_mine in zip(payouts, mine, strict=True):
+                if is_mine and in_time:
+                    calls.create_task(self._submit_one(gate, payout))
+                else:
+                    gate.leave(None)
 
     async def _mark(self, payouts: Sequence[Payout]) -> list[bool]:
         """Mark payouts as submitted; whether each was this caller's to mark."""

@@ -135,8 +135,9 @@ class SimulatedWorker:
             clock=world.now_ms, retention_ms=RETENTION_MS,
         )  # fmt: skip
         cashier = Cashier(
-            self.wallets, gates, router, client.seal(), metrics, call_ms_max=CALL_MS_MAX
-        )
+            self.wallets, gates, router, client.seal(), metrics,
+            clock=world.now_ms, call_ms_max=CALL_MS_MAX,
+        )  # fmt: skip
         inspector = Inspector(client.seal(), dict.fromkeys(NAMES, lambda _: None))
         kinds = {"book": BOOKING_TIMERS, "pay": RAIL_TIMERS}
         rounds = [Round(kinds[role], partial(self._shards, role)) for role in roles]

@@ -293,8 +293,9 @@ class Company:
             clock=self.clock, retention_ms=self.settings.event_retention_ms,
         )  # fmt: skip
         self.cashier = Cashier(
-            self.wallets, gates, router, self.seal, self.metrics, call_ms_max=10_000
-        )
+            self.wallets, gates, router, self.seal, self.metrics,
+            clock=self.clock, call_ms_max=10_000,
+        )  # fmt: skip
         self.janitor = Janitor(
             self.wallets, self.cashier, self.rules,
             [Round(kinds, lambda: range(SHARDS)) for kinds in (BOOKING_TIMERS, RAIL_TIMERS)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import redis
@@ -12,6 +12,8 @@ from models.payouts import FailureCategory, PayoutState
 from models.shards import SHARDS
 from rails.paypal.capabilities import PAYPAL
 from rails.rail import Capabilities, Instruction, Outcome, failed
+from streams.agents.payouts import START_MS_MAX
+from streams.wallets.store import Operation
 from tests.streams.wallets.harness import Company, Shard
 
 
@@ -81,6 +83,29 @@ async def test_a_refusal_heard_after_the_rail_was_asked_fails_nothing(
     await work
     assert shard.payouts()[shard.only_payout()]["state"] == "accepted"
     assert shard.balances()[0] == 0, "the money must not be given back"
+
+
+async def test_what_was_marked_too_long_ago_is_not_handed_over_but_asked_about(
+    company: Company, client: redis.Redis, rail: SlowRail
+) -> None:
+    post = company.wallets.post
+
+    async def post_and_stand_still(operations: Sequence[Operation]) -> list[str]:
+        outcomes = await post(operations)
+        if any(one.get("state") == "submitted" for one in operations):
+            company.clock.now_ms += START_MS_MAX + 1
+        return outcomes
+
+    company.wallets.post = post_and_stand_still  # type: ignore[method-assign]
+    shard = Shard(client)
+    rail.answer.set()
+    company.publish("sales", company.sale("anna", 8_000, "s1"))
+    await company.work()
+    assert not rail.called.is_set(), "the rail may have been asked meanwhile"
+    assert shard.payouts()[shard.only_payout()]["state"] == "submitted"
+    await until_due(company)
+    assert rail.asked == 1
+    assert shard.payouts()[shard.only_payout()]["state"] == "accepted"
 
 
 async def test_a_report_that_gives_money_back_only_makes_the_host_ask(
