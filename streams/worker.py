@@ -41,7 +41,7 @@ from streams.connections import engine_settings
 from streams.desk import Desk
 from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
 from streams.health import Health, HealthServer
-from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
+from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
 from streams.notices.courier import Courier
 from streams.notices.pending import PendingNotices
@@ -52,7 +52,7 @@ from streams.settings import Role, Settings, SettingsError, variable
 from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.server import RedisServer
 from streams.wallets.snapshots import Snapshots
-from streams.wallets.store import Store
+from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
 
 logger = logging.getLogger(__name__)
@@ -340,11 +340,11 @@ class Worker:
         self.metrics.rebalanced(revoked=len(partitions))
 
     def _rounds(self) -> list[Round]:
-        kinds: dict[Role, tuple[str, ...]] = {"book": BOOKING_TIMERS, "pay": RAIL_TIMERS}
+        timers: dict[Role, Timers] = {"book": Timers.BOOKING, "pay": Timers.RAIL}
         return [
-            Round(kinds[role], partial(self._shards, ROLE_TOPICS[role][0]))
+            Round(timers[role], partial(self._shards, ROLE_TOPICS[role][0]))
             for role in self.settings.roles
-            if role in kinds
+            if role in timers
         ]
 
     def _shards(self, own: str) -> Sequence[int]:

@@ -345,14 +345,14 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
     for shard in wanted:
         pipe.xlen(f"{{s{shard}}}:o")
         pipe.xrange(f"{{s{shard}}}:o", count=1)
-        pipe.zrangebyscore(f"{{s{shard}}}:t", "-inf", "+inf")
+        pipe.zrangebyscore(f"{{s{shard}}}:a", "-inf", "+inf")
     replies = pipe.execute()
     for i, shard in enumerate(wanted):
-        length, first, timers = replies[3 * i : 3 * i + 3]
+        length, first, asked = replies[3 * i : 3 * i + 3]
         shards[shard].outbox = int(length)
         if first:
             shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
-        shards[shard].asked = {t[4:].decode() for t in timers if t.startswith(b"ask:")}
+        shards[shard].asked = {payout.decode() for payout in asked}
 
 
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:

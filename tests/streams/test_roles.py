@@ -2,8 +2,8 @@
 
 import pytest
 
-from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS
 from streams.settings import ROLES, SettingsError, load_settings
+from streams.wallets.store import Timers
 from streams.worker import NOTICE_TOPICS, OWN_TOPICS, ROLE_TOPICS, Worker
 from tests.streams.notices.harness import SECRET
 from tests.streams.wallets.harness import SEAL_KEYS
@@ -39,7 +39,8 @@ def test_every_topic_and_timer_belongs_to_one_role() -> None:
     topics = [topic for role in ROLES for topic in ROLE_TOPICS[role]]
     assert len(topics) == len(set(topics))
     assert {"sales", "payouts.commands", "payouts.updates"} == OWN_TOPICS
-    assert not set(BOOKING_TIMERS) & set(RAIL_TIMERS)
+    rounds = Worker(load_settings(seal_keys=SEAL_KEYS))._rounds()
+    assert sorted(one.which for one in rounds) == sorted(Timers)
 
 
 def test_a_worker_that_only_notifies_needs_to_know_whom() -> None:
