@@ -320,6 +320,8 @@ class Worker:
             self.metrics.gates(
                 {name: gate.breaker.why_not() is not None for name, gate in self._gates.items()}
             )
+            for name, gate in self._gates.items():
+                self.metrics.rail_queue(name, *gate.queue())
             # A worker that only receives webhooks is never given partitions.
             consumes = bool(self._topics())
             self.health.set("assigned", bool(self.app.counters.assigned) or not consumes)
@@ -333,11 +335,23 @@ class Worker:
             for shard in shards_of_partition(partition, self.settings.partitions)
         )
         self._partitions |= {each for each in partitions if each[0] in OWN_TOPICS}
+        self._share_paces()
         self.metrics.rebalanced(assigned=len(partitions))
 
     async def _revoked(self, partitions: set[tuple[str, int]]) -> None:
         self._partitions -= partitions
+        self._share_paces()
         self.metrics.rebalanced(revoked=len(partitions))
+
+    def _share_paces(self) -> None:
+        """A provider's pace is shared as payouts are: by the partitions of their commands.
+
+        A worker that has none keeps the share of one, for what it is still about to hand over.
+        """
+        commands = ROLE_TOPICS["pay"][0]
+        mine = sum(topic == commands for topic, _ in self._partitions)
+        for gate in self._gates.values():
+            gate.share(max(1, mine), self.settings.partitions)
 
     def _rounds(self) -> list[Round]:
         timers: dict[Role, Timers] = {"book": Timers.BOOKING, "pay": Timers.RAIL}

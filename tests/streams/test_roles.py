@@ -43,6 +43,26 @@ def test_every_topic_and_timer_belongs_to_one_role() -> None:
     assert sorted(one.which for one in rounds) == sorted(Timers)
 
 
+async def test_a_worker_has_the_share_of_a_pace_that_it_has_of_the_commands() -> None:
+    worker = Worker(load_settings(seal_keys=SEAL_KEYS, partitions=16))
+    gate = worker._gates["paypal"]
+
+    async def hand_over(partitions: int) -> int:
+        """How many payouts are handed over at once with so many partitions: of 20 in all."""
+        worker._partitions = {("sales", 0), ("payouts.commands", 99)}
+        worker._partitions |= {("payouts.commands", number) for number in range(partitions)}
+        await worker._revoked({("payouts.commands", 99)})
+        entered = await gate.enter(99)
+        for _ in range(entered):
+            gate.leave(None)
+        return entered
+
+    assert await hand_over(16) == 20
+    assert await hand_over(4) == 5
+    # What is left to do when all partitions are gone still gets done.
+    assert await hand_over(0) == 1
+
+
 def test_a_worker_that_only_notifies_needs_to_know_whom() -> None:
     with pytest.raises(SettingsError, match="PAYOUTS_ROLES=notices needs PAYOUTS_NOTICES_URL"):
         Worker(load_settings(roles="notices", seal_keys=SEAL_KEYS))
