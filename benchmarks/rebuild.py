@@ -202,7 +202,7 @@ def _value(pipe: Any, key: bytes) -> None:
     kind = key.partition(b"}:")[2][:1]
     if kind in _READERS:
         pipe.hgetall(key)
-    elif kind == b"t":
+    elif kind in {b"t", b"a"}:
         pipe.zrange(key, 0, -1, withscores=True)
     elif kind == b"q":
         pipe.lrange(key, 0, -1)

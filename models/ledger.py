@@ -2,7 +2,7 @@
 
 A journal entry is a list of postings that sums to zero per currency. An account is written
 ``<seller>/<account>``, or ``/<account>`` for one of the house. Which entries of the topic count is
-said by the markers of epochs in it (:class:`Lineage`). The fold is an independent second model of
+said by the markers of epochs in it (:class:`Timeline`). The fold is an independent second model of
 the wallets: what Redis holds must equal it (:mod:`streams.wallets.verify`).
 """
 
@@ -128,15 +128,16 @@ E = TypeVar("E", bound=Numbered)
 
 
 @dataclass(slots=True)
-class Lineage(Generic[E]):
+class Timeline(Generic[E]):
     """Which entries of one shard count, and in what order: the ledger topic's own truth.
 
-    A shard is booked to in epochs. A marker in the topic ends the epoch that it names and opens the
-    next, whose number is the offset behind the marker; a marker that names another epoch than the
-    present one came too late and opens nothing. An entry counts if it comes in the epoch it was
-    booked in, with the rest of its event's, and every number before its own counts. Others are
-    void: booked on a Redis that was replaced or lost them, and their events are taken again.
-    Several workers publish, so entries may come twice and out of order within an epoch.
+    As in PostgreSQL, a new history begins where a failover ends the one before. A shard is booked
+    to in epochs. A marker in the topic ends the epoch that it names and opens the next, whose
+    number is the offset behind the marker; a marker that names another epoch than the present one
+    came too late and opens nothing. An entry counts if it comes in the epoch it was booked in, with
+    the rest of its event's, and every number before its own counts. Others are void: booked on a
+    Redis that was replaced or lost them, and their events are taken again. Several workers publish,
+    so entries may come twice and out of order within an epoch.
     """
 
     epoch: int = 0
@@ -193,7 +194,7 @@ class Fold:
 
     seqs: dict[int, int] = field(default_factory=dict)
     """The last number of each shard that was applied."""
-    lineages: dict[int, Lineage[Entry]] = field(default_factory=lambda: defaultdict(Lineage))
+    timelines: dict[int, Timeline[Entry]] = field(default_factory=lambda: defaultdict(Timeline))
     balances: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     earned: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     paid_out: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -219,15 +220,15 @@ class Fold:
 
     def add(self, entry: Entry, offset: int) -> list[Entry]:
         """Take what the topic has at an offset; the entries that were applied."""
-        applied = list(self.lineages[entry.shard].take(entry, offset))
+        applied = list(self.timelines[entry.shard].take(entry, offset))
         for each in applied:
             self.apply(each)
         return applied
 
     def gaps(self) -> Iterator[tuple[int, int]]:
         """``(shard, seq)`` of entries that are missing in front of ones that are there."""
-        for shard, lineage in self.lineages.items():
-            if (seq := lineage.missing()) is not None:
+        for shard, timeline in self.timelines.items():
+            if (seq := timeline.missing()) is not None:
                 yield shard, seq
 
     def apply(self, entry: Entry) -> None:

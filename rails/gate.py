@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from rails.breaker import Breaker
 from rails.pace import Pace
@@ -19,12 +19,43 @@ from rails.settings import RailSettings
 class Gate:
     """One rail, its breaker, its pace, and so many places for submissions under way."""
 
-    def __init__(self, rail: Rail, breaker: Breaker, pace: Pace, concurrency_max: int) -> None:
+    def __init__(
+        self,
+        rail: Rail,
+        breaker: Breaker,
+        pace: Pace,
+        concurrency_max: int,
+        monotonic: Callable[[], float],
+    ) -> None:
         self.rail = rail
         self.breaker = breaker
         self._pace = pace
         self._free = concurrency_max
+        self._monotonic = monotonic
         self._turn = asyncio.Event()
+        self._queue: dict[str, float] = {}
+        """Since when each payout has waited for its turn, the first first."""
+
+    def line_up(self, payout_ids: Iterable[str]) -> None:
+        """Payouts wait for their turn from now on; one that does already goes on waiting."""
+        now_s = self._monotonic()
+        for payout_id in payout_ids:
+            self._queue.setdefault(payout_id, now_s)
+
+    def step_out(self, payout_ids: Iterable[str]) -> None:
+        """Payouts wait no longer: it is their turn, or they go another way."""
+        for payout_id in payout_ids:
+            self._queue.pop(payout_id, None)
+
+    def queue(self) -> tuple[int, float]:
+        """How many payouts wait for their turn, and how long the first of them has, in seconds."""
+        since_s = next(iter(self._queue.values()), None)
+        return len(self._queue), 0.0 if since_s is None else self._monotonic() - since_s
+
+    def share(self, part: int, whole: int) -> None:
+        """This process has so many parts of a whole of the work, and of the rail's pace."""
+        self._pace.share(part, whole)
+        self._turn.set()
 
     async def enter(self, wanted: int) -> int:
         """How many of so many payouts may be submitted now; 0 if the rail is not used.
@@ -77,5 +108,6 @@ def open_gates(
             Breaker(lambda: int(monotonic() * 1000), own.breaker_open_ms),
             Pace(per_minute, monotonic),
             own.concurrency_max,
+            monotonic,
         )
     return gates

@@ -70,7 +70,7 @@ class RailSettings(BaseModel):
 
     @property
     def requests_per_minute_max(self) -> int | None:
-        """How many payouts are submitted in a minute, per worker; None for what the rail takes."""
+        """How many payouts all workers submit in a minute; None for what the rail takes."""
         return None
 
     @property
@@ -97,7 +97,7 @@ class HttpSettings(RailSettings):
         0,
         ge=0,
         le=1_000_000,
-        description="payouts submitted to {title} in a minute, per worker; 0 for what it takes",
+        description="payouts submitted to {title} in a minute, by all workers; 0 for what it takes",
     )
 
     breaker_open_s: float = Field(
@@ -141,7 +141,7 @@ class HttpSettings(RailSettings):
 
     @property
     def requests_per_minute_max(self) -> int | None:
-        """How many payouts are submitted in a minute, per worker; None for what the rail takes."""
+        """How many payouts all workers submit in a minute; None for what the rail takes."""
         return self.requests_per_minute or None
 
     @property

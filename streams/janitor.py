@@ -20,7 +20,7 @@ from models.rules import Rules
 from models.sellers import read_seller
 from streams.agents.payouts import Cashier
 from streams.metrics import Metrics
-from streams.wallets.store import Clock, Due, Operation, ShardStanding
+from streams.wallets.store import Clock, Due, Operation, ShardStanding, Timers
 from streams.wallets.wallets import Wallets
 
 logger = logging.getLogger(__name__)
@@ -34,19 +34,13 @@ TIMERS_MAX = 200
 OUTBOX_AGE_MAX_S = 10.0
 """How long an entry may stand in an outbox before whoever booked it is taken for dead."""
 
-BOOKING_TIMERS = ("pay", "lot", "wait", "early")
-"""Timers that lead to a booking: a payout window, a lot's expiry, the end of a wait."""
-
-RAIL_TIMERS = ("ask",)
-"""Timers that lead to a rail."""
-
 
 class Round(NamedTuple):
     """Timers that are looked after together."""
 
-    kinds: Sequence[str]
+    which: Timers
     shards: Callable[[], Sequence[int]]
-    """The shards whose timers of these kinds this worker looks after now."""
+    """The shards of which this worker looks after these timers now."""
 
 
 class Janitor:
@@ -87,20 +81,18 @@ class Janitor:
         mine = one.shards()
         if not mine:
             return 0
-        standings = await self._wallets.due(mine, one.kinds, TIMERS_MAX)
+        standings = await self._wallets.due(mine, one.which, TIMERS_MAX)
         found = [(shard, due) for shard, at in standings.items() for due in at.timers]
-        if one.kinds == BOOKING_TIMERS:
+        if one.which is Timers.RAIL:
+            await self._ask(found)
+        else:
             await self._look_at_outboxes(standings)
-        questions = [due for _, due in found if due.timer.startswith("ask:") and due.stored]
-        operations = [
-            operation
-            for shard, due in found
-            if (operation := self._operation(shard, due)) is not None
-        ]
+            await self._post([self._booking(shard, due) for shard, due in found])
+        return len(found)
+
+    async def _post(self, operations: Sequence[Operation]) -> None:
         if operations:
             await self._wallets.post(operations)
-        await self._ask(questions)
-        return len(found)
 
     async def _look_at_outboxes(self, standings: Mapping[int, ShardStanding]) -> None:
         """Say what waits and how old the outboxes are; publish what stays in them."""
@@ -120,8 +112,9 @@ class Janitor:
         if stuck:
             await self._wallets.republish(stuck)
 
-    async def _ask(self, questions: Sequence[Due]) -> None:
-        payouts = [from_json(due.stored or b"") for due in questions]
+    async def _ask(self, found: Sequence[tuple[int, Due]]) -> None:
+        await self._post([_drop(shard, due) for shard, due in found if due.stored is None])
+        payouts = [from_json(due.stored) for _, due in found if due.stored is not None]
         reserved = [p for p in payouts if p["state"] == PayoutState.RESERVED]
         if reserved:
             # Its command was lost between Kafka and the rail; the mark makes a second one harmless.
@@ -130,7 +123,7 @@ class Janitor:
         if others:
             await self._cashier.enquire(others)
 
-    def _operation(self, shard: int, due: Due) -> Operation | None:
+    def _booking(self, shard: int, due: Due) -> Operation:
         kind, _, rest = due.timer.partition(":")
         operation: Operation = {
             "id": f"{due.timer}:{due.due_ms}",
@@ -143,11 +136,7 @@ class Janitor:
         if kind == "lot":
             seller_id, _, lot = rest.rpartition(":")
             return operation | {"op": "expire", "seller": seller_id, "lot": lot}
-        if kind in {"wait", "early"}:
-            return operation | {"op": "lapse"}
-        if kind == "ask" and not due.stored:
-            return operation | {"op": "drop"}
-        return None
+        return operation | {"op": "lapse"}
 
     def _sweep(self, rest: str, due: Due) -> Operation:
         seller_id, _, currency = rest.rpartition(":")
@@ -162,6 +151,17 @@ class Janitor:
         if pay is not None:
             sweep["pay"] = pay
         return sweep
+
+
+def _drop(shard: int, due: Due) -> Operation:
+    """Ask no more about a payout that is gone."""
+    return {
+        "op": "drop",
+        "id": f"{due.timer}:{due.due_ms}",
+        "shard": shard,
+        "payout": due.timer,
+        "due": due.due_ms,
+    }
 
 
 async def _again_and_again(work: Callable[[], Awaitable[object]]) -> None:

@@ -41,7 +41,7 @@ from streams.connections import engine_settings
 from streams.desk import Desk
 from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
 from streams.health import Health, HealthServer
-from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
+from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
 from streams.notices.courier import Courier
 from streams.notices.pending import PendingNotices
@@ -52,7 +52,7 @@ from streams.settings import Role, Settings, SettingsError, variable
 from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.server import RedisServer
 from streams.wallets.snapshots import Snapshots
-from streams.wallets.store import Store
+from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
 
 logger = logging.getLogger(__name__)
@@ -321,6 +321,8 @@ class Worker:
             self.metrics.gates(
                 {name: gate.breaker.why_not() is not None for name, gate in self._gates.items()}
             )
+            for name, gate in self._gates.items():
+                self.metrics.rail_queue(name, *gate.queue())
             # A worker that only receives webhooks is never given partitions.
             consumes = bool(self._topics())
             self.health.set("assigned", bool(self.app.counters.assigned) or not consumes)
@@ -334,18 +336,30 @@ class Worker:
             for shard in shards_of_partition(partition, self.settings.partitions)
         )
         self._partitions |= {each for each in partitions if each[0] in OWN_TOPICS}
+        self._share_paces()
         self.metrics.rebalanced(assigned=len(partitions))
 
     async def _revoked(self, partitions: set[tuple[str, int]]) -> None:
         self._partitions -= partitions
+        self._share_paces()
         self.metrics.rebalanced(revoked=len(partitions))
 
+    def _share_paces(self) -> None:
+        """A provider's pace is shared as payouts are: by the partitions of their commands.
+
+        A worker that has none keeps the share of one, for what it is still about to hand over.
+        """
+        commands = ROLE_TOPICS["pay"][0]
+        mine = sum(topic == commands for topic, _ in self._partitions)
+        for gate in self._gates.values():
+            gate.share(max(1, mine), self.settings.partitions)
+
     def _rounds(self) -> list[Round]:
-        kinds: dict[Role, tuple[str, ...]] = {"book": BOOKING_TIMERS, "pay": RAIL_TIMERS}
+        timers: dict[Role, Timers] = {"book": Timers.BOOKING, "pay": Timers.RAIL}
         return [
-            Round(kinds[role], partial(self._shards, ROLE_TOPICS[role][0]))
+            Round(timers[role], partial(self._shards, ROLE_TOPICS[role][0]))
             for role in self.settings.roles
-            if role in kinds
+            if role in timers
         ]
 
     def _shards(self, own: str) -> Sequence[int]:

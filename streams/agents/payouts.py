@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, TypeAdapter
@@ -136,15 +136,25 @@ class Cashier:
 
     async def _submit(self, rail: str, payouts: Sequence[Payout]) -> None:
         """As many at a time as the rail's gate lets through."""
-        waiting = deque(payouts)
         gate = self._gates.get(rail)
+        if gate is None:
+            await self._put_off(payouts, None)
+            return
+        gate.line_up(_ids(payouts))
+        try:
+            await self._submit_in_turn(gate, deque(payouts))
+        finally:
+            gate.step_out(_ids(payouts))
+
+    async def _submit_in_turn(self, gate: Gate, waiting: deque[Payout]) -> None:
         async with asyncio.TaskGroup() as calls:
             while waiting:
-                places = await gate.enter(len(waiting)) if gate is not None else 0
-                if gate is None or places == 0:
+                places = await gate.enter(len(waiting))
+                if places == 0:
                     await self._put_off(list(waiting), gate)
                     return
                 some = [waiting.popleft() for _ in range(places)]
+                gate.step_out(_ids(some))
                 calls.create_task(self._submit_some(gate, some))
 
     async def _submit_some(self, gate: Gate, payouts: Sequence[Payout]) -> None:
@@ -201,7 +211,7 @@ class Cashier:
     async def _put_off(self, payouts: Sequence[Payout], gate: Gate | None) -> None:
         """Payouts whose rail is not used now, and that it has never seen: on another, or later."""
         sellers = await self._sellers(payouts)
-        stored = await self._wallets.payouts([payout["payout_id"] for payout in payouts])
+        stored = await self._wallets.payouts(_ids(payouts))
         payouts = [payout for payout in stored.values() if payout is not None]
         operations = []
         for payout in payouts:
@@ -368,6 +378,10 @@ def _not_rerouted(
 def _cancelled(payout: Payout) -> Operation:
     """A payout ends before it was ever handed to its rail."""
     return _step(payout, "cancel", PayoutState.RESERVED, PayoutState.CANCELLED, "asked_for")
+
+
+def _ids(payouts: Iterable[Payout]) -> list[str]:
+    return [payout["payout_id"] for payout in payouts]
 
 
 def _put_back(payout: Payout, gate: Gate | None) -> Operation:

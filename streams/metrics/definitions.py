@@ -154,6 +154,16 @@ class Definitions:
         self.rail_closed = make.gauge(
             "rail_closed", "1 while payouts are kept from a rail: breaker open, or paused.", "rail"
         )
+        self.rail_queue = make.gauge(
+            "rail_queue_payouts",
+            "Reserved payouts that wait for their turn: for a rail's pace, or a free place.",
+            "rail",
+        )
+        self.rail_queue_oldest = make.gauge(
+            "rail_queue_oldest_seconds",
+            "How long the first of them has waited; 0 when there is none.",
+            "rail",
+        )
         self.spendback = make.counter(
             "spendback_credits_total", "Spendback credits granted and taken back.", "outcome"
         )

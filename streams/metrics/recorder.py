@@ -130,6 +130,11 @@ class Metrics:
         for rail, is_closed in closed.items():
             self._definitions.rail_closed.labels(rail).set(is_closed)
 
+    def rail_queue(self, rail: str, payouts: int, oldest_s: float) -> None:
+        """How many payouts wait for their turn at a rail, and how long the first of them has."""
+        self._definitions.rail_queue.labels(rail).set(payouts)
+        self._definitions.rail_queue_oldest.labels(rail).set(oldest_s)
+
     def spendback(self, *, granted: int = 0, unfired: int = 0) -> None:
         """Spendback credits of a batch: granted, and taken back by returns."""
         self._spendback.add(granted, "granted")

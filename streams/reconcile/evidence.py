@@ -14,7 +14,7 @@ from typing import cast
 from confluent_kafka import KafkaException
 from pydantic_core import from_json
 
-from models.ledger import Entry, Lineage
+from models.ledger import Entry, Timeline
 from models.payouts import PAID, PayoutState
 from rails.circle.mapping import idempotency_key
 from streams.reconcile.match import Booked, Commanded, Sides
@@ -60,12 +60,12 @@ def keys_shown(booked: Mapping[str, Booked]) -> dict[str, frozenset[str]]:
 def read_ledger(topics: Topics) -> dict[str, Booked]:
     """Every payout as the entries that count have it."""
     payouts: dict[str, Booked] = {}
-    lineages: dict[int, Lineage[Journaled]] = defaultdict(Lineage)
+    timelines: dict[int, Timeline[Journaled]] = defaultdict(Timeline)
     for message in topics.read(LEDGER):
         value, offset = message.value() or b"", cast(int, message.offset())
         try:
             entry = Journaled(offset, *head(value), value)
-            for each in lineages[entry.shard].take(entry, offset):
+            for each in timelines[entry.shard].take(entry, offset):
                 if _PAYOUT in each.value:
                     _book(payouts, Entry.parse(each.value))
         except (JournalUnreadable, TypeError, ValueError, KeyError) as error:

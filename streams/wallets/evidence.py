@@ -29,7 +29,7 @@ from pydantic_core import from_json
 from redis.exceptions import RedisError
 
 from models.events import body_hash
-from models.ledger import Entry, Fold, Lineage
+from models.ledger import Entry, Fold, Timeline
 from models.payouts import PayoutState
 from models.shards import SHARDS
 from streams import deadletters
@@ -345,14 +345,14 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
     for shard in wanted:
         pipe.xlen(f"{{s{shard}}}:o")
         pipe.xrange(f"{{s{shard}}}:o", count=1)
-        pipe.zrangebyscore(f"{{s{shard}}}:t", "-inf", "+inf")
+        pipe.zrangebyscore(f"{{s{shard}}}:a", "-inf", "+inf")
     replies = pipe.execute()
     for i, shard in enumerate(wanted):
-        length, first, timers = replies[3 * i : 3 * i + 3]
+        length, first, asked = replies[3 * i : 3 * i + 3]
         shards[shard].outbox = int(length)
         if first:
             shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
-        shards[shard].asked = {t[4:].decode() for t in timers if t.startswith(b"ask:")}
+        shards[shard].asked = {payout.decode() for payout in asked}
 
 
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
@@ -406,7 +406,7 @@ def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
 def read_journal(topics: Topics, shards: Mapping[int, ShardState]) -> Journaled:
     """The journal up to the seqs that Redis had."""
     journal = Journaled()
-    lineages: dict[int, Lineage[Entry]] = defaultdict(Lineage)
+    timelines: dict[int, Timeline[Entry]] = defaultdict(Timeline)
     digests: dict[tuple[int, int, int], bytes] = {}
     short = {shard for shard, state in shards.items() if state.seq > 0}
 
@@ -421,13 +421,13 @@ def read_journal(topics: Topics, shards: Mapping[int, ShardState]) -> Journaled:
         except ValueError as error:
             where = f"{message.partition()}:{message.offset()}"
             raise EvidenceMissing(f"ledger:{where} is no journal entry: {error}") from error
-        lineage = lineages[entry.shard]
-        if entry.seq and entry.epoch == lineage.epoch:
+        timeline = timelines[entry.shard]
+        if entry.seq and entry.epoch == timeline.epoch:
             digest = blake2b(value, digest_size=8).digest()
             if digests.setdefault((entry.shard, entry.epoch, entry.seq), digest) != digest:
                 journal.twice.append(f"shard {entry.shard} seq {entry.seq} has two versions")
         try:
-            counted = list(lineage.take(entry, cast(int, message.offset())))
+            counted = list(timeline.take(entry, cast(int, message.offset())))
             for each in counted:
                 journal.last[each.shard] = each.seq
                 if each.seq <= shards[each.shard].seq:
@@ -436,7 +436,7 @@ def read_journal(topics: Topics, shards: Mapping[int, ShardState]) -> Journaled:
         except (TypeError, ValueError, KeyError) as error:
             where = f"{message.partition()}:{message.offset()}"
             raise EvidenceMissing(f"ledger:{where} cannot be followed: {error}") from error
-    missing = ((shard, lineage.missing()) for shard, lineage in lineages.items())
+    missing = ((shard, timeline.missing()) for shard, timeline in timelines.items())
     journal.gaps = [(shard, seq) for shard, seq in missing if seq is not None]
     return journal
 

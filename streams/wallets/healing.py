@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from models.ledger import Lineage
+from models.ledger import Timeline
 from streams.engine import Outgoing
 from streams.wallets.journal import Journal, Journaled, head, marker
 from streams.wallets.snapshots import Snapshots
@@ -330,8 +330,8 @@ class _Reading:
         self._had = {shard: at.seq for shard, at in shards.items()}
         self._unchecked = set(shards)
         self._unopened = set(shards)
-        self._lineages: dict[int, Lineage[Journaled]] = {
-            shard: Lineage(at.epoch, at.journaled) for shard, at in shards.items()
+        self._timelines: dict[int, Timeline[Journaled]] = {
+            shard: Timeline(at.epoch, at.journaled) for shard, at in shards.items()
         }
         self.ended: dict[int, list[tuple[int, int]]] = defaultdict(list)
         """Epochs that ended, with their last seqs, by shard."""
@@ -344,34 +344,34 @@ class _Reading:
 
     def epoch(self, shard: int) -> int:
         """The epoch that the journal is in, as far as it was read."""
-        return self._lineages[shard].epoch
+        return self._timelines[shard].epoch
 
     async def take(self, entries: Sequence[Journaled]) -> None:
         """Some entries, as the ledger has them."""
         for entry in entries:
-            lineage = self._lineages.get(entry.shard)
-            if lineage is None:
+            timeline = self._timelines.get(entry.shard)
+            if timeline is None:
                 continue
-            if entry.seq == 0 and entry.epoch == lineage.epoch:
-                await self._turn(entry, lineage)
-            for each in lineage.take(entry, entry.offset):
+            if entry.seq == 0 and entry.epoch == timeline.epoch:
+                await self._turn(entry, timeline)
+            for each in timeline.take(entry, entry.offset):
                 if each.seq > self._had[entry.shard]:
                     # What came early is not redone by then: whoever goes on must read it again.
-                    early = (at for at, _ in lineage.early.values())
+                    early = (at for at, _ in timeline.early.values())
                     journal = min(early, default=entry.offset + 1)
-                    self._gathered[entry.shard].append(_Place(each.value, journal, lineage.epoch))
+                    self._gathered[entry.shard].append(_Place(each.value, journal, timeline.epoch))
         for shard in [s for s, some in self._gathered.items() if len(some) >= APPLY_MAX]:
             await self._apply(shard)
 
-    async def _turn(self, entry: Journaled, lineage: Lineage[Journaled]) -> None:
+    async def _turn(self, entry: Journaled, timeline: Timeline[Journaled]) -> None:
         """An epoch ends. Of the one that Redis is of, the journal must have all that Redis has."""
         shard = entry.shard
-        self.ended[shard].append((lineage.epoch, lineage.seq))
-        if shard in self._unchecked and lineage.seq < self._had[shard]:
+        self.ended[shard].append((timeline.epoch, timeline.seq))
+        if shard in self._unchecked and timeline.seq < self._had[shard]:
             await require_held(self._store, [shard], self._nonce)
             raise Diverged(
                 f"shard {shard}: Redis goes to entry {self._had[shard]}, the journal to "
-                f"{lineage.seq}; stop the workers and run `payouts rebuild --from-empty`"
+                f"{timeline.seq}; stop the workers and run `payouts rebuild --from-empty`"
             )
         self._unchecked.discard(shard)
         if self._nonce.encode() in entry.value:
@@ -394,4 +394,4 @@ class _Reading:
         """Redo the rest; each shard's new epoch and last seq."""
         for shard in list(self._gathered):
             await self._apply(shard)
-        return {shard: (each.epoch, each.seq) for shard, each in self._lineages.items()}
+        return {shard: (each.epoch, each.seq) for shard, each in self._timelines.items()}

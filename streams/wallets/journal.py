@@ -59,7 +59,7 @@ def head(value: bytes) -> Head:
 
 
 def marker(shard: int, epoch: int, nonce: str, now_ms: int) -> Outgoing:
-    """The entry that ends a shard's epoch and opens the next (:class:`models.ledger.Lineage`)."""
+    """The entry that ends a shard's epoch and opens the next (:class:`models.ledger.Timeline`)."""
     value = (
         f'{{"v":1,"shard":{shard},"seq":0,"epoch":{epoch},"kind":"{MARKER}","id":"{nonce}",'
         f'"seller":"","at":{now_ms},"postings":[],"writes":[]}}'

@@ -108,8 +108,20 @@ class Look:
     waiting: dict[str, list[bytes]]
 
 
+class Timers(StrEnum):
+    """The timers of a shard, by what they lead to; the value is their key's name."""
+
+    BOOKING = "t"
+    """A payout window, a lot's expiry, the end of a wait."""
+    RAIL = "a"
+    """Payouts that a rail is to be asked about, or that were not handed to it."""
+
+
 class Due(NamedTuple):
-    """A timer that is due, and the payout or profile it is about, as stored."""
+    """A timer that is due, and the payout or profile it is about, as stored.
+
+    A timer that leads to a rail is the id of its payout.
+    """
 
     timer: str
     due_ms: int
@@ -236,14 +248,14 @@ class Store:
         )
 
     async def due(
-        self, shards: Sequence[int], kinds: Sequence[str], now_ms: int, limit: int
+        self, shards: Sequence[int], which: Timers, now_ms: int, limit: int
     ) -> dict[int, ShardStanding]:
-        """The timers of some kinds that are due in some shards, and how the shards stand.
+        """The first timers that are due in some shards, and how the shards stand.
 
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
         replies = await self._call(
-            [("due", shard, str(now_ms), str(limit), *kinds) for shard in shards], read_only=True
+            [("due", shard, str(now_ms), str(limit), which) for shard in shards], read_only=True
         )
         standings: dict[int, ShardStanding] = {}
         for shard, reply in zip(shards, replies, strict=True):

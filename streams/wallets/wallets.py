@@ -35,6 +35,7 @@ from streams.wallets.store import (
     ShardStanding,
     Standing,
     Store,
+    Timers,
     Unhealed,
     Worth,
 )
@@ -231,13 +232,13 @@ class Wallets:
         return found
 
     async def due(
-        self, shards: Sequence[int], kinds: Sequence[str], limit: int
+        self, shards: Sequence[int], which: Timers, limit: int
     ) -> dict[int, ShardStanding]:
-        """The timers of some kinds that are due, of shards that this worker looks after."""
+        """The first timers that are due, of shards that this worker looks after."""
         standings: dict[int, ShardStanding] = {}
 
         async def read() -> None:
-            standings.update(await self.store.due(shards, kinds, self._clock(), limit))
+            standings.update(await self.store.due(shards, which, self._clock(), limit))
 
         await self._with_patience(read)
         return standings

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from models.ledger import EARLY_MAX, Entry, Fold, Lineage, Posting
+from models.ledger import EARLY_MAX, Entry, Fold, Posting, Timeline
 
 
 class Numbered(NamedTuple):
@@ -17,18 +17,18 @@ class Numbered(NamedTuple):
 
 def counted(*entries: tuple[int, ...]) -> list[tuple[int, int]]:
     """``(seq, epoch)`` of the entries that count, of ``(seq, epoch[, more])`` by offset from 0."""
-    lineage: Lineage[Numbered] = Lineage()
+    timeline: Timeline[Numbered] = Timeline()
     return [
         (each.seq, each.epoch)
         for offset, entry in enumerate(entries)
-        for each in lineage.take(Numbered(*entry), offset)
+        for each in timeline.take(Numbered(*entry), offset)
     ]
 
 
 MARK = 0
 
 
-class TestLineage:
+class TestTimeline:
     def test_entries_count_in_their_own_epoch(self) -> None:
         # The first marker stands at 0, so that its epoch is 1; the second at 3 opens 4.
         assert counted((MARK, 0), (1, 1), (2, 1), (MARK, 1), (3, 4)) == [(1, 1), (2, 1), (3, 4)]
@@ -63,23 +63,23 @@ class TestLineage:
 
     def test_the_rest_of_an_event_is_whole_by_itself(self) -> None:
         """Redis may be lost between two portions of a redo: what is left of it counts."""
-        lineage: Lineage[Numbered] = Lineage(1, 2)
+        timeline: Timeline[Numbered] = Timeline(1, 2)
         rest = [Numbered(2, 1, 2), Numbered(3, 1, 1), Numbered(4, 1)]
-        taken = [list(lineage.take(each, offset)) for offset, each in enumerate(rest)]
+        taken = [list(timeline.take(each, offset)) for offset, each in enumerate(rest)]
         assert taken == [[], [], rest[1:]]
 
     def test_names_the_number_that_is_missing(self) -> None:
-        lineage: Lineage[Numbered] = Lineage()
-        assert lineage.missing() is None
+        timeline: Timeline[Numbered] = Timeline()
+        assert timeline.missing() is None
         for entry in (Numbered(1, 0, 2), Numbered(2, 0, 1)):
-            assert not list(lineage.take(entry, 0))
-        assert lineage.missing() == 3
+            assert not list(timeline.take(entry, 0))
+        assert timeline.missing() == 3
 
     def test_a_ledger_that_was_cut_is_not_taken_for_one_that_is_late(self) -> None:
-        lineage: Lineage[Numbered] = Lineage()
+        timeline: Timeline[Numbered] = Timeline()
         with pytest.raises(ValueError, match="entry 1 is not in the journal"):
             for seq in range(2, EARLY_MAX + 3):
-                list(lineage.take(Numbered(seq, 0), seq))
+                list(timeline.take(Numbered(seq, 0), seq))
 
 
 def entry(seq: int, *postings: tuple[str, int, int], **fields: Any) -> Entry:

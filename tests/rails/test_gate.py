@@ -32,7 +32,7 @@ RAIL = IdleRail("bank", capabilities("EUR"))
 
 def open_gate(concurrency_max: int, per_minute_max: int | None = None) -> Gate:
     """One by the running loop's time."""
-    return Gate(RAIL, Breaker(now_ms), Pace(per_minute_max, now_s), concurrency_max)
+    return Gate(RAIL, Breaker(now_ms), Pace(per_minute_max, now_s), concurrency_max, now_s)
 
 
 async def trip(gate: Gate) -> None:
@@ -245,6 +245,41 @@ class TestPace:
                 assert now_s() == pytest.approx(3 * number, abs=AT_ONCE_S)
                 await asyncio.sleep(0.5)
                 gate.leave(GOOD)
+
+        run(main())
+
+
+class TestShare:
+    def test_whoever_waits_is_woken_when_the_share_grows(self) -> None:
+        async def main() -> None:
+            gate = open_gate(99, per_minute_max=60)
+            gate.share(1, 16)
+            assert await gate.enter(9) == 1
+            waiting = asyncio.create_task(gate.enter(1))
+            await settle()
+            gate.share(16, 16)
+            assert await waiting == 1
+            assert now_s() == pytest.approx(1.0, abs=AT_ONCE_S)
+
+        run(main())
+
+
+class TestQueue:
+    def test_tells_how_many_wait_and_how_long_the_first_has(self) -> None:
+        async def main() -> None:
+            gate = open_gate(1)
+            assert gate.queue() == (0, 0)
+            gate.line_up(["a", "b"])
+            await asyncio.sleep(5)
+            gate.line_up(["b", "c"])
+            await asyncio.sleep(2)
+            assert gate.queue() == (3, pytest.approx(7))
+            gate.step_out(["a"])
+            assert gate.queue() == (2, pytest.approx(7))
+            gate.step_out(["a", "b"])
+            assert gate.queue() == (1, pytest.approx(2))
+            gate.step_out(["c"])
+            assert gate.queue() == (0, 0)
 
         run(main())
 

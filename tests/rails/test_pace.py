@@ -182,3 +182,70 @@ def test_asking_often_loses_nothing(pauses_s: list[float]) -> None:
         granted += pace.take(99)
     *_, passed_s = accumulate(pauses_s)
     assert passed_s - 1 - ROUNDING_S <= granted <= passed_s + ROUNDING_S
+
+
+def test_a_share_of_the_work_is_a_share_of_the_pace() -> None:
+    watch = Watch()
+    pace = Pace(400, watch)
+    pace.share(4, 16)
+    assert pace.take(1_000) == 5
+    assert pace.wait_s() == pytest.approx(0.6)
+    watch.now += 60
+    assert pace.take(1_000) == 5
+    pace.share(16, 16)
+    assert pace.take(1_000) == 0
+    watch.now += 60
+    assert pace.take(1_000) == 20
+
+
+def test_time_before_the_share_changed_counts_at_the_old_one() -> None:
+    watch = Watch()
+    pace = Pace(60, watch)
+    assert pace.take(3) == 3
+    watch.now += 2
+    pace.share(1, 2)
+    assert pace.take(9) == 1
+    watch.now += 2
+    assert pace.take(9) == 1
+
+
+def test_without_a_limit_there_is_nothing_to_share() -> None:
+    pace = Pace(None, Watch())
+    pace.share(1, 16)
+    assert pace.take(1_000_000) == 1_000_000
+
+
+@pytest.mark.parametrize(("part", "whole"), [(0, 16), (-1, 16), (17, 16), (0, 0)])
+def test_what_is_no_share_is_refused(part: int, whole: int) -> None:
+    with pytest.raises(ValueError, match="is no share"):
+        Pace(400, Watch()).share(part, whole)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 3_000),
+    st.lists(
+        st.tuples(st.floats(0, 30), st.sampled_from([(16,), (8, 8), (5, 5, 6), (1, 15), (4,) * 4])),
+        min_size=1,
+        max_size=40,
+    ),
+    st.sampled_from([1.0, 60.0, 600.0]),
+)
+def test_workers_that_come_and_go_take_no_more_together_than_one(
+    per_minute: int, steps: list[tuple[float, tuple[int, ...]]], window_s: float
+) -> None:
+    watch = Watch()
+    paces: list[Pace] = []
+    made, joined = [], 0
+    for passed_s, shares in steps:
+        watch.now += passed_s
+        joined += max(0, len(shares) - len(paces))
+        paces = paces[: len(shares)] + [
+            Pace(per_minute, watch) for _ in range(len(shares) - len(paces))
+        ]
+        for pace, share in zip(paces, shares, strict=True):
+            pace.share(share, 16)
+        made.append((watch.now, sum(pace.take(10_000) for pace in paces)))
+    # Each that joins brings a burst, of which at least one request is whole.
+    bursts = (1 + joined) * burst_of(per_minute)
+    assert most_within(made, window_s) <= bursts + per_minute * window_s / 60 + ROUNDING_S

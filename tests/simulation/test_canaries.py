@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from models import rules
-from models.ledger import Lineage
+from models.ledger import Timeline
 from models.payouts import FailureCategory, PayoutState
 from models.rules import transition
 from rails.rail import Outcome, Rail, failed
@@ -157,12 +157,12 @@ class TestBrokenHost:
         caught(EVENTS, first=140)
 
     def test_void_entries_are_redone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Trusting(Lineage[Any]):
+        class Trusting(Timeline[Any]):
             def take(self, entry: Any, offset: int) -> Iterator[Any]:
                 epoch = self.epoch if entry.seq else entry.epoch
                 yield from super().take(entry._replace(epoch=epoch), offset)
 
-        monkeypatch.setattr(healing, "Lineage", Trusting)
+        monkeypatch.setattr(healing, "Timeline", Trusting)
         # Seldom is anybody so late.
         caught((SEQUENCE, REDONE), first=650)
 

@@ -37,9 +37,9 @@ from streams.engine import Batch, Outgoing
 from streams.engine.counters import EngineCounters
 from streams.engine.offsets import PartitionOffsets
 from streams.engine.stream import Inbox
-from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
+from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
-from streams.wallets.store import Store
+from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
 from streams.worker import OWN_TOPICS, PUBLISHING_MAX, ROLE_TOPICS
 from tests.simulation import client
@@ -139,8 +139,8 @@ class SimulatedWorker:
             clock=world.now_ms, call_ms_max=CALL_MS_MAX,
         )  # fmt: skip
         inspector = Inspector(client.seal(), dict.fromkeys(NAMES, lambda _: None))
-        kinds = {"book": BOOKING_TIMERS, "pay": RAIL_TIMERS}
-        rounds = [Round(kinds[role], partial(self._shards, role)) for role in roles]
+        timers = {"book": Timers.BOOKING, "pay": Timers.RAIL}
+        rounds = [Round(timers[role], partial(self._shards, role)) for role in roles]
         self._janitor = Janitor(
             self.wallets, cashier, rules, rounds, clock=world.now_ms, metrics=metrics
         )

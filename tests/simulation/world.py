@@ -25,6 +25,7 @@ from streams.engine import Outgoing
 from streams.wallets import healing
 from streams.wallets.library import library
 from streams.wallets.server import meta_key
+from streams.wallets.store import Timers
 from tests.simulation import judge
 from tests.simulation.client import HOMES, Client
 from tests.simulation.dice import Dice
@@ -389,7 +390,7 @@ class World:
                 yield f"shard {shard} is not healed"
             if self.redis.command("XLEN", prefix + "o"):
                 yield f"the outbox of shard {shard} is not empty"
-            if self.redis.command("ZRANGEBYSCORE", prefix + "t", "-inf", now_ms, "LIMIT", 0, 1):
+            if any(due_ms <= now_ms for due_ms in self._first_timers(shard)):
                 yield f"a timer of shard {shard} is due"
 
     def _sound(self, shard: int) -> bool:
@@ -401,15 +402,17 @@ class World:
 
     def _next_timer(self) -> int | None:
         """When the next timer is due, in milliseconds since the epoch."""
-        found = []
-        for shard in HOMES:
-            key = meta_key(shard)[:-1] + "t"
+        return min((due for shard in HOMES for due in self._first_timers(shard)), default=None)
+
+    def _first_timers(self, shard: int) -> Iterator[int]:
+        """When the first timer of each kind is due, in milliseconds since the epoch."""
+        for which in Timers:
+            key = meta_key(shard)[:-1] + which
             first = self.redis.command(
                 "ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES", "LIMIT", 0, 1
             )
             if first:
-                found.append(int(float(first[1])))
-        return min(found, default=None)
+                yield int(float(first[1]))
 
     def _end(self) -> None:
         for worker in self.workers.values():

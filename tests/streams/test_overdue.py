@@ -13,9 +13,10 @@ from models.payouts import AGE_MS_MAX, PayoutState
 from models.shards import SHARDS, shard_of
 from rails.paypal.capabilities import PAYPAL
 from rails.rail import Capabilities, Instruction, Outcome
-from streams.janitor import RAIL_TIMERS, TIMERS_MAX
+from streams.janitor import TIMERS_MAX, Round
 from streams.overdue import PAGE_TIMERS, WALK_INTERVAL_S, Overdue
 from streams.wallets.library import library
+from streams.wallets.store import Timers
 from tests.streams.wallets.harness import Company, Shard
 
 MINUTE_MS = 60_000
@@ -172,7 +173,7 @@ async def test_of_shards_that_are_another_workers_now_nothing_is_said(company: C
 
 
 def fill(client: redis.Redis, due_ms: int, count: int = MANY) -> None:
-    """So many payouts of one shard that are asked about at a time, as Redis keeps them."""
+    """So many payouts of one shard, and lots, whose timers are due at a time, as Redis has them."""
     pipe = client.pipeline(transaction=False)
     for number in range(count):
         payout = {
@@ -181,7 +182,8 @@ def fill(client: redis.Redis, due_ms: int, count: int = MANY) -> None:
             "submitted_ms": due_ms - DAY_MS, "asked": 1, "destination": "v1.k.x",
         }  # fmt: skip
         pipe.set(f"{{s{SHARD}}}:y:p{number}", to_json(payout))
-        pipe.zadd(f"{{s{SHARD}}}:t", {f"ask:p{number}": due_ms})
+        pipe.zadd(f"{{s{SHARD}}}:a", {f"p{number}": due_ms})
+        pipe.zadd(f"{{s{SHARD}}}:t", {f"lot:anna:l{number}": due_ms})
     pipe.execute()
 
 
@@ -205,13 +207,14 @@ class Cost:
         return {name: n - before.get(name, 0) for name, n in calls.items()}, sent - sent_before
 
 
+@pytest.mark.parametrize("which", Timers)
 async def test_a_round_reads_none_of_ten_thousand_timers_that_are_not_due(
-    company: Company, client: redis.Redis
+    company: Company, client: redis.Redis, which: Timers
 ) -> None:
     async def cost() -> tuple[dict[str, int], int]:
-        await company.wallets.due([SHARD], RAIL_TIMERS, TIMERS_MAX)
+        await company.wallets.due([SHARD], which, TIMERS_MAX)
         measured = Cost(client)
-        due = await company.wallets.due([SHARD], RAIL_TIMERS, TIMERS_MAX)
+        due = await company.wallets.due([SHARD], which, TIMERS_MAX)
         assert due[SHARD].timers == []
         return measured.end()
 
@@ -229,13 +232,32 @@ async def test_a_round_reads_those_that_are_due_and_no_more(
     company: Company, client: redis.Redis
 ) -> None:
     fill(client, company.clock.now_ms + HOUR_MS)
-    client.zadd(f"{{s{SHARD}}}:t", {f"ask:p{n}": company.clock.now_ms - 1 for n in range(3)})
+    client.zadd(f"{{s{SHARD}}}:a", {f"p{n}": company.clock.now_ms - 1 for n in range(3)})
     measured = Cost(client)
-    due = await company.wallets.due([SHARD], RAIL_TIMERS, TIMERS_MAX)
+    due = await company.wallets.due([SHARD], Timers.RAIL, TIMERS_MAX)
     calls, _ = measured.end()
-    assert sorted(one.timer for one in due[SHARD].timers) == ["ask:p0", "ask:p1", "ask:p2"]
+    assert sorted(one.timer for one in due[SHARD].timers) == ["p0", "p1", "p2"]
     assert calls["get"] == 3
     assert calls["zrangebyscore"] == 1
+
+
+async def test_ten_thousand_payouts_that_no_rail_is_asked_about_hold_up_no_booking(
+    company: Company, client: redis.Redis
+) -> None:
+    company.publish("sales", company.sale("anna", 8_000, "s1"))
+    await company.work()
+    [(_, due_ms)] = client.zrange(f"{{s{SHARD}}}:t", 0, -1, withscores=True)  # type: ignore[misc]
+    company.clock.now_ms = int(due_ms)
+    pipe = client.pipeline(transaction=False)
+    for number in range(MANY):
+        pipe.zadd(f"{{s{SHARD}}}:a", {f"p{number}": due_ms - HOUR_MS})
+    pipe.execute()
+    measured = Cost(client)
+    assert await company.janitor.round(Round(Timers.BOOKING, lambda: [SHARD])) == 1
+    calls, _ = measured.end()
+    assert calls["zrangebyscore"] == 1
+    assert client.zcard(f"{{s{SHARD}}}:t") == 0
+    assert client.zcard(f"{{s{SHARD}}}:a") == MANY
 
 
 async def test_a_step_of_the_walk_is_short_however_many_there_are(

@@ -13,10 +13,10 @@ local function ages(keys, args)
   if not at.sound then
     return unhealed(keys[1], at)
   end
-  local page = call('ZSCAN', prefix .. 't', args[1], 'MATCH', 'ask:*', 'COUNT', args[2])
+  local page = call('ZSCAN', prefix .. 'a', args[1], 'COUNT', args[2])
   local found = {}
   for i = 1, #page[2], 2 do
-    local stored = call('GET', prefix .. 'y:' .. page[2][i]:sub(5))
+    local stored = call('GET', prefix .. 'y:' .. page[2][i])
     local payout = stored and decode(stored)
     if payout and not TERMINAL[payout.state] then
       found[#found + 1] = payout.state

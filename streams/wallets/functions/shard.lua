@@ -19,7 +19,9 @@
 --   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>"
 --   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
 --   x:<entity>             fraud feature state, or the payout of a reference at a rail
---   t                      zset  timers by due time in ms
+--   t                      zset  timers that lead to a booking, by due time in ms
+--   a                      zset  payouts to ask a rail about, by due time in ms: of its own, since other
+--                                workers look after it, and what they leave may not hold up a booking
 --   u:<topic>:<partition>:<offset>   why an event was refused, so that its dead letter can be made
 --                                again; kept as long as ids
 --

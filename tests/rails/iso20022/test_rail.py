@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,39 @@ import pytest
 
 from models.payouts import FailureCategory, PayoutState
 from tests.rails.contract import RailContract, World
+from tests.rails.iso20022 import standard
 from tests.rails.iso20022.link import CONFIG, IBAN, destination, directories, instruction, rail_at
 
 F = FailureCategory
 S = PayoutState
 
 
+def messages(root: Path) -> list[bytes]:
+    """What went to the bank and came in from it, kept or not read yet."""
+    return [path.read_bytes() for path in sorted(root.rglob("*.xml"))]
+
+
 class TestIso20022(RailContract):
     config = CONFIG
+
+    @pytest.fixture(autouse=True)
+    def what_the_bank_wrote_is_valid(self, tmp_path: Path) -> Iterator[None]:
+        """Every message of each test, but those that are meant to be none."""
+        yield
+        for data in messages(tmp_path):
+            if standard.name_of(data) not in {"", "admi.099.001.01"}:
+                standard.check(data)
+
+    async def test_the_bank_says_it_in_messages_of_each_kind(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        for behaviour, steps in (("plain", 1), ("returned", 2), ("refunded", 2)):
+            instruction, _ = await world.submit(world.instruction(behaviour))
+            for step in range(1, steps + 1):
+                world.to_step(instruction, step)
+                await world.rail.enquire(instruction)
+        names = {standard.name_of(data) for data in messages(tmp_path)}
+        assert names >= {"pacs.002.001.10", "pacs.004.001.09", "camt.054.001.08"}
 
     async def test_what_never_arrived_stays_unknown_and_is_not_sent_again(
         self, world: World

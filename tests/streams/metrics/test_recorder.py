@@ -66,6 +66,9 @@ def test_gauges(metrics: Metrics) -> None:
     assert sample(metrics, "payouts_waiting_events", kind="returns") == 3
     assert sample(metrics, "payouts_outbox_age_seconds") == 1.5
     assert sample(metrics, "payouts_scorer_up") == 0
+    metrics.rail_queue("paypal", 12, 3.5)
+    assert sample(metrics, "payouts_rail_queue_payouts", rail="paypal") == 12
+    assert sample(metrics, "payouts_rail_queue_oldest_seconds", rail="paypal") == 3.5
 
 
 def test_lag_of_a_revoked_partition_is_no_longer_reported(metrics: Metrics) -> None:

@@ -38,14 +38,14 @@ from streams.desk import Desk
 from streams.engine import Batch, Outgoing, RawMessage
 from streams.engine.counters import EngineCounters
 from streams.engine.stream import Inbox
-from streams.janitor import BOOKING_TIMERS, RAIL_TIMERS, Janitor, Round
+from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
 from streams.settings import DEFAULTS, Settings, load_settings
 from streams.topics import create_topics
 from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.library import library
 from streams.wallets.server import RedisServer, meta_key
-from streams.wallets.store import Store
+from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets, forget_ms
 
 NOW_MS = time.time_ns() // 1_000_000
@@ -298,7 +298,7 @@ class Company:
         )  # fmt: skip
         self.janitor = Janitor(
             self.wallets, self.cashier, self.rules,
-            [Round(kinds, lambda: range(SHARDS)) for kinds in (BOOKING_TIMERS, RAIL_TIMERS)],
+            [Round(which, lambda: range(SHARDS)) for which in Timers],
             clock=self.clock, metrics=self.metrics,
         )  # fmt: skip
         inspector = Inspector(

@@ -108,6 +108,35 @@ async def test_what_was_marked_too_long_ago_is_not_handed_over_but_asked_about(
     assert shard.payouts()[shard.only_payout()]["state"] == "accepted"
 
 
+async def test_payouts_that_wait_for_a_place_are_seen_until_it_is_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+    own_broker: str,
+    redis_url: str,
+    client: redis.Redis,
+    rail: SlowRail,
+) -> None:
+    monkeypatch.setenv("PAYOUTS_PAYPAL_CONCURRENCY", "1")
+    async with Company(own_broker, redis_url, rails={"paypal": rail}) as company:
+        await company.wallets.heal(range(SHARDS))
+        gate = company.gates["paypal"]
+        for seller in ("anna", "ben", "cleo"):
+            company.publish("sellers", company.seller(seller, receiver=f"{seller}@example.com"))
+            company.publish("sales", company.sale(seller, 8_000, f"s-{seller}"))
+        work = asyncio.create_task(company.work())
+        await rail.called.wait()
+        company.clock.now_ms += 7_000
+        assert gate.queue() == (2, pytest.approx(7))
+        rail.answer.set()
+        await work
+        assert gate.queue() == (0, 0)
+
+        # Nor does one that goes another way wait for ever.
+        gate.breaker.paused_until_ms = company.clock.now_ms + 60_000
+        company.publish("sales", company.sale("ben", 8_000, "s-late"))
+        await company.work()
+        assert gate.queue() == (0, 0)
+
+
 async def test_a_report_that_gives_money_back_only_makes_the_host_ask(
     company: Company, client: redis.Redis, rail: SlowRail
 ) -> None:

@@ -17,7 +17,7 @@ from streams.notices.pending import Pending, PendingNotices
 from streams.wallets.evidence import read_shards
 from streams.wallets.server import RedisServer, meta_key
 from streams.wallets.statement import read_statement
-from streams.wallets.store import Redo, Standing, Store, Unhealed
+from streams.wallets.store import Redo, Standing, Store, Timers, Unhealed
 from tests.streams.notices.harness import raw, update
 from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Shard, opened
 
@@ -84,7 +84,7 @@ async def test_every_call_works_over_all_nodes(cluster: str) -> None:
     looks = await store.look(asks)
     assert {seller for one in looks.values() for seller in one.profiles} == set(sellers)
 
-    due = await store.due(list(batches), ["ask"], NOW_MS + DAY_MS, 100)
+    due = await store.due(list(batches), Timers.RAIL, NOW_MS + DAY_MS, 100)
     assert sum(len(standing.timers) for standing in due.values()) == 200
     assert sum(standing.outbox_length for standing in due.values()) == 400
 

@@ -108,7 +108,7 @@ class TestEarn:
         [payout] = shard.payouts().values()
         assert (payout["amount_minor"], payout["fee_minor"]) == (981, 19)
         assert payout["payout_id"][:2] == f"{shard.number:02x}"
-        assert shard.client.zscore(shard.key("t"), f"ask:{payout['payout_id']}") == NOW_MS + ASK_MS
+        assert shard.client.zscore(shard.key("a"), payout["payout_id"]) == NOW_MS + ASK_MS
         assert [topic for topic, _ in shard.messages] == ["ledger", "payouts.commands"]
 
     def test_upline_and_decision_go_out_with_it(self, shard: Shard) -> None:
@@ -330,7 +330,7 @@ class TestPayouts:
         again = reroute(shard, payout, "paypal", destination=PAY["destination"], wait_ms=5_000)
         assert shard.one(again) == "booked"
         assert [topic for topic, _ in shard.messages] == ["ledger", "payouts.updates"]
-        assert shard.client.zscore(shard.key("t"), f"ask:{payout}") == NOW_MS + 5_000
+        assert shard.client.zscore(shard.key("a"), payout) == NOW_MS + 5_000
 
     @pytest.mark.parametrize(
         ("state", "fields", "outcome"),
@@ -416,7 +416,7 @@ class TestPayouts:
         assert shard.one(hint) == "booked"
 
         def asked() -> float | None:
-            return shard.client.zscore(shard.key("t"), f"ask:{payout}")  # type: ignore[return-value]
+            return shard.client.zscore(shard.key("a"), payout)  # type: ignore[return-value]
 
         assert asked() == NOW_MS
         # A stale report that the money has left is no answer of the rail's; nor is one that it was
