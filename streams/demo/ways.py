@@ -27,6 +27,8 @@ that nothing was executed, and the payout goes on to the next."""
 NOT_AT: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "unclaimed+": frozenset(RAILS) - {PAYPAL},
+        # Of a sale abroad PayPal's may be the only rail: the payout would be tried for minutes.
+        "trouble+": frozenset({PAYPAL}),
         "closed+": frozenset({"circle"}),  # which calls it the recipient's fault: no other way
         # Circle's report names only Circle's own id. A Redis that a fault run has emptied does not
         # know it any more, and nobody asks about a payout that is settled.
