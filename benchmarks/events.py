@@ -10,6 +10,7 @@ from pydantic_core import from_json, to_json
 from rails.destination import Seal
 from streams.demo.company import Company, day_window
 from streams.demo.messages import Kind, Message
+from streams.demo.ways import PAYPAL
 
 SELLERS = 400
 PAID_CURRENCIES = frozenset({"EUR", "GBP", "USD", "JPY", "CAD"})
@@ -24,11 +25,11 @@ def profiles_and_sales(
     Without ``upline`` nobody has a sponsor: one sale leads to one payout command. The sales are
     spread over one day of every seller.
     """
-    company = Company(seed, SELLERS, seal=seal.seal)
+    company = Company(seed, SELLERS, seal=seal.seal, rails=(PAYPAL,))
     # About one event in two is a sale that a rail carries.
     start_ms, rate = day_window(int(time.time() * 1000), 2 * count)
     profiles = [company.profile(seller, start_ms, start_ms) for seller in company.sellers]
-    payable = {seller.key for seller in company.sellers if seller.mail is not None}
+    payable = {seller.key for seller in company.sellers if company.ways(seller)}
     sales: list[Message] = []
     for message in company.events(10 * count, start_ms=start_ms, rate=rate):
         if _is_payable_sale(message, payable):

@@ -199,6 +199,9 @@ class Fold:
     earned: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     paid_out: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     payouts: dict[str, tuple[str, str, int, int]] = field(default_factory=dict)
+    """Per payout: state, rail, amount and fee."""
+    failed_over: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    """Per payout: from which rail to which it went after an attempt was proven dead."""
     grants: dict[tuple[str, str, str, str, int], dict[str, int]] = field(
         default_factory=lambda: defaultdict(dict)
     )
@@ -292,6 +295,11 @@ class Fold:
 
     def _pay(self, entry: Entry, payout: tuple[str, str, str, int, int]) -> None:
         payout_id, state, rail, amount, fee = payout
+        before = self.payouts.get(payout_id)
+        # Reserved anew from where a rail had it. One that was never handed over, as its rail was
+        # not used just then, goes from RESERVED to RESERVED.
+        if before and state == PayoutState.RESERVED != before[0] and rail != before[1]:
+            self.failed_over[payout_id].append((before[1], rail))
         self.payouts[payout_id] = (state, rail, amount, fee)
 
     def _credit(self, entry: Entry, credit: tuple[str, str, str, str, str, int, int]) -> None:

@@ -48,7 +48,12 @@ class Instruction:
     @property
     def attempt_id(self) -> str:
         """The id under which the provider sees this attempt; the guard against a second one."""
-        return self.payout_id if self.attempt == 0 else f"{self.payout_id}.{self.attempt}"
+        return attempt_id_for(self.payout_id, self.attempt)
+
+
+def attempt_id_for(payout_id: str, attempt: int) -> str:
+    """The id under which a provider sees an attempt, counted from 0."""
+    return payout_id if attempt == 0 else f"{payout_id}.{attempt}"
 
 
 def payout_of(attempt_id: str) -> str:

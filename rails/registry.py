@@ -51,6 +51,7 @@ class Provider(Generic[S]):
     of its webhooks, or a feed that fetches.
 
     ``destination_refusal`` tells before a reservation why an opened destination cannot be paid.
+    ``told_as``: what the provider is told in place of an attempt's id, where it takes none of ours.
     """
 
     settings: type[S]
@@ -59,6 +60,7 @@ class Provider(Generic[S]):
     rail: Callable[[S, str], Rail]
     verifier: Callable[[S], WebhookVerifier] | None = None
     feed: Callable[[S, str], Feed] | None = None
+    told_as: Callable[[str], str] | None = None
 
 
 class ProviderUnknown(KeyError):
@@ -93,6 +95,7 @@ PROVIDERS: Mapping[str, Provider[Any]] = {
         rails.circle.mapping.destination_refusal,
         circle_rail,
         circle_verifier,
+        told_as=rails.circle.mapping.payout_key,
     ),
     "iso20022": Provider(
         Iso20022Settings,

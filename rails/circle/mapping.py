@@ -115,6 +115,11 @@ def idempotency_key(purpose: str, attempt_id: str) -> str:
     return f"{text[:14]}4{text[15:]}"
 
 
+def payout_key(attempt_id: str) -> str:
+    """The key of an attempt's payout, which is all that Circle is told of it."""
+    return idempotency_key("payout", attempt_id)
+
+
 def destination_refusal(destination: str) -> str | None:
     """Why Circle cannot pay to a destination, as a machine code; None if it can."""
     try:
@@ -156,7 +161,7 @@ def payout_body(
     if identity is not None:
         source["identities"] = [identity]
     return {
-        "idempotencyKey": idempotency_key("payout", instruction.attempt_id),
+        "idempotencyKey": payout_key(instruction.attempt_id),
         "source": source,
         "destination": {"type": "address_book", "id": recipient_id},
         "amount": {

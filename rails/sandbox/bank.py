@@ -106,6 +106,10 @@ class BankSandbox(Provider):
         """None follow from an address: the bank is where its directory is."""
         return {}
 
+    def able(self, name: str) -> bool:
+        """What others say by webhook the bank writes into files."""
+        return name not in self.foreign
+
     def routes(self) -> list[web.RouteDef]:
         """None: it is reached by files."""
         return []

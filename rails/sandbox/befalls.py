@@ -6,7 +6,7 @@ A fault run orders so many of each kind; they befall payouts in an order that th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 
 from rails.sandbox.behaviours import BEHAVIOURS
@@ -49,19 +49,19 @@ class Befalls:
         """How many have not befallen a payout yet."""
         return self._waiting.total()
 
-    def draw(self) -> str:
-        """The next behaviour; empty if none waits."""
-        total = self.waiting()
-        if not total:
+    def draw(self, able: Callable[[str], bool] = lambda _: True) -> str:
+        """The next behaviour of those that the payout's provider is able to; empty if none waits.
+
+        The others wait for a payout of another provider.
+        """
+        names = [name for name in BEHAVIOURS if self._waiting[name] and able(name)]
+        if not names:
             return ""
         # As if all that wait had been shuffled, without a list as long as that.
-        at = self._random.randrange(total)
-        for name in BEHAVIOURS:
-            at -= self._waiting[name]
-            if at < 0:
-                self._waiting[name] -= 1
-                return name
-        raise RuntimeError("more wait than there are")
+        shares = [self._waiting[name] for name in names]
+        name = self._random.choices(names, shares)[0]
+        self._waiting[name] -= 1
+        return name
 
     def happen(self, name: str) -> None:
         """Count one that was not only drawn: the caller, or the receiver of webhooks, met it."""

@@ -165,6 +165,7 @@ class Books:
     def rows(self, now_ms: int) -> Iterator[dict[str, object]]:
         """One row a payout, oldest first.
 
+        ``rail``, ``reference`` and ``status`` are of the execution that stands paid, else the last.
         ``paid_minor`` is what stands paid now, over all executions; ``paid_times`` how many of
         them ever paid, also if the money came back: more than one is a double payment.
 
@@ -174,7 +175,8 @@ class Books:
         for entry in list(self._by_reference.values()):
             grouped.setdefault(entry.payout_id, []).append(entry)
         for payout_id, entries in grouped.items():
-            last = entries[-1]
+            paid = [entry for entry in entries if entry.status(now_ms) in PAID]
+            last = (paid or entries)[-1]
             yield {
                 "payout_id": payout_id,
                 "rail": last.rail,
@@ -183,9 +185,7 @@ class Books:
                 "currency": last.currency,
                 "amount_minor": last.amount_minor,
                 "status": last.status(now_ms),
-                "paid_minor": sum(
-                    entry.amount_minor for entry in entries if entry.status(now_ms) in PAID
-                ),
+                "paid_minor": sum(entry.amount_minor for entry in paid),
                 "paid_times": sum(self._ever_paid(entry, now_ms) for entry in entries),
             }
 

@@ -203,7 +203,7 @@ class MarqetaScribe:
     def body(self, entry: Entry, notice: Notice, number: str, at_ms: int) -> bytes:
         """A transaction about the order; each has a token of its own."""
         order = self._sandbox.order(entry, at_ms, None if entry.ended else notice.word)
-        state = STATES[notice.word]
+        state = STATES.get(notice.word, STATE_OTHERWISE)
         back = state == "REVERSED"
         transaction = _with_amount(
             entry,

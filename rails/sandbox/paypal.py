@@ -79,6 +79,7 @@ class PayPalSandbox(Provider):
     """PayPal's side."""
 
     rail = "paypal"
+    foreign = frozenset()
 
     def __init__(
         self, books: Books, clock: SandboxClock, befalls: Befalls, settings: Settings

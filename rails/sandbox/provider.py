@@ -109,6 +109,12 @@ class Provider(ABC):
     rail: ClassVar[str]
     """The provider's name, as in the registry of rails."""
 
+    foreign: ClassVar[frozenset[str]] = frozenset(
+        {"unclaimed", "claimed", "duplicate", "webhook-reordered"}
+    )
+    """Behaviours that there are elsewhere only: nobody has to claim what a bank or a card gets, and
+    a repeat gets the first one's answer."""
+
     def __init__(
         self, books: Books, clock: SandboxClock, befalls: Befalls, settings: Settings
     ) -> None:
@@ -245,7 +251,15 @@ class Provider(ABC):
         # Without an id nobody could tell a new one from a repeat.
         if not attempt_id or not self.funded or not self.befalls.waiting() or not executable():
             return ""
-        return self.befalls.draw()
+        return self.befalls.draw(self.able)
+
+    def able(self, name: str) -> bool:
+        """Whether a behaviour that is ordered for whichever payout comes next can befall one here.
+
+        What is said by webhook cannot, where none are sent.
+        """
+        told = BEHAVIOURS[name].notices is not None
+        return name not in self.foreign and not (told and self.hooks is None)
 
     def remember(self, attempt_id: str, given: Given) -> None:
         """Know again an attempt that does not execute the first time, and count what befell it."""

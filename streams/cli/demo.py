@@ -144,8 +144,9 @@ def simulate(
 ) -> None:
     """Send a simulated company's profiles and events to the configured Kafka. Ctrl-C ends it.
 
-    For trying out an installation: goes to PAYOUTS_KAFKA_BROKERS, with destinations sealed by the
-    first of PAYOUTS_SEAL_KEYS. Not for topics of a production system.
+    For trying out an installation: goes to PAYOUTS_KAFKA_BROKERS, with destinations of the rails
+    that are set up here, sealed by the first of PAYOUTS_SEAL_KEYS. Not for topics of a production
+    system.
     """
     from rails.destination import KeysInvalid, Seal
     from streams.demo.company import Company, day_window
@@ -158,7 +159,7 @@ def simulate(
         seal = Seal.parse(keys).seal if keys else None
     except KeysInvalid as error:
         raise BadUse(f"PAYOUTS_SEAL_KEYS: {error}") from error
-    company = Company(seed, sellers, seal=seal)
+    company = Company(seed, sellers, seal=seal, rails=settings.rails())
     start_ms, density = day_window(time.time_ns() // 1_000_000, events)
     publisher = Publisher(settings.kafka_client())
     try:

@@ -192,6 +192,12 @@ def _show(report: Report) -> None:
     for check in report.rounds[-1].checks:
         if check.ok:
             screen.print(f"holds     {check.name}: {check.detail}", highlight=False)
+    paid = ", ".join(f"{count:,} {rail}" for rail, count in report.rails().most_common())
+    moved = report.failed_over().total()
+    screen.print(
+        f"payouts   {paid}; {moved:,} went on over another rail after a proven failure",
+        highlight=False,
+    )
     violations = report.violations()
     for violation in violations:
         told = f"VIOLATED  {violation.check}: {violation.detail} (seed {violation.seed})"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import exp
@@ -24,8 +24,9 @@ from models.money import BASIS_POINTS
 from models.refusals import Reason
 from streams.demo.messages import Clock, Kind, Label, Message
 from streams.demo.patterns import Moved, Returned, Sold, Step, patterns
-from streams.demo.sellers import MARKETS, RAIL, Market, Seal, Seller, recruit
+from streams.demo.sellers import MARKETS, Market, Seal, Seller, recruit
 from streams.demo.spoiled import WAYS, Good
+from streams.demo.ways import RAILS, Way
 
 __all__ = ["Company", "Kind", "Label", "Message", "Seller", "day_window"]
 
@@ -70,12 +71,19 @@ class Company:
     """A company of ``sellers`` sellers. ``fraud_rate_bp`` is the share of sales events, in basis
     points, that belong to a fraud pattern.
 
-    ``seal`` seals payout destinations; without it no profile carries a payout preference. Raises
+    ``seal`` seals payout destinations; without it no profile carries a payout preference.
+    ``rails``: what the company pays over; a seller's other destinations are left out. Raises
     ValueError for a seed, a number of sellers or a rate out of bounds.
     """
 
     def __init__(
-        self, seed: int, sellers: int = 400, fraud_rate_bp: int = 200, *, seal: Seal | None = None
+        self,
+        seed: int,
+        sellers: int = 400,
+        fraud_rate_bp: int = 200,
+        *,
+        seal: Seal | None = None,
+        rails: Collection[str] = RAILS,
     ) -> None:
         """Recruit the sellers."""
         if not 0 <= seed <= SEED_MAX:
@@ -89,6 +97,7 @@ class Company:
         self.roster = recruit(seed, sellers)
         self.sellers = self.roster.sellers
         self._seal = seal
+        self._rails = frozenset(rails)
         self._sealed: dict[tuple[str, str], str] = {}
 
     def profiles(self, start_ms: int) -> list[Message]:
@@ -113,22 +122,21 @@ class Company:
         start_ms: int,
         at_ms: int,
         *,
-        mail: str | None = None,
+        moved: Way | None = None,
         label: Label | None = None,
     ) -> Message:
-        """A seller's profile as of ``at_ms``; with ``mail``, after a change of destination."""
+        """A seller's profile as of ``at_ms``; with ``moved``, after a change of destination."""
         clock = Clock()
         at = clock.text(at_ms)
         joined = clock.text(start_ms - seller.joined_days * _DAY_MS - 3_600_000)
-        event_id = f"profile-{seller.id}" + (f"-{mail.partition('@')[0]}" if mail else "")
+        event_id = f"profile-{seller.id}" + (
+            f"-{moved.destination.partition('@')[0]}" if moved else ""
+        )
         optional = f',"sponsor_id":"{seller.sponsor_id}"' if seller.sponsor_id else ""
-        destination = mail or seller.mail
-        if self._seal is not None and destination is not None:
-            changed = f',"changed_at":"{at}"' if mail else ""
-            optional += (
-                f',"payout":{{"rail":"{RAIL}",'
-                f'"destination":"{self._sealed_for(seller, destination)}"{changed}}}'
-            )
+        if moved is None:
+            optional += self._payout(seller, self.ways(seller))
+        else:
+            optional += self._payout(seller, (moved,), at)
         value = (
             f'{{"id":"{event_id}","type":"seller.updated","version":1,"occurred_at":"{at}",'
             f'"seller_id":"{seller.id}","country":"{seller.market.country}","zone":"{seller.zone}",'
@@ -137,11 +145,27 @@ class Company:
         )
         return Message("sellers", seller.key, value.encode(), at_ms, label, event_id, Kind.PROFILE)
 
-    def _sealed_for(self, seller: Seller, mail: str) -> str:
+    def ways(self, seller: Seller) -> tuple[Way, ...]:
+        """How the company pays a seller, in her order."""
+        return tuple(way for way in seller.ways if way.rail in self._rails)
+
+    def _payout(self, seller: Seller, ways: Sequence[Way], changed_at: str | None = None) -> str:
+        """The payout preference of a profile, as JSON behind a comma; empty for none."""
+        if self._seal is None or not ways:
+            return ""
+        first, *others = (
+            f'"rail":"{way.rail}","destination":"{self._sealed_for(seller, way)}"' for way in ways
+        )
+        rest = ",".join(f"{{{other}}}" for other in others)
+        optional = f',"others":[{rest}]' if others else ""
+        optional += f',"changed_at":"{changed_at}"' if changed_at else ""
+        return f',"payout":{{{first}{optional}}}'
+
+    def _sealed_for(self, seller: Seller, way: Way) -> str:
         # A seal differs each time; kept, so that a profile published twice has the same bytes.
-        key = (seller.id, mail)
+        key = (seller.id, way.destination)
         if key not in self._sealed and self._seal is not None:
-            self._sealed[key] = self._seal(seller.id, mail)
+            self._sealed[key] = self._seal(seller.id, way.destination)
         return self._sealed[key]
 
 
@@ -478,7 +502,7 @@ class _Run:
         action = step.action
         if isinstance(action, Moved):
             moved = self._company.profile(
-                action.seller, self._start_ms, self._at_ms, mail=action.mail, label=step.label
+                action.seller, self._start_ms, self._at_ms, moved=action.way, label=step.label
             )
             self._extra.append(moved)
             return None

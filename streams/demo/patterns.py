@@ -19,6 +19,7 @@ from random import Random
 
 from streams.demo.messages import Label
 from streams.demo.sellers import MARKETS, Market, Roster, Seller
+from streams.demo.ways import PAYPAL, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Moved:
     """The seller's payout destination becomes another."""
 
     seller: Seller
-    mail: str
+    way: Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +184,9 @@ def _ring(own: _Pattern) -> Iterator[Step]:
 
 def _account_takeover(own: _Pattern) -> Iterator[Step]:
     seller = own.anybody()
-    while seller.mail is None:
+    while not seller.ways:
         seller = own.anybody()
-    moved = Moved(seller, f"{own.name('new')}@example.net")
+    moved = Moved(seller, Way(PAYPAL, f"{own.name('new')}@example.net"))
     yield Step(own.wait(0, 2), moved, Label.ACCOUNT_TAKEOVER)
     device = own.name("dev")
     for _ in range(own.rng.randint(3, 5)):

@@ -32,6 +32,13 @@ _STATE_WORDS = {
     "cancelled": "stopped in time",
 }
 
+_RAIL_WORDS = {
+    "paypal": "to a wallet",
+    "adyen": "to a bank account",
+    "marqeta": "onto a prepaid card",
+    "circle": "in USDC",
+}
+
 
 def show(console: Console, outcome: Outcome, totals: Mapping[str, Any] | None = None) -> None:
     """Print the report of a run; ``totals`` compares a file's own figures with the pipeline's."""
@@ -64,6 +71,11 @@ def _counts(outcome: Outcome) -> RenderableType:
         table.add_row("decisions", tier, f"{count:,}", _TIER_WORDS.get(tier, ""))
     for state, count in sorted(outcome.payouts.items(), key=lambda item: -item[1]):
         table.add_row("payouts", state, f"{count:,}", _STATE_WORDS.get(state, ""))
+    for rail, states in sorted(outcome.by_rail.items(), key=lambda item: -sum(item[1].values())):
+        table.add_row("rails", rail, f"{sum(states.values()):,}", _RAIL_WORDS.get(rail, ""))
+    for rails, count in sorted(outcome.failed_over.items(), key=lambda item: -item[1]):
+        word = "after a proven failure, under the same id"
+        table.add_row("failover", rails.replace(" ", " → "), f"{count:,}", word)
     table.add_row("spendback", "granted", f"{outcome.granted:,}", "a threshold was crossed")
     table.add_row("spendback", "unfired", f"{outcome.unfired:,}", "a return undid it")
     for reason, count in outcome.dead_letters.items():

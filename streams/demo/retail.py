@@ -39,7 +39,8 @@ from pydantic_core import to_json
 
 from models.money import MINOR_MAX
 from streams.demo.messages import Kind, Message
-from streams.demo.sellers import RAIL, Seal
+from streams.demo.sellers import Seal
+from streams.demo.ways import PAYPAL
 
 CURRENCY = "GBP"
 ZONE = "Europe/London"
@@ -447,7 +448,7 @@ def _profile(
         event["sponsor_id"] = sponsor
     if seal is not None:
         sealed = seal(seller_id, f"{seller_id}@example.com")
-        event["payout"] = {"rail": RAIL, "destination": sealed}
+        event["payout"] = {"rail": PAYPAL, "destination": sealed}
     key = seller_id.encode()
     return Message("sellers", key, to_json(event), _ms(start), None, event["id"], Kind.PROFILE)
 

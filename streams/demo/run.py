@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,10 @@ class Outcome:
     events_in: int
     decisions: dict[str, int]
     payouts: dict[str, int]
+    by_rail: dict[str, dict[str, int]]
+    """Payouts by the rail they are at, and state."""
+    failed_over: dict[str, int]
+    """How often a payout went on over another rail after a proven failure, as ``from to``."""
     granted: int
     unfired: int
     dead_letters: dict[str, int]
@@ -77,6 +82,8 @@ class Outcome:
             "events_in": self.events_in,
             "decisions": self.decisions,
             "payouts": self.payouts,
+            "payouts_by_rail": self.by_rail,
+            "failed_over": self.failed_over,
             "credits": {"granted": self.granted, "unfired": self.unfired},
             "dead_letters": sum(self.dead_letters.values()),
             "dead_letters_by_reason": self.dead_letters,
@@ -225,6 +232,8 @@ class Run:
             events_in=self.publisher.events,
             decisions=_counted(watch.tiers.values()),
             payouts=watch.payouts(),
+            by_rail=by_rail(fold),
+            failed_over=failed_over(fold),
             granted=fold.credits["granted"],
             unfired=fold.credits["unfired"],
             dead_letters=_counted(watch.dead_letters.values()),
@@ -257,6 +266,19 @@ def earnings_check(messages: Iterable[Message], plan: Path, fold: Fold) -> Check
             f"{found.get(apart[0], 0)} booked, {wanted.get(apart[0], 0)} expected"
         )
     return Check("earnings equal the plan's", not apart, detail)
+
+
+def by_rail(fold: Fold) -> dict[str, dict[str, int]]:
+    """Payouts by the rail that they went over in the end, and by state."""
+    rails: dict[str, Counter[str]] = defaultdict(Counter)
+    for state, rail, *_ in fold.payouts.values():
+        rails[rail][state] += 1
+    return {rail: dict(sorted(states.items())) for rail, states in sorted(rails.items())}
+
+
+def failed_over(fold: Fold) -> dict[str, int]:
+    """How often payouts went from one rail to another after a proven failure, as ``from to``."""
+    return _counted(f"{one} {other}" for moves in fold.failed_over.values() for one, other in moves)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

@@ -8,11 +8,10 @@ from itertools import accumulate
 from random import Random
 
 from models.money import exponent
+from streams.demo.ways import Person, Way, drawn
 
 Seal = Callable[[str, str], str]
 """Seals a destination: takes the seller's id and the plaintext, returns ``v1.…``."""
-
-RAIL = "paypal"
 
 BEHAVIOURS = (
     "unclaimed+",
@@ -25,7 +24,7 @@ BEHAVIOURS = (
     "webhook-lost+",
     "webhook-twice+",
 )
-"""Prefixes of a mail address by which the rail sandbox misbehaves for that receiver."""
+"""What a destination begins with for which the rail sandbox misbehaves."""
 
 FRESH_DAYS_MAX = 4
 """A seller who joined at most so many days ago is new: stolen cards come with such accounts."""
@@ -68,7 +67,10 @@ for _market in MARKETS:
 
 @dataclass(frozen=True, slots=True)
 class Seller:
-    """One seller. ``withheld_until`` is after how many of her sales her profile comes, if late."""
+    """One seller. ``ways``: how she is paid, in her order; none if she is not.
+
+    ``withheld_until`` is after how many of her sales her profile comes, if late.
+    """
 
     id: str
     key: bytes
@@ -77,7 +79,7 @@ class Seller:
     sponsor_id: str | None
     joined_days: int
     suspended: bool
-    mail: str | None
+    ways: tuple[Way, ...]
     device: str
     instrument: str
     withheld_until: int | None
@@ -103,11 +105,21 @@ def recruit(seed: int, count: int) -> Roster:
     sponsors = _sponsors(rng, markets, ghosts)
     suspended = set(rng.sample(range(count), max(1, count // 80)))
     no_payout = set(rng.sample(range(count), max(1, count // 16)))
-    prefixes = _prefixes(rng, [k for k in range(count) if k not in no_payout])
+    paid = [k for k in range(count) if k not in no_payout]
+    prefixes = _prefixes(rng, paid)
     activity = _activity(rng, count, ghosts)
     busiest = sorted(range(count), key=activity.__getitem__, reverse=True)[: count // 2]
     late = {k: rng.randint(1, 4) for k in rng.sample(busiest, max(1, count // 33))}
     ids = [f"{market.country.lower()}-{seed}-{k:05}" for k, market in enumerate(markets)]
+    ways = drawn(
+        seed,
+        (
+            Person(
+                ids[k], markets[k].country, markets[k].currency, activity[k], prefixes.get(k, "")
+            )
+            for k in paid
+        ),
+    )
     sellers = []
     for k, market in enumerate(markets):
         sponsor = sponsors[k]
@@ -122,7 +134,7 @@ def recruit(seed: int, count: int) -> Roster:
                 sponsor_id=None if sponsor is None else ids[sponsor],
                 joined_days=_joined_days(k, count),
                 suspended=k in suspended,
-                mail=None if k in no_payout else f"{prefixes.get(k, '')}{ids[k]}@example.com",
+                ways=ways.get(ids[k], ()),
                 device=f"till-{seed}-{owner}",
                 instrument=f"own-{seed}-{owner}",
                 withheld_until=late.get(k),

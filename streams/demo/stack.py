@@ -24,7 +24,7 @@ from rails.destination import Seal
 from rails.sandbox.server import PROVIDERS
 from streams.demo.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.demo.process import ChildProcess, free_port
-from streams.demo.sellers import RAIL
+from streams.demo.ways import RAILS
 from streams.settings import Settings, load_settings
 from streams.topics import PARTITIONS_EMBEDDED, create_topics
 
@@ -34,8 +34,12 @@ SESSION_TIMEOUT_MS = 3_000
 for a dead member."""
 
 
-RAIL_TIMEOUT_S = 3
-"""Short, so that a payout whose worker was killed in the middle is soon asked about."""
+POLICY = Path(__file__).parent / "policy.yaml"
+"""The simulated company's terms for all its rails."""
+
+CALL_TIMEOUT_S = 3
+"""How long all that a rail is asked for one payout may take: short, so that a payout whose worker
+was killed in the middle is soon asked about."""
 
 BREAKER_OPEN_S = 0.5
 """Short, because what befalls the rail here is ordered and over at once."""
@@ -185,18 +189,25 @@ class Stack:
             "seal_keys": self.seal_keys,
             "metrics_port": self.metrics_port,
             "webhook_port": self.webhook_port,
-            f"{RAIL}_timeout_s": RAIL_TIMEOUT_S,
-            f"{RAIL}_breaker_open_s": BREAKER_OPEN_S,
-            # The sandbox takes what comes; the provider itself takes 400 a minute.
-            f"{RAIL}_requests_per_minute": 1_000_000,
+            "policy": POLICY,
         }
-        overrides |= {
-            f"{RAIL}_{field}": value
-            for field, value in PROVIDERS[RAIL].rail_fields(self.sandbox_url).items()
-        }
+        for rail in RAILS:
+            overrides |= {
+                f"{rail}_{field}": value for field, value in self._rail_fields(rail).items()
+            }
         if self._retention_days is not None:
             overrides["event_retention_days"] = self._retention_days
         return overrides
+
+    def _rail_fields(self, rail: str) -> dict[str, object]:
+        return {
+            # Circle is asked twice for a payout, with a wait of this length each.
+            "timeout_s": CALL_TIMEOUT_S / 2 if rail == "circle" else CALL_TIMEOUT_S,
+            "breaker_open_s": BREAKER_OPEN_S,
+            # The sandbox takes what comes; PayPal itself takes 400 a minute.
+            "requests_per_minute": 1_000_000,
+            **PROVIDERS[rail].rail_fields(self.sandbox_url),
+        }
 
     def _environment(self, **own_overrides: object) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("PAYOUTS_")}
@@ -209,8 +220,9 @@ class Stack:
         command = [sys.executable, "-m", "streams.cli", "sandbox"]
         command += ["--port", str(self.sandbox_port)]
         command += ["--settle-delay-ms", str(self._settle_delay_ms)]
-        webhook_url = f"http://127.0.0.1:{self.webhook_port}/webhooks/{RAIL}"
-        command += ["--webhook-url", f"{RAIL}={webhook_url}"]
+        for rail in RAILS:
+            webhook_url = f"http://127.0.0.1:{self.webhook_port}/webhooks/{rail}"
+            command += ["--webhook-url", f"{rail}={webhook_url}"]
         log = self.directory / "sandbox.log"
         self._sandbox = ChildProcess(command, log, self.directory, environment=self._environment())
 

@@ -19,12 +19,18 @@ from urllib.request import Request, urlopen
 
 from streams.demo.apache import ApacheKafka, jars_directory
 from streams.demo.embedded import EmbeddedBroker
-from streams.demo.stack import READY_TIMEOUT_S, SESSION_TIMEOUT_MS, GivenKafka, Stack, StackFailed
+from streams.demo.stack import (
+    POLICY,
+    READY_TIMEOUT_S,
+    SESSION_TIMEOUT_MS,
+    GivenKafka,
+    Stack,
+    StackFailed,
+)
 from streams.faults.clock import ClockFile
 from streams.faults.fleet import Fleet, Post
 from streams.faults.proxy import Network, Proxy
 from streams.faults.redispair import RedisPair
-from streams.settings import DEFAULTS
 
 PARTITIONS_APACHE = 8
 
@@ -33,7 +39,6 @@ RETRY_TIMEOUT_S = 20
 
 DRAIN_TIMEOUT_S = 10
 
-_POLICY = DEFAULTS / "policy.yaml"
 _WINDOW = re.compile(r"^window_seconds: \d+$", re.MULTILINE)
 
 
@@ -71,7 +76,7 @@ class Ground(Stack):
         self.network.__enter__()
         try:
             self.kafka = self._apache() if self._brokers else self._embedded()
-            policy = _WINDOW.sub(f"window_seconds: {self._window_s}", _POLICY.read_text("utf-8"))
+            policy = _WINDOW.sub(f"window_seconds: {self._window_s}", POLICY.read_text("utf-8"))
             self._policy().write_text(policy, "utf-8")
             self.pair = RedisPair(self.directory, self.network)
             self.pair.start()

@@ -48,6 +48,10 @@ class Round:
     violations: Sequence[Violation]
     checks: Sequence[Check]
     payouts: dict[str, int]
+    by_rail: dict[str, dict[str, int]]
+    """Payouts by the rail that they went over in the end, and by state."""
+    failed_over: dict[str, int]
+    """How often payouts went from one rail to another after a proven failure, as ``from to``."""
     befallen: dict[str, int]
     """What the rail really did, by its behaviour."""
     restarts: int
@@ -86,6 +90,17 @@ class Report:
                 times[one.kind].append(one.recovered_s)
         return {kind: summary(some) for kind, some in sorted(times.items())}
 
+    def rails(self) -> Counter[str]:
+        """Payouts of all rounds by rail."""
+        rails: Counter[str] = Counter()
+        for one in self.rounds:
+            rails.update({rail: sum(states.values()) for rail, states in one.by_rail.items()})
+        return rails
+
+    def failed_over(self) -> Counter[str]:
+        """How often payouts of all rounds went to another rail, as ``from to``."""
+        return sum((Counter(one.failed_over) for one in self.rounds), Counter())
+
     def events(self) -> int:
         """Events sent."""
         return sum(one.events for one in self.rounds)
@@ -110,6 +125,8 @@ class Report:
                 "alone": self.recovery(alone=True),
             },
             "entries_lost_by_redis": self.entries_lost(),
+            "payouts_by_rail": dict(sorted(self.rails().items())),
+            "failed_over": dict(sorted(self.failed_over().items())),
             "seconds": round(sum(one.seconds for one in self.rounds), 1),
             "violated": [violation._asdict() for violation in self.violations()],
             "rounds": [_told(one) for one in self.rounds],
@@ -130,6 +147,8 @@ def _told(one: Round) -> dict[str, Any]:
         "worker_restarts": one.restarts,
         "worker_ends": list(one.ends),
         "payouts": one.payouts,
+        "payouts_by_rail": one.by_rail,
+        "failed_over": one.failed_over,
         "befallen": one.befallen,
         "checks": [check._asdict() for check in one.checks],
         "struck": [fault._asdict() for fault in one.struck],

@@ -16,7 +16,7 @@ from streams.demo.company import Company, day_window
 from streams.demo.embedded import EmbeddedUnavailable
 from streams.demo.messages import Message
 from streams.demo.publish import Publisher, PublishFailed
-from streams.demo.run import earnings_check
+from streams.demo.run import by_rail, earnings_check, failed_over
 from streams.demo.stack import StackFailed
 from streams.demo.watch import Watch
 from streams.faults.ends import unexplained
@@ -327,6 +327,8 @@ class FaultRun:
             violations=self._violations,
             checks=checks,
             payouts=self.watch.payouts(),
+            by_rail=by_rail(self.watch.fold),
+            failed_over=failed_over(self.watch.fold),
             befallen=befallen,
             restarts=self.ground.fleet.restarts,
             ends=self._ends,

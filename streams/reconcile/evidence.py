@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import cast
 
 from confluent_kafka import KafkaException
 from pydantic_core import from_json
 
 from models.ledger import Entry, Timeline
-from models.payouts import PAID, PayoutState
-from rails.circle.mapping import idempotency_key
+from models.payouts import ATTEMPTS_MAX, PAID, PayoutState
+from rails.rail import attempt_id_for
+from rails.registry import PROVIDERS
 from streams.reconcile.match import Booked, Commanded, Sides
 from streams.settings import Settings
 from streams.topics import TOPICS
@@ -26,11 +26,6 @@ from streams.wallets.journal import LEDGER, Journaled, JournalUnreadable, head
 _COMMANDS_KEPT_MS = next(t.retention_ms for t in TOPICS if t.name == "payouts.commands")
 
 _PAYOUT = b'"payout":['
-
-SHOWN_AS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"circle": lambda payout_id: idempotency_key("payout", payout_id)}
-)
-"""What a provider shows that is told no id of ours, by its rail: a key that follows from it."""
 
 
 def read_sides(settings: Settings) -> Sides:
@@ -49,12 +44,14 @@ def read_sides(settings: Settings) -> Sides:
 
 
 def keys_shown(booked: Mapping[str, Booked]) -> dict[str, frozenset[str]]:
-    """The payouts by the keys that ``SHOWN_AS`` gives them."""
-    return {
-        SHOWN_AS[each.rail](payout_id): frozenset({payout_id})
-        for payout_id, each in booked.items()
-        if each.rail in SHOWN_AS
-    }
+    """The payouts of providers that are told a key in place of our id, by those of all attempts."""
+    keys: dict[str, frozenset[str]] = {}
+    for payout_id, each in booked.items():
+        told_as = PROVIDERS[each.rail].told_as if each.rail in PROVIDERS else None
+        if told_as is not None:
+            for attempt in range(ATTEMPTS_MAX):
+                keys[told_as(attempt_id_for(payout_id, attempt))] = frozenset({payout_id})
+    return keys
 
 
 def read_ledger(topics: Topics) -> dict[str, Booked]:

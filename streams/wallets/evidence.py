@@ -1,7 +1,7 @@
-"""Evidence: what Redis, the topics and the rail's books say, gathered for the rules of verify.
+"""Evidence: what Redis, the topics and the rails' books say, gathered for the rules of verify.
 
 Read in an order that lets a running system be judged. First what must have a cause in what is
-read after it: how far the workers have got, the commands, the rail's books. Then Redis, the journal
+read after it: how far the workers have got, the commands, the rails' books. Then Redis, the journal
 up to there, and what follows from it. What came later is left out.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import combinations
@@ -35,7 +35,7 @@ from models.shards import SHARDS
 from streams import deadletters
 from streams.connections import redis_client
 from streams.settings import ROLES, Settings
-from streams.wallets.railbooks import BooksAbsent, Execution, read_books
+from streams.wallets.railbooks import Books, Execution, Told, read_books
 from streams.wallets.store import meta_key
 
 CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions")
@@ -111,6 +111,7 @@ class Journaled:
     parked: set[Place] = field(default_factory=set)
     emitted: dict[str, int] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
     changed: dict[str, int] = field(default_factory=dict)
     """When each payout last went to another state."""
     times: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -159,9 +160,10 @@ class Evidence:
     doubled: list[str]
     commissions: set[str]
     """Ids in the topic ``commissions``, if any commission is awaited."""
-    books: dict[str, Execution] | str
-    """The rail's own books, or why there are none to look at."""
-    books_failed: bool = False
+    books: Mapping[str, Execution]
+    """The rails' own books, by payout."""
+    compared: Books
+    """Which rails' books these are, and why there are none of others."""
 
     def steady(self) -> Iterator[tuple[int, ShardState]]:
         """The shards that did not change while they were read."""
@@ -174,9 +176,9 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
     try:
         committed = reader.committed(_booking_groups(settings), CHECKED_TOPICS)
         with ThreadPoolExecutor(READERS_MAX) as pool:
-            reading_books = pool.submit(read_books, settings.rail("paypal").address)
+            reading_books = pool.submit(read_books, settings.rails())
             commands = read_commands(reader)
-            books, books_failed = _books(reading_books)
+            books = reading_books.result()
             client = redis_client(settings)
             try:
                 shards = read_shards(client)
@@ -203,8 +205,8 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
                 unaccounted=[text for part in parts for text in part.unaccounted],
                 doubled=[text for part in parts for text in part.doubled],
                 commissions=set().union(*(part.ids for part in parts)),
-                books=books,
-                books_failed=books_failed,
+                books=books.by_payout(journal.told.payouts),
+                compared=books,
             )
     except KafkaException as error:
         raise EvidenceMissing(f"cannot read from the broker: {error.args[0].str()}") from error
@@ -466,6 +468,7 @@ def _note(journal: Journaled, entry: Entry, shard: ShardState) -> None:
             journal.reservations[payout_id] = Reservation(
                 entry.seller, rail, currency, amount, fee, entry.at_ms
             )
+            journal.told.note(payout_id, rail, again=entry.kind == "payout.rerouted")
         journal.changed[payout_id] = entry.at_ms
 
 
@@ -587,13 +590,3 @@ class _Inbound:
     def _repeats(self, value: bytes | None) -> bool:
         found = _id(value)
         return found is not None and self._journal.hashes.get(found) == body_hash(value or b"")
-
-
-def _books(reading: Future[dict[str, Execution]]) -> tuple[dict[str, Execution] | str, bool]:
-    """The books, or why there are none and whether that is a failure."""
-    try:
-        return reading.result(), False
-    except BooksAbsent as absent:
-        return str(absent), False
-    except (OSError, ValueError) as error:
-        return f"the rail's books cannot be read: {error}", True

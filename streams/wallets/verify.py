@@ -1,4 +1,4 @@
-"""Verify: proof that wallets, journal, topics and the rail's books agree.
+"""Verify: proof that wallets, journal, topics and the rails' books agree.
 
 Each rule looks at the evidence and names what breaks it. A rule knows nothing of the others, and
 none trusts a figure that the booking function computed: all is derived from the journal again.
@@ -276,15 +276,13 @@ def payouts_forgotten(evidence: Evidence) -> Iterator[str]:
 
 def books_apart(evidence: Evidence) -> Iterator[str]:
     """Payouts on which ledger and rail differ: paid twice, paid and unknown, settled and not."""
-    if isinstance(evidence.books, str):
-        if evidence.books_failed:
-            yield evidence.books
-        return
+    yield from evidence.compared.failed
     for payout, row in evidence.books.items():
         yield from _row_apart(evidence, payout, row)
-    rails = {row.rail for row in evidence.books.values()} or {"paypal"}
     for payout, (state, rail, *_) in evidence.journal.fold.payouts.items():
-        if PayoutState(state) not in PAID or rail not in rails or payout in evidence.books:
+        if PayoutState(state) not in PAID or payout in evidence.books:
+            continue
+        if rail not in evidence.compared.read:
             continue
         if not _fresh(evidence, payout):
             yield f"{payout} is {state}, the rail does not know it"
@@ -310,12 +308,16 @@ def _row_apart(evidence: Evidence, payout: str, row: Execution) -> Iterator[str]
             f"{payout}: {row.amount_minor} {row.currency} at the rail, "
             f"{reserved.amount_minor} {reserved.currency} in the ledger"
         )
-    state = PayoutState(known[0])
+    state, rail = PayoutState(known[0]), known[1]
     on_its_way = not evidence.whole
     if row.paid_minor and state not in PAID and not (on_its_way and state in IN_FLIGHT):
         yield f"{payout} was paid at the rail, the ledger has it {state}"
+    if row.paid_minor and state in PAID and row.rail != rail:
+        yield f"{payout} was paid over {row.rail}, the ledger has it over {rail}"
+    # A row may be of an earlier attempt, when the last one's rail shows no books.
+    unpaid = not row.paid_minor and rail in evidence.compared.read
     returning = on_its_way and row.paid_times > 0
-    if not row.paid_minor and state in PAID and not (returning or _fresh(evidence, payout)):
+    if unpaid and state in PAID and not (returning or _fresh(evidence, payout)):
         yield f"{payout} is {state}, the rail has not paid it"
 
 
@@ -343,9 +345,13 @@ def _payouts(evidence: Evidence) -> str:
 
 
 def _books(evidence: Evidence) -> str:
-    if isinstance(evidence.books, str):
-        return f"not compared: {evidence.books}"
-    return f"{len(evidence.books):,} payouts at the rail"
+    parts = []
+    if evidence.compared.read:
+        parts.append(f"{len(evidence.books):,} payouts at {', '.join(evidence.compared.read)}")
+    if evidence.compared.absent:
+        told = ", ".join(f"{rail} ({why})" for rail, why in evidence.compared.absent.items())
+        parts.append(f"not compared: {told}")
+    return "; ".join(parts)
 
 
 RULES: tuple[Rule, ...] = (

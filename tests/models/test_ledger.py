@@ -114,6 +114,27 @@ class TestFold:
         fold.add(entry(1, *postings), 0)
         assert invariant in {violation.invariant for violation in fold.violations}
 
+    def test_knows_which_payouts_went_on_over_another_rail(self) -> None:
+        lives = {
+            "p1": [("reserved", "adyen"), ("submitted", "adyen"), ("reserved", "paypal")],
+            "p2": [("reserved", "adyen"), ("reserved", "paypal")],  # it was never handed over
+            "p3": [("reserved", "adyen"), ("accepted", "adyen"), ("reserved", "adyen")],
+            "p4": [
+                *(("reserved", "circle"), ("unknown", "circle")),
+                *(("reserved", "adyen"), ("submitted", "adyen")),
+                *(("reserved", "paypal"), ("settled", "paypal")),
+            ],
+        }
+        fold, seq = Fold(), 0
+        for payout, life in lives.items():
+            for state, rail in life:
+                seq += 1
+                fold.add(entry(seq, payout=(payout, state, rail, 5, 0)), seq)
+        assert fold.failed_over == {
+            "p1": [("adyen", "paypal")],
+            "p4": [("circle", "adyen"), ("adyen", "paypal")],
+        }
+
     def test_a_refusal_is_no_effect(self) -> None:
         fold = Fold()
         fold.add(entry(1, source=("sales", 0, 1), refused="id_reused"), 0)

@@ -12,10 +12,12 @@ from models.payouts import IN_FLIGHT, PayoutState
 from streams.demo.oracle import expected
 from streams.wallets import evidence
 from streams.wallets.evidence import Evidence
+from streams.wallets.railbooks import Books
 from streams.wallets.verify import judge
 from tests.simulation.client import HOMES
 from tests.simulation.log import Log
 from tests.simulation.memory import MemoryRedis
+from tests.simulation.rail import NAMES
 from tests.simulation.worker import company
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def gathered(world: World) -> Evidence:
         doubled=[text for part in parts for text in part.doubled],
         commissions=set().union(*(part.ids for part in parts)),
         books=world.bank.books(),
+        compared=Books(read=list(NAMES)),
     )
 
 

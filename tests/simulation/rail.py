@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from models.payouts import PAID, FailureCategory, PayoutState
 from rails.rail import Capabilities, Instruction, Outcome, failed, unknown
-from streams.wallets.railbooks import Execution
+from streams.wallets.railbooks import Execution, joined
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -76,6 +76,13 @@ class _Execution:
         reason = "declined" if category else None
         return Outcome(state, self.reference, category, reason)
 
+    def execution(self) -> Execution:
+        """This attempt in the books."""
+        made = self.instruction
+        paid_minor = made.amount_minor if self.state in PAID else 0
+        times = len(self.calls or (0,)) if self.paid else 0
+        return Execution(self.rail, made.currency, made.amount_minor, paid_minor, times)
+
 
 class Bank:
     """The providers' side: executions by attempt, and the reports about them."""
@@ -118,18 +125,9 @@ class Bank:
 
     def books(self) -> dict[str, Execution]:
         """The books, as the host's verification reads them: all attempts of a payout together."""
-        books: dict[str, Execution] = {}
-        for one in self.executions.values():
-            made = one.instruction
-            paid_minor = made.amount_minor if one.state in PAID else 0
-            times = len(one.calls or (0,)) if one.paid else 0
-            if (before := books.get(made.payout_id)) is not None:
-                paid_minor += before.paid_minor
-                times += before.paid_times
-            books[made.payout_id] = Execution(
-                one.rail, made.currency, made.amount_minor, paid_minor, times
-            )
-        return books
+        return joined(
+            (one.instruction.payout_id, one.execution()) for one in self.executions.values()
+        )
 
     def hurry(self) -> None:
         """Bring every payout to its end now."""

@@ -9,13 +9,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from models.config import load
 from models.events import SellerUpdated, decode
 from models.money import exponent
+from models.policy import PayoutPolicy
 from models.refusals import Reason, Refused
+from rails.registry import provider
 from streams.demo.company import Company, Kind, Label, Message, day_window
 from streams.demo.messages import Clock
 from streams.demo.sellers import BEHAVIOURS, FRESH_DAYS_MAX, MARKETS
 from streams.demo.spoiled import WAYS
+from streams.demo.stack import POLICY
+from streams.demo.ways import FAILING, NOT_AT, RAILS, Way
 
 NOW_MS = 1_795_000_000_000
 RETENTION_MS = 90 * 86_400_000
@@ -23,7 +28,7 @@ EVENTS = 6_000
 
 
 def sealed(seller_id: str, plaintext: str) -> str:
-    return f"v1.k.{seller_id}.{plaintext.replace('@', '~').replace('+', '=')}"
+    return f"v1.k.{seller_id}.{plaintext.encode().hex()}"
 
 
 def stream(company: Company, n: int = EVENTS, now_ms: int = NOW_MS) -> list[Message]:
@@ -49,6 +54,16 @@ def messages(company: Company) -> list[Message]:
 @pytest.fixture(scope="module")
 def events(messages: list[Message]) -> list[dict[str, Any]]:
     return [body(message) for message in messages if message.kind is Kind.EVENT]
+
+
+def asked_for(way: Way) -> str:
+    """What a destination asks the rail sandbox for: its beginning, or its holder's."""
+    name = json.loads(way.destination)["holder"] if way.destination[0] == "{" else way.destination
+    return str(name.partition("+")[0] + "+") if "+" in name else ""
+
+
+def policy() -> PayoutPolicy:
+    return load(POLICY.read_text("utf-8"), PayoutPolicy, "policy.yaml")
 
 
 def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -212,10 +227,52 @@ class TestSellers:
         assert 0.25 < top / sum(counts.values()) < 0.75
 
     def test_every_behaviour_of_the_rail_is_asked_for(self, company: Company) -> None:
-        mails = [seller.mail for seller in company.sellers if seller.mail]
-        assert all(any(mail.startswith(prefix) for mail in mails) for prefix in BEHAVIOURS)
-        assert len(mails) < len(company.sellers)
-        assert sum("+" in mail for mail in mails) < len(mails) / 8
+        paid = [seller for seller in company.sellers if seller.ways]
+        asked = Counter(asked_for(way) for seller in paid for way in seller.ways)
+        assert set(asked) == {"", *BEHAVIOURS, *FAILING}
+        assert len(paid) < len(company.sellers)
+        assert asked.total() - asked[""] < len(paid) / 8
+        for seller in paid:
+            for at, way in enumerate(seller.ways):
+                assert at == 0 or not asked_for(way)
+                assert way.rail not in NOT_AT.get(asked_for(way), ())
+
+    @pytest.mark.parametrize("seed", [1, 7, 11])
+    def test_what_fails_at_once_can_go_on_over_another_rail(self, seed: int) -> None:
+        sellers = [s for s in Company(seed, 400).sellers if s.ways]
+        failing = [s for s in sellers if asked_for(s.ways[0]) == "trouble+"]
+        assert failing
+        for seller in failing:
+            # In whatever currency: or it would be tried again for minutes, and the run with it.
+            first, *others = seller.ways
+            carried = {way.rail: policy().rails[way.rail].currencies for way in seller.ways}
+            on = set().union(*(carried[way.rail] for way in others if way.rail != first.rail))
+            assert set(carried[first.rail]) <= on
+        on = {s.ways[0].rail for s in sellers if len(s.ways) > 1 and asked_for(s.ways[0])}
+        assert on >= {"adyen", "marqeta", "circle"}
+
+    def test_every_destination_can_be_paid_by_its_rail(self) -> None:
+        ways = [way for seed in range(5) for s in Company(seed, 400).sellers for way in s.ways]
+        for way in ways:
+            assert provider(way.rail).destination_refusal(way.destination) is None
+        assert {way.rail for way in ways} == set(RAILS)
+        assert len({way.destination for way in ways if "+" not in way.destination}) > 2_000
+
+    def test_a_company_pays_over_its_rails_only(self, company: Company) -> None:
+        some = Company(11, sellers=150, fraud_rate_bp=400, seal=sealed, rails=("adyen", "paypal"))
+        whole = {m.key: body(m).get("payout") for m in company.profiles(0)}
+        named = Counter[str]()
+        for message in some.profiles(0):
+            payout = body(message).get("payout")
+            if payout is not None:
+                ways = [payout, *payout.get("others", ())]
+                named.update(way["rail"] for way in ways)
+                every = whole[message.key]
+                rest = [way["destination"] for way in (every, *every.get("others", ()))]
+                assert [w["destination"] for w in ways] == [
+                    d for d in rest if d in {w["destination"] for w in ways}
+                ]
+        assert set(named) == {"adyen", "paypal"}
 
     def test_destinations_are_sealed_for_their_seller(self, messages: list[Message]) -> None:
         for message in messages:

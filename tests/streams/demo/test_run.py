@@ -8,12 +8,17 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from models.config import load
+from models.policy import PayoutPolicy
 from models.refusals import Reason
+from rails.registry import provider
 from streams.demo.company import Company, day_window
 from streams.demo.embedded import EmbeddedUnavailable
 from streams.demo.messages import Kind, Message
 from streams.demo.run import Outcome, Run, percentiles
-from streams.demo.stack import GivenKafka, Stack
+from streams.demo.stack import POLICY, GivenKafka, Stack
+from streams.demo.ways import RAILS
+from streams.settings import DEFAULTS
 
 EVENTS = 600
 
@@ -50,6 +55,10 @@ def test_a_killed_worker_changes_nothing_that_was_earned(stack: Stack) -> None:
     assert disturbed.crashes == 2
     assert disturbed.events_in == EVENTS
     assert disturbed.payouts.get("settled", 0) > 50
+    assert {"paypal", "adyen", "marqeta"} <= set(disturbed.by_rail)
+    assert sum(disturbed.failed_over.values()) > 0
+    paid = sum(sum(states.values()) for states in disturbed.by_rail.values())
+    assert paid == sum(disturbed.payouts.values())
     stack.stop()
 
     with Stack() as calm:
@@ -160,6 +169,19 @@ def test_each_bad_message_is_a_dead_letter_with_its_reason_and_the_worker_goes_o
         assert run.watch.fold.booked == {"e100", "e101"}
     finally:
         run.watch.stop()
+
+
+def test_the_company_s_policy_is_the_packaged_one_with_more_rails() -> None:
+    company, packaged = (
+        load(path.read_text("utf-8"), PayoutPolicy, "policy.yaml").model_dump()
+        for path in (POLICY, DEFAULTS / "policy.yaml")
+    )
+    own, theirs = company.pop("rails"), packaged.pop("rails")
+    assert company == packaged
+    assert theirs.items() <= own.items()
+    assert set(own) == set(RAILS)
+    for rail in RAILS:
+        assert set(own[rail]["currencies"]) <= provider(rail).capabilities.currencies
 
 
 def test_percentiles_are_values_that_occurred() -> None:

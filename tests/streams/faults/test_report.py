@@ -23,6 +23,8 @@ def round_(seed: int, *violations: Violation) -> Round:
         violations=violations,
         checks=[Check("postings sum to zero", True, "5 entries")],
         payouts={"settled": 3},
+        by_rail={"adyen": {"settled": 1}, "paypal": {"settled": 2}},
+        failed_over={"adyen paypal": 1},
         befallen={"timeout-after": 1},
         restarts=2,
         ends=["worker 1: 70"],
@@ -50,6 +52,8 @@ def test_rounds_add_up() -> None:
     assert told["violations"] == 1
     assert told["violated"] == [{"seed": 2, "check": "postings sum to zero", "detail": "USD 1"}]
     assert told["entries_lost_by_redis"] == 70
+    assert told["payouts_by_rail"] == {"adyen": 2, "paypal": 4}
+    assert told["failed_over"] == {"adyen paypal": 2}
     times = {"faults": 4, "p50": 4.0, "max": 9.0}
     assert told["recovery_s"] == {
         **times,

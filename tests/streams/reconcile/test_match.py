@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.payouts import IN_FLIGHT, PayoutState
+from rails.circle.mapping import payout_key
 from rails.statement import Line, LineKind, Part
 from streams.reconcile.breaks import DAY_MS, BreakKind, Clearing, Result, bucket
-from streams.reconcile.evidence import SHOWN_AS, keys_shown
+from streams.reconcile.evidence import keys_shown
 from streams.reconcile.match import Booked, Commanded, Sides, Window, reconcile
 
 NOW_MS = 1_800_000_000_000
@@ -96,11 +97,14 @@ class TestWithoutBreaks:
         ledger = sides(payout, references={"BATCH": frozenset({payout.payout_id})})
         assert not run([line], ledger).breaks
 
-    def test_a_provider_that_shows_a_key_of_ours_instead_of_the_payout(self) -> None:
+    @pytest.mark.parametrize("attempt", ["", ".1", ".7"])
+    def test_a_provider_that_shows_a_key_of_ours_instead_of_the_payout(self, attempt: str) -> None:
         payout = booked(1, rail="circle")
         ledger = sides(payout)
         ledger.references = keys_shown(ledger.booked)
-        line = out(payout, payout_id=None, references=("T1", SHOWN_AS["circle"](payout.payout_id)))
+        line = out(
+            payout, payout_id=None, references=("T1", payout_key(payout.payout_id + attempt))
+        )
         result = reconcile([line], ledger, rail="circle", window=Window(), now_ms=NOW_MS)
         assert (result.breaks, result.matched) == ((), 1)
         assert not keys_shown(sides(booked(1)).booked)
