@@ -20,7 +20,7 @@ KAFKA := $(if $(KAFKA_BOOTSTRAP),,$(KAFKA_JARS))
 KAFKA_TESTS := tests/kafka tests/streams/engine tests/streams/wallets/test_wallets.py \
   tests/streams/wallets/test_healing.py tests/streams/wallets/test_rebuild.py \
   tests/streams/wallets/test_verify.py \
-  tests/streams/cli/test_ledger.py tests/streams/test_topics.py tests/streams/test_deadletters.py \
+  tests/streams/cli/test_ledger.py tests/streams/cli/test_statement.py tests/streams/test_topics.py tests/streams/test_deadletters.py \
   tests/streams/demo/test_run.py::test_each_bad_message_is_a_dead_letter_with_its_reason_and_the_worker_goes_on
 
 # Prism, which serves providers' own documents to the tests of their connectors, kept likewise.

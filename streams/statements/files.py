@@ -24,11 +24,11 @@ def time_text(at_ms: int) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def seller_csv(statement: Statement) -> str:
+def seller_csv(statement: Statement, made_ms: int) -> str:
     """A row for each opening balance, movement and closing balance, by currency.
 
     Of a movement the accounts' columns hold what it moved, and those with ``_after`` what they
-    were at behind it.
+    were at behind it. A period that is not over ends when the statement was made.
     """
     named = {name for currency in statement.currencies() for name in statement.accounts(currency)}
     accounts = [*SELLER_ACCOUNTS, *sorted(named.difference(SELLER_ACCOUNTS))]
@@ -37,25 +37,20 @@ def seller_csv(statement: Statement) -> str:
     for currency in statement.currencies():
         opening = statement.opening.get(currency, {})
         closing = statement.closing.get(currency, {})
-        rows.append(_balance_row(statement, "opening", currency, opening, accounts))
+        since_ms, until_ms = statement.period.since_ms, min(statement.period.until_ms, made_ms)
+        start = (statement.seller_id, "opening", time_text(since_ms), *[""] * 5, currency)
+        rows.append([*start, *_balances(opening, accounts, currency)])
         for movement in statement.movements:
             if any(posting.currency == currency for posting in movement.postings):
                 rows.append(_movement_row(statement.seller_id, movement, currency, accounts))
-        rows.append(_balance_row(statement, "closing", currency, closing, accounts))
+        end = (statement.seller_id, "closing", time_text(until_ms), *[""] * 5, currency)
+        rows.append([*end, *_balances(closing, accounts, currency)])
     return _csv(head, rows)
 
 
-def _balance_row(
-    statement: Statement,
-    row: str,
-    currency: str,
-    balances: Mapping[str, int],
-    accounts: Sequence[str],
-) -> list[str]:
-    period = statement.period
-    at = time_text(period.since_ms if row == "opening" else period.until_ms)
+def _balances(balances: Mapping[str, int], accounts: Sequence[str], currency: str) -> list[str]:
     amounts = [decimal(balances.get(account, 0), currency) for account in accounts]
-    return [statement.seller_id, row, at, *[""] * 5, currency, *[""] * len(accounts), *amounts]
+    return [*[""] * len(accounts), *amounts]
 
 
 def _movement_row(
