@@ -23,6 +23,7 @@ ACCOUNT_WORDS: Mapping[str, str] = MappingProxyType(
         "in_flight": "On its way",
         "credit": "Store credit",
         "debt": "Owed",
+        "authorised": "At the till",
     }
 )
 """A seller's accounts for people; another is told by its own name."""

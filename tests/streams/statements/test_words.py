@@ -7,9 +7,10 @@ import typing
 from pathlib import Path
 
 from models import events
-from models.ledger import MARKER
+from models.ledger import MARKER, SELLER_ACCOUNTS
 from models.movements import ALSO, WORDS
 from models.payouts import PayoutState
+from streams.statements.sheet import ACCOUNT_WORDS
 from streams.wallets import library
 
 FOLDER = Path(library.__file__).parent / "functions"
@@ -76,3 +77,7 @@ def test_no_words_are_left_over() -> None:
 def test_words_name_only_what_an_entry_can_fill_in() -> None:
     places = set(re.findall(r"\{\w+\}", " ".join([*WORDS.values(), *ALSO.values()])))
     assert places == {"{volume}", "{amount}", "{rail}", "{campaigns}", "{fee}"}
+
+
+def test_every_account_of_a_seller_has_words() -> None:
+    assert set(SELLER_ACCOUNTS) <= set(ACCOUNT_WORDS)
