@@ -20,7 +20,7 @@ KAFKA := $(if $(KAFKA_BOOTSTRAP),,$(KAFKA_JARS))
 KAFKA_TESTS := tests/kafka tests/streams/engine tests/streams/wallets/test_wallets.py \
   tests/streams/wallets/test_healing.py tests/streams/wallets/test_rebuild.py \
   tests/streams/wallets/test_verify.py \
-  tests/streams/cli/test_ledger.py tests/streams/test_topics.py tests/streams/test_deadletters.py \
+  tests/streams/cli/test_ledger.py tests/streams/cli/test_statement.py tests/streams/test_topics.py tests/streams/test_deadletters.py \
   tests/streams/demo/test_run.py::test_each_bad_message_is_a_dead_letter_with_its_reason_and_the_worker_goes_on
 
 # Prism, which serves providers' own documents to the tests of their connectors, kept likewise.
@@ -76,10 +76,10 @@ fuzz: $(VENV)/.dev ## bad input at scale; more with ARGS='--inputs 1000000 --see
 
 lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
-	  --upgrade --extra demo --extra fast pyproject.toml requirements/build.in \
+	  --upgrade --extra demo --extra fast --extra statements pyproject.toml requirements/build.in \
 	  --output-file requirements/demo.lock
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
-	  --upgrade --extra demo --extra fast --extra test pyproject.toml requirements/build.in \
+	  --upgrade --extra demo --extra fast --extra statements --extra test pyproject.toml requirements/build.in \
 	  --constraint requirements/demo.lock --output-file requirements/dev.lock
 
 clean: ## remove what the targets made

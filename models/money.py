@@ -86,9 +86,19 @@ def split(amount_minor: int, weights: Sequence[int]) -> list[int]:
 
 
 def text(amount_minor: int, currency: str) -> str:
-    """An amount for people: ``text(-1234, "EUR") == "-12.34 EUR"``."""
+    """An amount for people: ``text(-123456, "EUR") == "-1,234.56 EUR"``."""
+    return f"{grouped(amount_minor, currency)} {currency}"
+
+
+def grouped(amount_minor: int, currency: str) -> str:
+    """An amount for people, where its currency is told beside it: ``"-1,234.56"``."""
     places = exponent(currency)
     sign = "-" if amount_minor < 0 else ""
     digits = str(abs(amount_minor)).rjust(places + 1, "0")
     whole, part = (digits[:-places], "." + digits[-places:]) if places else (digits, "")
-    return f"{sign}{int(whole):,}{part} {currency}"
+    return f"{sign}{int(whole):,}{part}"
+
+
+def decimal(amount_minor: int, currency: str) -> str:
+    """An amount for a machine that takes decimals: ``decimal(-123456, "EUR") == "-1234.56"``."""
+    return grouped(amount_minor, currency).replace(",", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 
 from streams.cli.console import console, remarks
 from streams.cli.errors import EXIT_FAILED, BadUse, CommandError
+from streams.cli.moments import moment_ms
 
 if TYPE_CHECKING:
     from rails.statement import Statement
@@ -140,18 +141,7 @@ def reconcile(
 
 
 def _moment(text: str | None, option: str, *, ends: bool = False) -> int | None:
-    """A date or time in milliseconds; of a date that ends a period, the first moment behind it."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadUse(f"{option} is a date or time such as 2026-11-01, not {text!r}") from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    if ends and len(text) == len("2026-11-01"):
-        found += timedelta(days=1)
-    return int(found.timestamp()) * 1000
+    return None if text is None else moment_ms(text, option, ends=ends)
 
 
 def _read(path: Path, format_: str | None) -> tuple[str, Statement]:

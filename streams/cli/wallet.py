@@ -1,16 +1,21 @@
-"""`payouts wallet`: what one seller has."""
+"""`payouts wallet`: what one seller has, had, and what moved it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.cli.console import console
-from streams.cli.errors import CommandError, LineErrors
+from streams.cli.console import console, remarks
+from streams.cli.errors import BadUse, CommandError, LineErrors
+from streams.cli.moments import moment_ms
+
+if TYPE_CHECKING:
+    from models.movements import Movement
 
 group = typer.Typer(cls=LineErrors, no_args_is_help=True, help="What a seller has.")
 
@@ -20,15 +25,34 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="wallet")
 
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, amounts in minor units.")]
+SellerArgument = Annotated[str, typer.Argument(metavar="SELLER", help="The seller's id.")]
+
+
 @group.command()
 def show(
-    seller: Annotated[str, typer.Argument(metavar="SELLER", help="The seller's id.")],
+    seller: SellerArgument,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, amounts in minor units.")] = (
-        False
-    ),
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="What she had then, by the journal, such as 2026-10-31T18:00+01:00; UTC without "
+            "an offset.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a seller's accounts, credit, payouts and profile. Never where she is paid to."""
+    statement = _present(seller) if at is None else _past(seller, at)
+    if as_json:
+        typer.echo(json.dumps(statement, indent=2))
+    else:
+        _print(statement)
+
+
+def _present(seller: str) -> dict[str, Any]:
     from redis.exceptions import RedisError
 
     from streams.connections import redis_client
@@ -45,10 +69,85 @@ def show(
         client.close()
     if statement is None:
         raise CommandError(f"nothing is known of a seller {seller!r}")
+    return statement
+
+
+def _past(seller: str, at: str) -> dict[str, Any]:
+    from streams.settings import load_settings
+    from streams.statements.ledger import Ledger
+    from streams.statements.past import read_past
+    from streams.wallets.journal import JournalUnreadable
+
+    at_ms = moment_ms(at, "--at")
+    if at_ms > time.time_ns() // 1_000_000:
+        raise BadUse(f"--at {at} is in the future")
+    try:
+        statement = read_past(Ledger(load_settings()), seller, at_ms)
+    except JournalUnreadable as error:
+        raise CommandError(f"cannot read the journal: {error}") from error
+    if statement is None:
+        raise CommandError(f"nothing was known of a seller {seller!r} at {at}")
+    return statement
+
+
+@group.command()
+def history(
+    seller: SellerArgument,
+    *,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after", metavar="CURSOR", help="Go on behind a page: the cursor that it came with."
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1_000, metavar="N", help="Movements of the page.")
+    ] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what moved a seller's accounts, by the journal, oldest first."""
+    from streams.settings import load_settings
+    from streams.statements.files import movement_json
+    from streams.statements.history import CursorInvalid
+    from streams.statements.history import history as read
+    from streams.statements.ledger import Ledger
+    from streams.wallets.journal import JournalUnreadable
+
+    try:
+        page = read(Ledger(load_settings()), seller, after=after, limit=limit)
+    except CursorInvalid as error:
+        raise BadUse(str(error)) from error
+    except JournalUnreadable as error:
+        raise CommandError(f"cannot read the journal: {error}") from error
+    if not page.known:
+        raise CommandError(f"nothing is known of a seller {seller!r}")
     if as_json:
-        typer.echo(json.dumps(statement, indent=2))
-    else:
-        _print(statement)
+        told = {
+            "movements": [movement_json(movement) for movement in page.movements],
+            "cursor": page.cursor,
+            "more": page.more,
+        }
+        typer.echo(json.dumps(told, indent=2))
+        return
+    _print_movements(page.movements)
+    remarks().print(f"{'more' if page.more else 'what comes later'}: --after {page.cursor}")
+
+
+def _print_movements(movements: Sequence[Movement]) -> None:
+    from rich.table import Table
+
+    from models.money import text
+    from streams.statements.sheet import signed
+
+    table = Table("at", "movement", "account", "amount", "after", box=None, pad_edge=False)
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for movement in movements:
+        at, words = _moment(movement.at_ms), movement.words
+        for account, currency, minor, after in movement.postings:
+            table.add_row(at, words, account, signed(minor, currency), text(after, currency))
+            at = words = ""
+    console().print(table)
 
 
 def _print(statement: Mapping[str, Any]) -> None:

@@ -49,6 +49,10 @@ class JournalUnreadable(Exception):
     """The ledger topic cannot be read, or holds something that is no journal entry."""
 
 
+class BehindTheEnd(JournalUnreadable):
+    """What is to be read from does not exist yet."""
+
+
 def head(value: bytes) -> Head:
     """What a journal entry begins with, without decoding the rest of it."""
     found = _HEAD.match(value)
@@ -98,6 +102,29 @@ class Journal:
         if not found:
             raise JournalUnreadable(f"topic {self.topic} does not exist")
         return found
+
+    def read_all(self, partition: int, offset: int = 0) -> Generator[Journaled]:
+        """Every entry from an offset to what the broker says now is the end.
+
+        Raises :class:`BehindTheEnd` for an offset that the partition has not reached.
+        """
+        end = self._end(partition)
+        if offset > end:
+            raise BehindTheEnd(f"{self.topic}[{partition}] ends at {end}, before {offset}")
+        yield from self.read(partition, offset, until=end - 1)
+
+    def _end(self, partition: int) -> int:
+        consumer = Consumer(self._config)
+        try:
+            place = TopicPartition(self.topic, partition)
+            found = consumer.get_watermark_offsets(place, timeout=SILENCE_MAX_S)
+        except KafkaException as error:
+            raise JournalUnreadable(error.args[0].str()) from error
+        finally:
+            consumer.close()
+        if found is None:
+            raise JournalUnreadable(f"{self.topic}[{partition}]: the broker is silent")
+        return int(found[1])
 
     def read(self, partition: int, offset: int = 0, *, until: int = -1) -> Generator[Journaled]:
         """Every entry from an offset to what is the end when it is reached.

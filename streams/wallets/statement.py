@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import from_json
@@ -38,14 +39,28 @@ def read_statement(client: Any, seller_id: str) -> dict[str, Any] | None:
     stored, wallet, lots, waiting = pipe.execute()
     if stored is None and not wallet and not waiting:
         return None
+    payouts = _payouts(client, prefix, seller_id)
+    return statement_of(seller_id, stored, wallet, lots, payouts=payouts, waiting=int(waiting))
+
+
+def statement_of(
+    seller_id: str,
+    stored: bytes | None,
+    wallet: Mapping[bytes, bytes],
+    lots: Mapping[bytes, bytes],
+    *,
+    payouts: Iterable[dict[str, Any]],
+    waiting: int,
+) -> dict[str, Any]:
+    """The statement, from what the keys of a seller hold, and payouts of hers."""
     return {
         "seller_id": seller_id,
-        "shard": shard,
+        "shard": shard_of(seller_id),
         "profile": None if stored is None else _profile(seller_id, stored),
         "accounts": _accounts(wallet),
         "lots": _lots(lots),
-        "payouts": _payouts(client, prefix, seller_id),
-        "waiting": int(waiting),
+        "payouts": _newest(payouts),
+        "waiting": waiting,
     }
 
 
@@ -69,7 +84,7 @@ def _standing(method: Method) -> str:
     return "on file" if refusal is None else f"refused: {refusal}"
 
 
-def _accounts(wallet: dict[bytes, bytes]) -> dict[str, dict[str, int]]:
+def _accounts(wallet: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
     accounts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(SELLER_ACCOUNTS, 0))
     for name, minor in wallet.items():
         currency, _, account = name.decode().partition(":")
@@ -77,7 +92,7 @@ def _accounts(wallet: dict[bytes, bytes]) -> dict[str, dict[str, int]]:
     return dict(sorted(accounts.items()))
 
 
-def _lots(lots: dict[bytes, bytes]) -> list[dict[str, Any]]:
+def _lots(lots: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
     found = []
     for lot, value in lots.items():
         currency, left, granted, expires, campaign = value.decode().split(",")
@@ -94,9 +109,8 @@ def _lots(lots: dict[bytes, bytes]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda lot: (lot["expires_ms"] or 2**63, lot["lot"]))
 
 
-def _payouts(client: Any, prefix: str, seller_id: str) -> list[dict[str, Any]]:
+def _payouts(client: Any, prefix: str, seller_id: str) -> Iterator[dict[str, Any]]:
     keys = list(client.scan_iter(match=f"{prefix}y:*", count=SCAN_KEYS))
-    found: list[dict[str, Any]] = []
     for first in range(0, len(keys), SCAN_KEYS):
         pipe = client.pipeline(transaction=False)
         for key in keys[first : first + SCAN_KEYS]:
@@ -104,7 +118,13 @@ def _payouts(client: Any, prefix: str, seller_id: str) -> list[dict[str, Any]]:
         for value in pipe.execute():
             payout = from_json(value) if value else {}
             if payout.get("seller_id") == seller_id:
-                payout.setdefault("changed_ms", payout["reserved_ms"])
-                found.append({name: payout[name] for name in _PAYOUT_FIELDS if name in payout})
+                yield payout
+
+
+def _newest(payouts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for payout in payouts:
+        payout.setdefault("changed_ms", payout["reserved_ms"])
+        found.append({name: payout[name] for name in _PAYOUT_FIELDS if name in payout})
     found.sort(key=lambda payout: payout["reserved_ms"], reverse=True)
     return found[:PAYOUTS_MAX]

@@ -1,0 +1,156 @@
+"""Movements: what one journal entry did to a seller's accounts, and why, in words for people.
+
+``WORDS`` has every kind of entry that the Redis functions can write, and is the one place where
+they become words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from models.ledger import MARKER, Entry, Posting
+from models.money import text
+from models.payouts import PayoutState
+
+WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "sale.completed": "Share of a sale{volume}",
+        "sale.returned": "Share taken back for a return{volume}",
+        "commission.earned": "Commission on a sale{volume} in the team",
+        "commission.reversed": "Commission taken back for a return{volume} in the team",
+        "earning.released": "Earnings released: the profile came",
+        "earning.lapsed": "Earnings stay held: no profile came",
+        "return.released": "Return counted: the profile came",
+        "return.lapsed": "Return given up: its sale never came",
+        "payout.swept": "Payout of what has gathered",
+        "payout.requested": "Payout asked for",
+        "payout.held": "Payout held back",
+        "payout.reserved": "Payout{rail} reserved",
+        "payout.submitted": "Payout handed over{rail}",
+        "payout.unknown": "Payout{rail} not answered yet",
+        "payout.accepted": "Payout taken{rail}",
+        "payout.unclaimed": "Payout{rail} waits to be claimed",
+        "payout.settled": "Payout{amount}{rail} left",
+        "payout.delivered": "Payout{amount}{rail} delivered",
+        "payout.returned": "Payout{amount}{rail} came back",
+        "payout.cancelled": "Payout{amount}{rail} cancelled",
+        "payout.failed": "Payout{amount}{rail} failed",
+        "payout.rerouted": "Payout tried again{rail}",
+        "payout.asked": "Payout{rail} asked about",
+        "payout.hinted": "Payout{rail} reported to come back",
+        "credit.redeemed": "Store credit spent",
+        "credit.expired": "Store credit expired",
+        "seller.updated": "Profile changed",
+        "seller.updated.outdated": "Older profile passed over",
+        "event.refused": "Event refused",
+        "timer.dropped": "Timer without its cause dropped",
+        MARKER: "New epoch of the journal",
+    }
+)
+"""A kind of entry in words. ``{volume}`` becomes the amount of the sale or return, ``{amount}``
+what the payout brings to the seller, ``{rail}`` its rail; what an entry has not is left out."""
+
+ALSO: Mapping[str, str] = MappingProxyType(
+    {
+        "reserved": "payout{amount}{rail} reserved",
+        "granted": "store credit granted ({campaigns})",
+        "unfired": "store credit taken back ({campaigns})",
+        "fee": "fee {fee}",
+    }
+)
+"""What an entry did beside its kind."""
+
+
+class Movement(NamedTuple):
+    """An entry that moved something on a seller's accounts.
+
+    ``postings`` have the seller's accounts by their own names, without hers. ``at_ms``: see
+    :class:`streams.statements.ledger.ShardReading`.
+    """
+
+    shard: int
+    seq: int
+    at_ms: int
+    kind: str
+    words: str
+    reference: str
+    """The event, or what the product did by itself: the entry's id."""
+    payout_id: str | None
+    rail: str | None
+    postings: tuple[Posting, ...]
+
+
+def own_postings(entry: Entry) -> tuple[Posting, ...]:
+    """An entry's postings on its seller's accounts, these by their own names."""
+    if not entry.seller:
+        return ()
+    owner = entry.seller + "/"
+    return tuple(
+        posting._replace(account=posting.account.removeprefix(owner))
+        for posting in entry.postings
+        if posting.account.startswith(owner)
+    )
+
+
+def movement_of(entry: Entry, at_ms: int) -> Movement | None:
+    """What an entry did to its seller's accounts; None if nothing."""
+    postings = own_postings(entry)
+    if not postings:
+        return None
+    payout_id, _, rail, *_ = entry.payout or (None, None, None)
+    return Movement(
+        shard=entry.shard,
+        seq=entry.seq,
+        at_ms=at_ms,
+        kind=entry.kind,
+        words=words_of(entry),
+        reference=entry.id,
+        payout_id=payout_id,
+        rail=rail,
+        postings=postings,
+    )
+
+
+def words_of(entry: Entry) -> str:
+    """Why an entry moved what it did. A kind without words, of a later version, is its own."""
+    told = [WORDS.get(entry.kind, entry.kind)]
+    if entry.payout and entry.payout[1] == PayoutState.RESERVED and _posted(entry, "/in_flight"):
+        told.append(ALSO["reserved"])
+    told += [ALSO[action] for action in ("granted", "unfired") if _campaigns(entry, action)]
+    told += [
+        ALSO["fee"].replace("{fee}", text(posting.minor, posting.currency))
+        for posting in entry.postings
+        if posting.account == "/fees"
+    ]
+    return "; ".join(_filled(each, entry) for each in told)
+
+
+def _filled(words: str, entry: Entry) -> str:
+    volume = f" of {text(entry.volume[1], entry.volume[0])}" if entry.volume else ""
+    rail = f" over {entry.payout[2]}" if entry.payout else ""
+    amount = ""
+    if entry.payout and entry.postings:
+        amount = f" of {text(entry.payout[3], _currency(entry))}"
+    action = next((a for a in ("granted", "unfired") if words == ALSO[a]), "")
+    campaigns = ", ".join(_campaigns(entry, action))
+    filled = words.replace("{volume}", volume).replace("{amount}", amount).replace("{rail}", rail)
+    return filled.replace("{campaigns}", campaigns)
+
+
+def _currency(entry: Entry) -> str:
+    """The currency of an entry's payout: that of what is, or was, in flight."""
+    moved = (p for p in entry.postings if p.account.endswith("/in_flight"))
+    return next(moved, entry.postings[0]).currency
+
+
+def _posted(entry: Entry, account: str) -> bool:
+    return any(posting.account.endswith(account) for posting in entry.postings)
+
+
+def _campaigns(entry: Entry, action: str) -> list[str]:
+    """The campaigns whose credit an entry granted or took back, if it moved any."""
+    if not _posted(entry, "/credit"):
+        return []
+    return sorted({campaign for word, _, campaign, *_ in entry.credits if word == action})

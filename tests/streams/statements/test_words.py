@@ -1,0 +1,83 @@
+"""Every kind of entry that the Redis functions can write has words for people."""
+
+from __future__ import annotations
+
+import re
+import typing
+from pathlib import Path
+
+from models import events
+from models.ledger import MARKER, SELLER_ACCOUNTS
+from models.movements import ALSO, WORDS
+from models.payouts import PayoutState
+from streams.statements.sheet import ACCOUNT_WORDS
+from streams.wallets import library
+
+FOLDER = Path(library.__file__).parent / "functions"
+
+_ENTRY = re.compile(r"new_entry\(\s*shard,\s*\w+,\s*(.+?),\s*(?:'XXX'|[\w.]+)\s*\)")
+
+NOT_BOOKED = {"payout.reported", "rate.quoted"}
+"""Events that no entry is named after: one moves a payout's state, the other is not taken."""
+
+
+def event_types() -> set[str]:
+    """The types of all events that come in."""
+    found: set[str] = set()
+    for model in vars(events).values():
+        if isinstance(model, type) and issubclass(model, events.Event):
+            annotation = (
+                model.model_fields["type"].annotation if "type" in model.model_fields else 0
+            )
+            found |= set(typing.get_args(annotation))
+    return found
+
+
+def kinds_of(expression: str) -> set[str]:
+    """The kinds that an argument of `new_entry` can become."""
+    if literal := re.fullmatch(r"'([\w.]+)'", expression):
+        return {literal[1]}
+    if expression == "op.kind":
+        return event_types() - NOT_BOOKED
+    if expression == "'payout.' .. op.state":
+        return {f"payout.{state}" for state in PayoutState}
+    if expression == "op.kind .. '.outdated'":
+        return {"seller.updated.outdated"}
+    raise AssertionError(f"say here what kinds {expression} can become")
+
+
+def written() -> dict[str, set[str]]:
+    """The kinds that each Lua file writes."""
+    found: dict[str, set[str]] = {}
+    for file in sorted(FOLDER.glob("*.lua")):
+        code = re.sub(r"--.*|function new_entry\(.*\)", "", file.read_text())
+        calls = code.count("new_entry(")
+        expressions = _ENTRY.findall(code)
+        assert len(expressions) == calls, f"{file.name}: not every new_entry is understood"
+        found[file.name] = set().union(*map(kinds_of, expressions))
+    return found
+
+
+def test_what_the_functions_write_is_found() -> None:
+    kinds = set().union(*written().values())
+    assert {"sale.completed", "payout.settled", "earning.released", "event.refused"} <= kinds
+
+
+def test_every_kind_has_words() -> None:
+    lacking = {
+        file: sorted(kinds - set(WORDS)) for file, kinds in written().items() if kinds - set(WORDS)
+    }
+    assert not lacking, f"give these words in models/movements.py: {lacking}"
+
+
+def test_no_words_are_left_over() -> None:
+    assert set(WORDS) == set().union(*written().values(), {MARKER})
+
+
+def test_words_name_only_what_an_entry_can_fill_in() -> None:
+    places = set(re.findall(r"\{\w+\}", " ".join([*WORDS.values(), *ALSO.values()])))
+    assert places == {"{volume}", "{amount}", "{rail}", "{campaigns}", "{fee}"}
+
+
+def test_every_account_of_a_seller_has_words() -> None:
+    assert set(SELLER_ACCOUNTS) <= set(ACCOUNT_WORDS)
