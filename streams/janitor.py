@@ -1,8 +1,8 @@
 """The janitor: what is due by the clock, of the shards that this worker looks after.
 
 Coalescing windows and retries that have run out, payouts to ask a rail about, lots that expire,
-events that waited too long. Every timer is removed by the operation it leads to, so that one that
-two workers see is carried out once.
+authorisations that end, events that waited too long. Every timer is removed by the operation it
+leads to, so that one that two workers see is carried out once.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ TIMERS_MAX = 200
 OUTBOX_AGE_MAX_S = 10.0
 """How long an entry may stand in an outbox before whoever booked it is taken for dead."""
 
-BOOKING_TIMERS = ("pay", "lot", "wait", "early")
-"""Timers that lead to a booking: a payout window, a lot's expiry, the end of a wait."""
+BOOKING_TIMERS = ("pay", "lot", "wait", "early", "auth", "discount")
+"""Timers that lead to a booking: a payout window, the end of a lot, a wait, an authorisation or a
+discount."""
 
 RAIL_TIMERS = ("ask",)
 """Timers that lead to a rail."""
@@ -143,11 +144,24 @@ class Janitor:
         if kind == "lot":
             seller_id, _, lot = rest.rpartition(":")
             return operation | {"op": "expire", "seller": seller_id, "lot": lot}
+        if kind in {"auth", "discount"}:
+            return operation | self._ends_at_the_till(kind, rest)
         if kind in {"wait", "early"}:
             return operation | {"op": "lapse"}
         if kind == "ask" and not due.stored:
             return operation | {"op": "drop"}
         return None
+
+    def _ends_at_the_till(self, kind: str, rest: str) -> Operation:
+        seller_id, _, name = rest.partition("/")
+        if kind == "discount":
+            return {"op": "expire_discount", "seller": seller_id, "discount": name}
+        return {
+            "op": "unauthorise",
+            "seller": seller_id,
+            "authorisation": name,
+            "grace_ms": self._rules.policy.till.release_grace_ms,
+        }
 
     def _sweep(self, rest: str, due: Due) -> Operation:
         seller_id, _, currency = rest.rpartition(":")

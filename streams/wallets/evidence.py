@@ -29,7 +29,7 @@ from pydantic_core import from_json
 from redis.exceptions import RedisError
 
 from models.events import body_hash
-from models.ledger import Entry, Fold, Lineage
+from models.ledger import Entry, Fold, Lineage, Purchase
 from models.payouts import PayoutState
 from models.shards import SHARDS
 from streams import deadletters
@@ -73,7 +73,14 @@ class ShardState:
 
     seq: int = 0
     balances: dict[tuple[str, str], int] = field(default_factory=dict)
-    lots: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    lots: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """What is left of each lot, by seller, currency and lot."""
+    purchases: dict[tuple[str, str], Purchase] = field(default_factory=dict)
+    """By seller and authorisation."""
+    ending: set[tuple[str, str]] = field(default_factory=set)
+    """Authorisations with a time at which they end."""
+    discounts: set[tuple[str, str]] = field(default_factory=set)
+    """Sellers' discounts that can be used."""
     payouts: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     """Payouts with a time at which their rail is asked."""
@@ -352,15 +359,21 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
         shards[shard].outbox = int(length)
         if first:
             shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
+        shards[shard].ending = {
+            (seller, name)
+            for t in timers
+            if t.startswith(b"auth:")
+            for seller, _, name in [t[5:].decode().partition("/")]
+        }
         shards[shard].asked = {t[4:].decode() for t in timers if t.startswith(b"ask:")}
 
 
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
     keys: set[bytes] = set()
     # One walk through the key space for all shards; SCAN may return a key twice.
-    for key in client.scan_iter(match="{s*}:[hlwy]*", count=READ_MAX):
+    for key in client.scan_iter(match="{s*}:[aghlwy]*", count=READ_MAX):
         shard, _, rest = key[2:].partition(b"}:")
-        if shard.isdigit() and int(shard) in wanted and rest[:2] in {b"h", b"l:", b"w:", b"y:"}:
+        if shard.isdigit() and int(shard) in wanted and rest[:2] in _KINDS_READ:
             keys.add(key)
     ordered = sorted(keys)
     for first in range(0, len(ordered), READ_MAX):
@@ -368,13 +381,22 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
         pipe = client.pipeline(transaction=False)
         for key in some:
             _, kind, _ = _parts(key)
-            if kind == "y":
+            if kind in {"a", "y"}:
                 pipe.get(key)
             else:
                 pipe.hgetall(key)
         for key, value in zip(some, pipe.execute(), strict=True):
             if value:
                 _take(shards, key, value)
+
+
+_KINDS_READ = frozenset({b"a:", b"g:", b"h", b"l:", b"w:", b"y:"})
+
+
+def _purchase(stored: bytes) -> Purchase:
+    raw = from_json(stored)
+    names = ("currency", "amount", "captured", "refunded", "released")
+    return Purchase(*(raw[name] for name in names))
 
 
 def _parts(key: bytes) -> tuple[int, str, str]:
@@ -390,9 +412,14 @@ def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
     if kind == "y":
         state.payouts[name] = from_json(value)["state"]
     elif kind == "l":
-        for lot in value.values():
-            currency, left, *_ = lot.decode().split(",")
-            state.lots[name, currency] += int(left)
+        for lot, text in value.items():
+            currency, left, *_ = text.decode().split(",")
+            state.lots[name, currency, lot.decode()] = int(left)
+    elif kind == "a":
+        seller, _, authorisation = name.partition("/")
+        state.purchases[seller, authorisation] = _purchase(value)
+    elif kind == "g":
+        state.discounts |= {(name, discount.decode()) for discount in value}
     else:
         for raw, minor in value.items():
             if kind == "h":
@@ -448,12 +475,12 @@ def _note(journal: Journaled, entry: Entry, shard: ShardState) -> None:
         other = journal.sources.setdefault(entry.source, entry.id)
         if other != entry.id:
             journal.twice.append(f"{_text(entry.source)} was booked as {other} and {entry.id}")
-        if entry.hash is not None:
-            journal.hashes[entry.id] = entry.hash
         if entry.parked:
             journal.parked.add(entry.source)
         if entry.kind == "sale.completed" and entry.tier:
             journal.tiers[entry.id] = (entry.tier, entry.source, entry.at_ms)
+    if entry.hash is not None:
+        journal.hashes[entry.id] = entry.hash
     for emitted in entry.emits:
         journal.emitted.setdefault(emitted, entry.at_ms)
     if entry.payout:
