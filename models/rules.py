@@ -202,7 +202,7 @@ class Rules:
         """A purchase is made, whole or in part."""
         return till.capture(
             event.id, event.seller_id, event.authorisation_id, event.currency, event.amount_minor,
-            self.policy.till, occurred_ms=event.occurred_ms, final=event.final,
+            policy=self.policy.till, occurred_ms=event.occurred_ms, final=event.final,
         )  # fmt: skip
 
     def voided(self, event: PurchaseVoided) -> Operation:
