@@ -119,13 +119,13 @@ def _granted(world: World, found: Evidence) -> Iterator[str]:
 
 
 def _finished(world: World, found: Evidence) -> Iterator[str]:
-    """no payout is left under way"""
+    """no payout or purchase is left under way"""
     for payout, (state, *_) in found.journal.fold.payouts.items():
         if PayoutState(state) in IN_FLIGHT:
             yield f"{payout} is {state}"
     for shard in found.shards.values():
         for (account, currency), minor in shard.balances.items():
-            if account.endswith("/in_flight") and minor:
+            if account.endswith(("/in_flight", "/authorised")) and minor:
                 yield f"{account} has {minor} {currency}"
 
 

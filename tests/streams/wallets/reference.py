@@ -330,9 +330,7 @@ class Ledger:
             return "refused:authorisation_expired"
         return ""
 
-    def capture(
-        self, name: str, amount: int, now: int, grace: int, *, final: bool
-    ) -> str:
+    def capture(self, name: str, amount: int, now: int, grace: int, *, final: bool) -> str:
         """Part by part, in the order in which they were taken."""
         if refused := self._found(name, now):
             return refused
