@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -25,7 +25,6 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
-    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -276,7 +275,8 @@ class PurchaseAuthorised(Event):
     amount_minor: AmountMinor = Field(description="what is to be paid in all")
     order_ref: Ref | None = None
     lines: Annotated[tuple[PurchaseLine, ...], Field(max_length=LINES_MAX)] = Field(
-        (), description="what of the amount is for products of which group"
+        (),
+        description="what of the amount is for products of which group",
     )
     partial: Annotated[bool, Field(strict=True)] = Field(
         False, description="authorise what there is, if it is less"
@@ -284,12 +284,6 @@ class PurchaseAuthorised(Event):
     discounts: Annotated[bool, Field(strict=True)] = Field(
         True, description="use the discounts that take most off"
     )
-
-    @model_validator(mode="after")
-    def _lines_within(self) -> Self:
-        if sum(line.amount_minor for line in self.lines) > self.amount_minor:
-            raise PydanticCustomError("lines_exceed", "the lines come to more than the amount")
-        return self
 
 
 class PurchaseCaptured(Event):

@@ -12,6 +12,7 @@ from models import till
 from models.ledger import Entry, Fold
 from models.policy import TillPolicy
 from models.refusals import Reason
+from models.shards import SHARDS
 from models.till import BasketLine, Discount
 from streams.till import book
 from streams.wallets.rebuild import rebuild
@@ -370,6 +371,7 @@ class TestRefusals:
 @pytest.fixture
 async def company(own_broker: str, redis_url: str, client: redis.Redis) -> Any:
     async with Company(own_broker, redis_url) as made:
+        await made.wallets.heal(range(SHARDS))
         yield made
 
 
