@@ -195,14 +195,14 @@ def contents(client: Redis) -> dict[bytes, bytes]:
     return found
 
 
-_READERS = {b"w": "hgetall", b"h": "hgetall", b"l": "hgetall"}
+_READERS = {b"w": "hgetall", b"h": "hgetall", b"l": "hgetall", b"g": "hgetall"}
 
 
 def _value(pipe: Any, key: bytes) -> None:
     kind = key.partition(b"}:")[2][:1]
     if kind in _READERS:
         pipe.hgetall(key)
-    elif kind in {b"t", b"a"}:
+    elif kind in {b"t", b"e"}:
         pipe.zrange(key, 0, -1, withscores=True)
     elif kind == b"q":
         pipe.lrange(key, 0, -1)

@@ -42,6 +42,9 @@ DATE_MIN = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_AHEAD_MAX = timedelta(minutes=10)
 """How far ``occurred_at`` may lie ahead of the worker's clock."""
 
+LINES_MAX = 200
+"""Lines of a basket."""
+
 OTHER_METHODS_MAX = 3
 """Ways to pay a seller beside the first."""
 
@@ -254,6 +257,63 @@ class CreditRedeemed(Event):
     order_ref: Ref
 
 
+class PurchaseLine(BaseModel):
+    """A line of a basket, for credit and discounts that are for some products only."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    group: Ref = Field(description="the group of products that the company's campaigns name")
+    amount_minor: AmountMinorOrZero
+
+
+class PurchaseAuthorised(Event):
+    """A till asks to pay a purchase from the wallet: discounts, then credit, then earnings."""
+
+    type: Literal["purchase.authorised"] = "purchase.authorised"
+    authorisation_id: Id = Field(description="unique for ever for the seller")
+    currency: CurrencyCode
+    amount_minor: AmountMinor = Field(description="what is to be paid in all")
+    order_ref: Ref | None = None
+    lines: Annotated[tuple[PurchaseLine, ...], Field(max_length=LINES_MAX)] = Field(
+        (),
+        description="what of the amount is for products of which group",
+    )
+    partial: Annotated[bool, Field(strict=True)] = Field(
+        False, description="authorise what there is, if it is less"
+    )
+    discounts: Annotated[bool, Field(strict=True)] = Field(
+        True, description="use the discounts that take most off"
+    )
+
+
+class PurchaseCaptured(Event):
+    """A purchase that was authorised is made, whole or in part: what it takes is spent."""
+
+    type: Literal["purchase.captured"] = "purchase.captured"
+    authorisation_id: Id
+    currency: CurrencyCode
+    amount_minor: AmountMinor
+    final: Annotated[bool, Field(strict=True)] = Field(
+        False, description="no more will be captured: release the rest"
+    )
+
+
+class PurchaseVoided(Event):
+    """What is authorised and not captured is not needed any more."""
+
+    type: Literal["purchase.voided"] = "purchase.voided"
+    authorisation_id: Id
+
+
+class PurchaseRefunded(Event):
+    """Goods came back: what was captured goes back to where it came from, whole or in part."""
+
+    type: Literal["purchase.refunded"] = "purchase.refunded"
+    authorisation_id: Id
+    currency: CurrencyCode
+    amount_minor: AmountMinor
+
+
 class RateQuoted(Event):
     """A treasury's mid rate, as a ratio of integers. Keyed by the pair, not by a seller."""
 
@@ -282,12 +342,22 @@ class PayoutReported(Event):
 
 SaleEvent = Annotated[SaleCompleted | SaleReturned, Field(discriminator="type")]
 CommissionEvent = Annotated[CommissionEarned | CommissionReversed, Field(discriminator="type")]
+RedemptionEvent = Annotated[
+    CreditRedeemed | PurchaseAuthorised | PurchaseCaptured | PurchaseVoided | PurchaseRefunded,
+    Field(discriminator="type"),
+]
 
 TOPICS: dict[str, tuple[type[Event], ...]] = {
     "sales": (SaleCompleted, SaleReturned),
     "commissions": (CommissionEarned, CommissionReversed),
     "sellers": (SellerUpdated,),
-    "redemptions": (CreditRedeemed,),
+    "redemptions": (
+        CreditRedeemed,
+        PurchaseAuthorised,
+        PurchaseCaptured,
+        PurchaseVoided,
+        PurchaseRefunded,
+    ),
     "rates": (RateQuoted,),
     "rail.updates": (PayoutReported,),
 }
@@ -297,7 +367,7 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "sales": TypeAdapter(SaleEvent),
     "commissions": TypeAdapter(CommissionEvent),
     "sellers": TypeAdapter(Annotated[SellerUpdated, Field()]),
-    "redemptions": TypeAdapter(CreditRedeemed),
+    "redemptions": TypeAdapter(RedemptionEvent),
     "rates": TypeAdapter(RateQuoted),
     "rail.updates": TypeAdapter(PayoutReported),
 }

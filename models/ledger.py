@@ -9,7 +9,7 @@ the wallets: what Redis holds must equal it (:mod:`streams.wallets.verify`).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
@@ -19,10 +19,20 @@ from pydantic_core import from_json
 
 from models.payouts import PAID, PayoutState
 
-SELLER_ACCOUNTS = ("available", "held", "in_flight", "credit", "debt")
+SELLER_ACCOUNTS = ("available", "held", "in_flight", "authorised", "credit", "debt")
 """A seller's accounts, per currency. ``debt`` is zero or below, the others zero or above."""
 
-HOUSE_ACCOUNTS = ("commissions", "clearing", "fees", "tax", "spendback", "sales", "fx", "writeoff")
+HOUSE_ACCOUNTS = (
+    "commissions",
+    "clearing",
+    "fees",
+    "tax",
+    "spendback",
+    "sales",
+    "discounts",
+    "fx",
+    "writeoff",
+)
 """The house's accounts; ``clearing`` has one for each rail, ``tax`` one for each regime."""
 
 
@@ -73,6 +83,11 @@ class Entry:
     """Of a sale, commission or return: currency and amount that the earning is a share of."""
     more: int = 0
     """How many entries behind it are of the same event: they count together or not at all."""
+    lots: tuple[tuple[str, str, str, str, int], ...] = ()
+    """Lot, currency, from and to which place credit of it went, amount."""
+    purchase: tuple[str, str, int, int, int, int] | None = None
+    """Authorisation, currency, and behind the entry authorised, captured, refunded, released."""
+    discounts: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -100,6 +115,9 @@ class Entry:
                 raw.get("refused"),
                 tuple(raw["volume"]) if "volume" in raw else None,
                 raw.get("more", 0),
+                tuple(tuple(lot) for lot in raw.get("lots", ())),
+                tuple(raw["purchase"]) if "purchase" in raw else None,
+                tuple(tuple(discount) for discount in raw.get("discounts", ())),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -178,6 +196,27 @@ class Timeline(Generic[E]):
         return next(seq for seq in count(self.seq + 1) if seq not in self.early)
 
 
+class Purchase(NamedTuple):
+    """A purchase at the till, in minor units."""
+
+    currency: str
+    authorised: int = 0
+    captured: int = 0
+    refunded: int = 0
+    released: int = 0
+
+    @property
+    def open(self) -> int:
+        """What can still be captured."""
+        return self.authorised - self.captured - self.released
+
+    def follows(self, before: Purchase) -> bool:
+        """Whether it can have come of that: nothing shrinks, nothing exceeds what it is of."""
+        grown = all(b <= a for b, a in zip(before[2:], self[2:], strict=True))
+        same = before.authorised in {0, self.authorised} and before.currency == self.currency
+        return grown and same and self.open >= 0 and self.captured >= self.refunded >= 0
+
+
 class Violation(NamedTuple):
     """An invariant that an entry broke."""
 
@@ -218,6 +257,16 @@ class Fold:
     violations: list[Violation] = field(default_factory=list)
     refusals: int = 0
     entries: int = 0
+    lots: dict[tuple[str, str, str], Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    """Per seller, currency and lot: what is left, authorised, spent, expired and reversed of it."""
+    purchases: dict[tuple[str, str], Purchase] = field(default_factory=dict)
+    """Per seller and authorisation."""
+    purchased: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Per seller and currency: of what she earned, what purchases have authorised or captured."""
+    discounts: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Per seller and discount: what became of it last."""
     shares: dict[tuple[int, str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per shard its share of each house account."""
 
@@ -245,7 +294,7 @@ class Fold:
             self.volumes[entry.kind, currency] += minor
         if entry.refused is not None:
             self.refusals += 1
-        elif entry.source is not None:
+        elif entry.hash is not None:
             if entry.id in self.booked:
                 self._violated("every event has one effect", f"event {entry.id} was booked twice")
             self.booked.add(entry.id)
@@ -257,6 +306,9 @@ class Fold:
             self._pay(entry, entry.payout)
         for credit in entry.credits:
             self._credit(entry, credit)
+        self._purchase(entry)
+        for discount, step in entry.discounts:
+            self._discount(entry, discount, step)
         if entry.waiting:
             self.waiting.add((entry.seller, entry.waiting))
         if entry.released:
@@ -317,6 +369,58 @@ class Fold:
         else:
             self._violated("only a grant is undone", f"lot {lot} of {entry.seller}")
 
+    def _purchase(self, entry: Entry) -> None:
+        """What an entry does to lots and to a purchase, and whether its postings are just that."""
+        moved: Counter[tuple[str, str]] = Counter()
+        for posting in entry.postings:
+            name = posting.account.rpartition("/")[2]
+            if name in {"credit", "authorised", "sales", "discounts"}:
+                moved[name, posting.currency] += posting.minor
+        for lot, currency, before, after, minor in entry.lots:
+            self._lot((entry.seller, currency, lot), before, after, minor)
+            moved["lot " + after, currency] -= minor
+            moved["lot " + before, currency] += minor
+        self._told(entry)
+        for currency in {currency for _, currency in moved}:
+            if moved["credit", currency] + moved["lot left", currency]:
+                self._violated("lots add up", f"{entry.id} moves other credit than of its lots")
+            # What is authorised or sold, and neither credit nor given as a discount, is earnings.
+            names = ("authorised", "sales", "discounts", "lot authorised", "lot spent")
+            self.purchased[entry.seller, currency] += sum(moved[name, currency] for name in names)
+
+    def _lot(self, key: tuple[str, str, str], before: str, after: str, minor: int) -> None:
+        places = self.lots[key]
+        if before != "granted":
+            places[before] -= minor
+            if places[before] < 0:
+                self._violated("lots add up", f"lot {key[2]} of {key[0]} has no {minor} {before}")
+        places[after] += minor
+
+    def _told(self, entry: Entry) -> None:
+        held: dict[str, int] = {p.currency: 0 for p in entry.postings}
+        for account, currency, minor, _ in entry.postings:
+            held[currency] += minor if account.endswith("/authorised") else 0
+        if entry.purchase is not None:
+            name, currency, *figures = entry.purchase
+            after = Purchase(currency, *figures)
+            before = self.purchases.get((entry.seller, name), Purchase(currency))
+            self.purchases[entry.seller, name] = after
+            sold = sum(p.minor for p in entry.postings if p.account == "/sales")
+            if not after.follows(before):
+                self._violated(PURCHASE, f"{name} of {entry.seller} went to {after}")
+            if sold != (after.captured - after.refunded) - (before.captured - before.refunded):
+                self._violated(PURCHASE, f"{entry.id} sells {sold} {currency}, {name} is {after}")
+            held[currency] = held.get(currency, 0) - (after.open - before.open)
+        for currency, minor in held.items():
+            if minor:
+                self._violated(PURCHASE, f"{entry.id} authorises {minor} {currency} of nothing")
+
+    def _discount(self, entry: Entry, discount: str, step: str) -> None:
+        before = self.discounts.get((entry.seller, discount))
+        if before not in _DISCOUNT_AFTER[step]:
+            self._violated("a discount is used once", f"{discount} is {step} when {before}")
+        self.discounts[entry.seller, discount] = step
+
     def _violated(self, invariant: str, detail: str) -> None:
         if len(self.violations) < VIOLATIONS_KEPT_MAX:
             self.violations.append(Violation(invariant, detail))
@@ -346,6 +450,16 @@ class Fold:
             )
         return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
+
+PURCHASE = "a purchase takes no more than was authorised"
+
+_DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {
+    "granted": frozenset({None, "used", "expired"}),
+    "used": frozenset({"granted", "returned"}),
+    "returned": frozenset({"used"}),
+    "expired": frozenset({"granted", "returned"}),
+}
+"""What a discount must have been before: it may be given again once it is gone."""
 
 VIOLATIONS_KEPT_MAX = 1_000
 """Violations that a fold keeps; one is already too many."""

@@ -13,6 +13,15 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from models.config import Amounts, BasisPoints, CurrencyCode, Minor, PositiveMinor, Section, wrong
 from models.money import BASIS_POINTS
 
+AUTHORISATION_HOURS_MAX = 30 * 24
+"""Longest time that an authorisation stays good, in hours."""
+
+GRACE_DAYS_MAX = 365
+"""Longest grace for credit that comes back behind its expiry, in days."""
+
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+
 WINDOW_SECONDS_MAX = 31 * 24 * 60 * 60
 """Longest coalescing window, in seconds."""
 
@@ -129,6 +138,41 @@ class FraudPolicy(Section):
         return self.unscored_caps.get(currency, 0)
 
 
+GraceDays = Annotated[int, Field(strict=True, ge=0, le=GRACE_DAYS_MAX)]
+
+
+class TillPolicy(Section):
+    """How purchases are paid from the wallet."""
+
+    from_available: Annotated[bool, Field(strict=True)] = Field(
+        True, description="whether `available` pays what credit does not"
+    )
+    authorisation_hours: Annotated[int, Field(strict=True, ge=1, le=AUTHORISATION_HOURS_MAX)] = (
+        Field(168, description="how long an authorisation stays good, in hours")
+    )
+    refund_grace_days: GraceDays = Field(
+        0, description="for credit refunded when its lot has expired; 0: it expires at once"
+    )
+    release_grace_days: GraceDays = Field(
+        0, description="the same for credit that was authorised and not captured"
+    )
+
+    @property
+    def authorisation_ms(self) -> int:
+        """How long an authorisation stays good, in milliseconds."""
+        return self.authorisation_hours * _HOUR_MS
+
+    @property
+    def refund_grace_ms(self) -> int:
+        """How long refunded credit of an expired lot lives, in milliseconds."""
+        return self.refund_grace_days * _DAY_MS
+
+    @property
+    def release_grace_ms(self) -> int:
+        """How long released credit of an expired lot lives, in milliseconds."""
+        return self.release_grace_days * _DAY_MS
+
+
 RailName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 
 
@@ -145,6 +189,7 @@ class PayoutPolicy(Section):
         ("instant",), description="tiers that are paid at once; an empty list pays none at once"
     )
     fraud: FraudPolicy
+    till: TillPolicy = TillPolicy()
 
     @model_validator(mode="after")
     def _rails_have_limits(self) -> Self:

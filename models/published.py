@@ -22,6 +22,11 @@ Ms = Annotated[int, Field(strict=True, description="milliseconds since the epoch
 Offset = Annotated[int, Field(strict=True, ge=0)]
 
 
+LotSource = Literal["granted", "left", "authorised", "spent"]
+LotPlace = Literal["left", "authorised", "spent", "expired", "reversed"]
+DiscountStep = Literal["granted", "used", "returned", "expired"]
+
+
 class Published(BaseModel):
     """A message that the product sends."""
 
@@ -75,6 +80,19 @@ class LedgerEntry(Published):
         None,
         description="action, lot, campaign, period, currency, tier, amount (of a grant: what the"
         " threshold is worth, also where a part was used of an earlier grant)",
+    )
+    lots: list[tuple[Text, Text, LotSource, LotPlace, MinorOrZero]] | None = Field(
+        None,
+        description="lot, currency, from where and to where credit of it went, amount: what was"
+        " granted of a lot is what is left, authorised, spent, expired and reversed of it",
+    )
+    purchase: tuple[Text, Text, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero] | None = Field(
+        None,
+        description="authorisation, currency, and behind the entry: authorised in all, captured,"
+        " refunded of that, released",
+    )
+    discounts: list[tuple[Text, DiscountStep]] | None = Field(
+        None, description="discounts on purchases, and what became of each"
     )
     waiting: Text | None = Field(None, description="what waits for the seller's profile")
     released: Text | None = Field(None, description="what has waited and now counts")

@@ -41,6 +41,16 @@ class Reason(StrEnum):
     BALANCE_TOO_LARGE = "balance_too_large"
     INSUFFICIENT_CREDIT = "insufficient_credit"
     UNKNOWN_PAYOUT = "unknown_payout"
+    UNKNOWN_SELLER = "unknown_seller"
+    SELLER_SUSPENDED = "seller_suspended"
+    AUTHORISATION_REUSED = "authorisation_reused"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    UNKNOWN_AUTHORISATION = "unknown_authorisation"
+    AUTHORISATION_EXPIRED = "authorisation_expired"
+    AUTHORISATION_CLOSED = "authorisation_closed"
+    CAPTURE_EXCEEDS_AUTHORISATION = "capture_exceeds_authorisation"
+    REFUND_EXCEEDS_CAPTURE = "refund_exceeds_capture"
+    DISCOUNT_REUSED = "discount_reused"
     NOTICE_UNDELIVERED = "notice_undelivered"
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic_core import from_json
 
+from models import till
 from models.campaigns import Campaigns, period_of, running, steps
 from models.decisions import Tier
 from models.events import (
@@ -19,6 +20,10 @@ from models.events import (
     CommissionReversed,
     CreditRedeemed,
     PayoutReported,
+    PurchaseAuthorised,
+    PurchaseCaptured,
+    PurchaseRefunded,
+    PurchaseVoided,
     SaleCompleted,
     SaleReturned,
     SellerUpdated,
@@ -183,6 +188,36 @@ class Rules:
             "currency": event.currency,
             "amount": event.amount_minor,
         }
+
+    def authorisation(self, event: PurchaseAuthorised) -> Operation:
+        """A till asks to take a purchase from the wallet."""
+        return till.authorise(
+            event.id, event.seller_id, event.authorisation_id, event.currency, event.amount_minor,
+            policy=self.policy.till,
+            lines=[till.BasketLine(line.group, line.amount_minor) for line in event.lines],
+            order_ref=event.order_ref, partial=event.partial, discounts=event.discounts,
+        )  # fmt: skip
+
+    def captured(self, event: PurchaseCaptured) -> Operation:
+        """A purchase is made, whole or in part."""
+        return till.capture(
+            event.id, event.seller_id, event.authorisation_id, event.currency, event.amount_minor,
+            policy=self.policy.till, occurred_ms=event.occurred_ms, final=event.final,
+        )  # fmt: skip
+
+    def voided(self, event: PurchaseVoided) -> Operation:
+        """What was authorised is not needed."""
+        return till.void(
+            event.id, event.seller_id, event.authorisation_id, policy=self.policy.till,
+            occurred_ms=event.occurred_ms,
+        )  # fmt: skip
+
+    def refunded(self, event: PurchaseRefunded) -> Operation:
+        """Goods came back."""
+        return till.refund(
+            event.id, event.seller_id, event.authorisation_id, event.currency, event.amount_minor,
+            policy=self.policy.till,
+        )  # fmt: skip
 
     def report(self, event: PayoutReported) -> Operation:
         """What a rail says of a payout.

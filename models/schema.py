@@ -28,7 +28,7 @@ SUMMARIES = {
     "sales": "Sales and returns, from the points of sale.",
     "commissions": "Commissions: from an outside plan engine, and the product's own for uplines.",
     "sellers": "Sellers' profiles, whole; compacted.",
-    "redemptions": "Spendback credit spent on the company's products.",
+    "redemptions": "Spendback credit spent on the company's products, and purchases at a till.",
     "rates": "A treasury's exchange rates.",
     "rail.updates": "What rails report of payouts: webhooks and enquiries, verified.",
     "ledger": "The journal: every change of every balance.",

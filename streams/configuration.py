@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from models.policy import TillPolicy
 from rails.registry import PROVIDERS
 from streams.settings import (
     DEFAULTS,
@@ -68,7 +69,22 @@ def configuration_markdown() -> str:
             "| --- | --- | --- | --- |",
             *rows,
         ]
+        if title == "Rules and files":
+            lines += [_TILL, *(_policy_row(n, f) for n, f in TillPolicy.model_fields.items())]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+_TILL = """
+The policy's section `till` says how purchases are paid from the wallet
+([Purchases](money.md#purchases)):
+
+| key | default | values | meaning |
+| --- | --- | --- | --- |"""
+
+
+def _policy_row(name: str, field: FieldInfo) -> str:
+    cells = (f"`{name}`", _default(field), _values(field), field.description or "")
+    return "| " + " | ".join(cells) + " |"
 
 
 def _row(name: str, field: FieldInfo) -> str:

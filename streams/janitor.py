@@ -1,8 +1,8 @@
 """The janitor: what is due by the clock, of the shards that this worker looks after.
 
 Coalescing windows and retries that have run out, payouts to ask a rail about, lots that expire,
-events that waited too long. Every timer is removed by the operation it leads to, so that one that
-two workers see is carried out once.
+authorisations that end, events that waited too long. Every timer is removed by the operation it
+leads to, so that one that two workers see is carried out once.
 """
 
 from __future__ import annotations
@@ -136,7 +136,20 @@ class Janitor:
         if kind == "lot":
             seller_id, _, lot = rest.rpartition(":")
             return operation | {"op": "expire", "seller": seller_id, "lot": lot}
+        if kind in {"auth", "discount"}:
+            return operation | self._ends_at_the_till(kind, rest)
         return operation | {"op": "lapse"}
+
+    def _ends_at_the_till(self, kind: str, rest: str) -> Operation:
+        seller_id, _, name = rest.partition("/")
+        if kind == "discount":
+            return {"op": "expire_discount", "seller": seller_id, "discount": name}
+        return {
+            "op": "unauthorise",
+            "seller": seller_id,
+            "authorisation": name,
+            "grace_ms": self._rules.policy.till.release_grace_ms,
+        }
 
     def _sweep(self, rest: str, due: Due) -> Operation:
         seller_id, _, currency = rest.rpartition(":")

@@ -1,10 +1,17 @@
-"""Redemptions: credit spent on the company's products."""
+"""Redemptions: credit spent on the company's products, and purchases that a till takes."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from models.events import (
+    CreditRedeemed,
+    PurchaseAuthorised,
+    PurchaseCaptured,
+    PurchaseRefunded,
+    PurchaseVoided,
+)
 from models.rules import Rules
 from streams.desk import Desk, Taken
 from streams.engine import Batch
@@ -16,7 +23,13 @@ class Redemptions:
 
     def __init__(self, desk: Desk, rules: Rules) -> None:
         self._desk = desk
-        self._rules = rules
+        self._deciders: dict[type[Any], Callable[[Any], Operation]] = {
+            CreditRedeemed: rules.redemption,
+            PurchaseAuthorised: rules.authorisation,
+            PurchaseCaptured: rules.captured,
+            PurchaseVoided: rules.voided,
+            PurchaseRefunded: rules.refunded,
+        }
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
@@ -24,4 +37,4 @@ class Redemptions:
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order."""
-        return [self._rules.redemption(t.event) for t in taken]
+        return [self._deciders[type(t.event)](t.event) for t in taken]

@@ -11,7 +11,7 @@ import re
 from contextlib import closing
 from typing import NamedTuple
 
-from models.ledger import Lineage
+from models.ledger import Timeline
 from models.movements import Movement, movement_of
 from streams.statements.ledger import Ledger, ShardReading
 from streams.wallets.journal import BehindTheEnd
@@ -68,8 +68,8 @@ def history(
 
 
 def _cursor(reading: ShardReading) -> str:
-    lineage = reading.lineage
-    return f"{lineage.seq}-{lineage.epoch}-{reading.offset}-{reading.at_ms}"
+    timeline = reading.timeline
+    return f"{timeline.seq}-{timeline.epoch}-{reading.offset}-{reading.at_ms}"
 
 
 def _reading(cursor: str) -> ShardReading:
@@ -77,4 +77,4 @@ def _reading(cursor: str) -> ShardReading:
     if found is None:
         raise CursorInvalid(f"{cursor!r} is no cursor; take the one that a page came with")
     seq, epoch, offset, at_ms = map(int, found.groups())
-    return ShardReading(Lineage(epoch, seq), at_ms, offset)
+    return ShardReading(Timeline(epoch, seq), at_ms, offset)

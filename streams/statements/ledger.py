@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
-from models.ledger import Entry, Lineage
+from models.ledger import Entry, Timeline
 from models.shards import partition_of, shard_of
 from streams.settings import Settings
 from streams.wallets.journal import Journal, Journaled, JournalUnreadable
@@ -29,7 +29,7 @@ class ShardReading:
     the clocks of two workers may differ by a little, and a period must not begin or end twice.
     """
 
-    lineage: Lineage[Journaled] = field(default_factory=Lineage)
+    timeline: Timeline[Journaled] = field(default_factory=Timeline)
     at_ms: int = 0
     offset: int = 0
     """From where on the topic has every entry that is not told yet."""
@@ -37,12 +37,12 @@ class ShardReading:
     def take(self, each: Journaled) -> Iterator[tuple[Journaled, str, int]]:
         """What counts from now on: the entry, its seller and its time."""
         try:
-            for counted in self.lineage.take(each, each.offset):
+            for counted in self.timeline.take(each, each.offset):
                 found = _STAMP.search(counted.value)
                 if found is None:
                     raise ValueError("no seller and time")
                 self.at_ms = max(self.at_ms, int(found[2]))
-                early = self.lineage.early.values()
+                early = self.timeline.early.values()
                 self.offset = min((offset for offset, _ in early), default=each.offset + 1)
                 yield counted, found[1].decode(), self.at_ms
         except ValueError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -36,13 +36,13 @@ from streams import deadletters
 from streams.connections import redis_client
 from streams.settings import ROLES, Settings
 from streams.wallets.railbooks import Books, Execution, Told, read_books
-from streams.wallets.store import meta_key
+from streams.wallets.shardstate import ShardState, read_seqs, read_shards
 
 CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions")
 """Inbound topics of which every message has an effect or a dead letter."""
 
 READ_MAX = 1_000
-"""Messages taken from a consumer at a time, and keys read from Redis in one round trip."""
+"""Messages taken from a consumer at a time."""
 
 SILENCE_MAX_S = 30.0
 """How long a read waits for the broker's first word on a partition."""
@@ -53,9 +53,6 @@ QUIET_S = 0.3
 LATE_MAX_S = 10.0
 """How long a read goes on behind the end while something that must be there is not."""
 
-STEADY_TRIES_MAX = 5
-"""How often shards that change while they are read are read again."""
-
 READERS_MAX = 6
 """Topics that are read at the same time."""
 
@@ -65,22 +62,6 @@ Place = tuple[str, int, int]
 
 class EvidenceMissing(Exception):
     """Something that has to be read cannot be; one line."""
-
-
-@dataclass(slots=True)
-class ShardState:
-    """A shard as Redis holds it. Balances are by the ledger's account names, and currency."""
-
-    seq: int = 0
-    balances: dict[tuple[str, str], int] = field(default_factory=dict)
-    lots: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    payouts: dict[str, str] = field(default_factory=dict)
-    asked: set[str] = field(default_factory=set)
-    """Payouts with a time at which their rail is asked."""
-    outbox: int = 0
-    outbox_first: int | None = None
-    steady: bool = False
-    """Whether its seq was the same before and after it was read."""
 
 
 class Reservation(NamedTuple):
@@ -183,7 +164,7 @@ def gather(settings: Settings, *, whole: bool) -> Evidence:
             try:
                 shards = read_shards(client)
                 journal = read_journal(reader, shards)
-                seqs_after = _seqs(client, range(SHARDS))
+                seqs_after = read_seqs(client, range(SHARDS))
             finally:
                 client.close()
             decisions = pool.submit(read_decisions, reader)
@@ -316,95 +297,6 @@ def _booking_groups(settings: Settings) -> list[str]:
     return sorted({settings.model_copy(update={"roles": roles}).group for roles in sets})
 
 
-def _seqs(client: Any, shards: Iterable[int]) -> dict[int, int]:
-    pipe = client.pipeline(transaction=False)
-    wanted = list(shards)
-    for shard in wanted:
-        pipe.hget(meta_key(shard), "seq")
-    return {shard: int(seq or 0) for shard, seq in zip(wanted, pipe.execute(), strict=True)}
-
-
-def read_shards(client: Any) -> dict[int, ShardState]:
-    """All shards from Redis, standalone or Cluster."""
-    shards: dict[int, ShardState] = {}
-    wanted = list(range(SHARDS))
-    for _ in range(STEADY_TRIES_MAX):
-        before = _seqs(client, wanted)
-        shards |= {shard: ShardState(seq) for shard, seq in before.items()}
-        _read_outboxes(client, shards, wanted)
-        _read_keys(client, shards, frozenset(wanted))
-        after = _seqs(client, wanted)
-        for shard in wanted:
-            shards[shard].steady = before[shard] == after[shard]
-        wanted = [shard for shard in wanted if not shards[shard].steady]
-        if not wanted:
-            break
-    return shards
-
-
-def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequence[int]) -> None:
-    pipe = client.pipeline(transaction=False)
-    for shard in wanted:
-        pipe.xlen(f"{{s{shard}}}:o")
-        pipe.xrange(f"{{s{shard}}}:o", count=1)
-        pipe.zrangebyscore(f"{{s{shard}}}:a", "-inf", "+inf")
-    replies = pipe.execute()
-    for i, shard in enumerate(wanted):
-        length, first, asked = replies[3 * i : 3 * i + 3]
-        shards[shard].outbox = int(length)
-        if first:
-            shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
-        shards[shard].asked = {payout.decode() for payout in asked}
-
-
-def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
-    keys: set[bytes] = set()
-    # One walk through the key space for all shards; SCAN may return a key twice.
-    for key in client.scan_iter(match="{s*}:[hlwy]*", count=READ_MAX):
-        shard, _, rest = key[2:].partition(b"}:")
-        if shard.isdigit() and int(shard) in wanted and rest[:2] in {b"h", b"l:", b"w:", b"y:"}:
-            keys.add(key)
-    ordered = sorted(keys)
-    for first in range(0, len(ordered), READ_MAX):
-        some = ordered[first : first + READ_MAX]
-        pipe = client.pipeline(transaction=False)
-        for key in some:
-            _, kind, _ = _parts(key)
-            if kind == "y":
-                pipe.get(key)
-            else:
-                pipe.hgetall(key)
-        for key, value in zip(some, pipe.execute(), strict=True):
-            if value:
-                _take(shards, key, value)
-
-
-def _parts(key: bytes) -> tuple[int, str, str]:
-    """Shard, kind and name of a key ``{s<n>}:<kind>[:<name>]``."""
-    shard, _, rest = key[2:].decode().partition("}:")
-    kind, _, name = rest.partition(":")
-    return int(shard), kind, name
-
-
-def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
-    shard, kind, name = _parts(key)
-    state = shards[shard]
-    if kind == "y":
-        state.payouts[name] = from_json(value)["state"]
-    elif kind == "l":
-        for lot in value.values():
-            currency, left, *_ = lot.decode().split(",")
-            state.lots[name, currency] += int(left)
-    else:
-        for raw, minor in value.items():
-            if kind == "h":
-                account, _, currency = raw.decode().rpartition(":")
-                state.balances["/" + account, currency] = int(minor)
-            else:
-                currency, _, account = raw.decode().partition(":")
-                state.balances[f"{name}/{account}", currency] = int(minor)
-
-
 def read_journal(topics: Topics, shards: Mapping[int, ShardState]) -> Journaled:
     """The journal up to the seqs that Redis had."""
     journal = Journaled()
@@ -450,12 +342,12 @@ def _note(journal: Journaled, entry: Entry, shard: ShardState) -> None:
         other = journal.sources.setdefault(entry.source, entry.id)
         if other != entry.id:
             journal.twice.append(f"{_text(entry.source)} was booked as {other} and {entry.id}")
-        if entry.hash is not None:
-            journal.hashes[entry.id] = entry.hash
         if entry.parked:
             journal.parked.add(entry.source)
         if entry.kind == "sale.completed" and entry.tier:
             journal.tiers[entry.id] = (entry.tier, entry.source, entry.at_ms)
+    if entry.hash is not None:
+        journal.hashes[entry.id] = entry.hash
     for emitted in entry.emits:
         journal.emitted.setdefault(emitted, entry.at_ms)
     if entry.payout:

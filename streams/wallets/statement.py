@@ -95,7 +95,7 @@ def _accounts(wallet: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
 def _lots(lots: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
     found = []
     for lot, value in lots.items():
-        currency, left, granted, expires, campaign = value.decode().split(",")
+        currency, left, granted, expires, campaign, *_ = value.decode().split(",")
         found.append(
             {
                 "lot": lot.decode(),

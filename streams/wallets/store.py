@@ -112,8 +112,8 @@ class Timers(StrEnum):
     """The timers of a shard, by what they lead to; the value is their key's name."""
 
     BOOKING = "t"
-    """A payout window, a lot's expiry, the end of a wait."""
-    RAIL = "a"
+    """A payout window, the end of a lot, a wait, an authorisation or a discount."""
+    RAIL = "e"
     """Payouts that a rail is to be asked about, or that were not handed to it."""
 
 
@@ -295,7 +295,17 @@ class Store:
 
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
-        [stored] = await self._call([("find", shard, payout_id)], read_only=True)
+        return await self._found(shard, f"y:{payout_id}")
+
+    async def authorised(self, shard: int, seller_id: str, authorisation_id: str) -> bytes | None:
+        """What a till has authorised, as stored, JSON; None if there is no such authorisation.
+
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        return await self._found(shard, f"a:{seller_id}/{authorisation_id}")
+
+    async def _found(self, shard: int, name: str) -> bytes | None:
+        [stored] = await self._call([("find", shard, name)], read_only=True)
         return None if stored is None else bytes(stored)
 
     async def leftovers(self, shards: Iterable[int]) -> dict[int, list[OutboxEntry]]:

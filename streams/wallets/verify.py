@@ -6,14 +6,15 @@ none trusts a figure that the booking function computed: all is derived from the
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from models.ledger import Fold
+from models.ledger import PURCHASE, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
+from models.shards import shard_of
 from streams.settings import Settings
 from streams.topics import TOPICS
 from streams.wallets.evidence import Commanded, Evidence, EvidenceMissing, gather
@@ -152,17 +153,77 @@ def lots_apart(evidence: Evidence) -> Iterator[str]:
             for (account, currency), minor in state.balances.items()
             if account.endswith("/credit")
         }
-        for key in credit.keys() | state.lots.keys():
-            if credit.get(key, 0) != state.lots.get(key, 0):
+        lots: Counter[tuple[str, str]] = Counter()
+        for (seller, currency, _), minor in state.lots.items():
+            lots[seller, currency] += minor
+        for key in credit.keys() | lots.keys():
+            if credit.get(key, 0) != lots[key]:
                 seller, currency = key
                 yield (
-                    f"{seller}: lots of {state.lots.get(key, 0)} {currency}, credit of "
+                    f"{seller}: lots of {lots[key]} {currency}, credit of "
                     f"{credit.get(key, 0)} {currency}"
                 )
 
 
+def lots_otherwise(evidence: Evidence) -> Iterator[str]:
+    """Lots of which Redis and the journal have another amount left, and ones that do not add up."""
+    yield from _violations("lots add up")(evidence)
+    fold = evidence.journal.fold
+    found = {key: left for _, state in evidence.steady() for key, left in state.lots.items()}
+    steady = {shard for shard, _ in evidence.steady()}
+    left = {key: places["left"] for key, places in fold.lots.items()}
+    for key in found.keys() | left.keys():
+        if found.get(key, 0) != left.get(key, 0) and shard_of(key[0]) in steady:
+            yield (
+                f"lot {key[2]} of {key[0]}: {found.get(key, 0)} left in Redis, "
+                f"{left.get(key, 0)} in the journal"
+            )
+
+
+def purchases_apart(evidence: Evidence) -> Iterator[str]:
+    """Purchases that stand otherwise in Redis than in the journal, and what is authorised for none.
+
+    One of which nothing is left is forgotten after a while.
+    """
+    yield from _violations(PURCHASE)(evidence)
+    known = evidence.journal.fold.purchases
+    steady = dict(evidence.steady())
+    for state in steady.values():
+        held: Counter[tuple[str, str]] = Counter()
+        for key, found in state.purchases.items():
+            held[key[0], found.currency] += found.open
+            if known.get(key) != found:
+                yield f"{key[1]} of {key[0]} is {found} in Redis, {known.get(key)} in the journal"
+        for (account, currency), minor in state.balances.items():
+            seller, _, name = account.rpartition("/")
+            if seller and name == "authorised" and held[seller, currency] != minor:
+                yield f"{account} has {minor} {currency}, of purchases {held[seller, currency]}"
+    for key, purchase in known.items():
+        there = steady.get(shard_of(key[0]))
+        if purchase.open and there is not None and key not in there.purchases:
+            yield f"{key[1]} of {key[0]} is not in Redis, {purchase.open} are authorised"
+
+
+def purchases_forgotten(evidence: Evidence) -> Iterator[str]:
+    """Authorisations that never end."""
+    for _, state in evidence.steady():
+        for key, purchase in state.purchases.items():
+            if purchase.open and key not in state.ending:
+                yield f"{key[1]} of {key[0]} has no time at which it ends"
+
+
+def discounts_apart(evidence: Evidence) -> Iterator[str]:
+    """Discounts that were used twice, or can be used in Redis and not by the journal."""
+    yield from _violations("a discount is used once")(evidence)
+    steps = evidence.journal.fold.discounts
+    usable = {key for key, step in steps.items() if step in {"granted", "returned"}}
+    for shard, state in evidence.steady():
+        for key in state.discounts ^ {key for key in usable if shard_of(key[0]) == shard}:
+            yield f"{key[1]} of {key[0]} is {steps.get(key)} in the journal"
+
+
 def earnings_apart(evidence: Evidence) -> Iterator[str]:
-    """Sellers whose accounts and payouts do not sum to what they earned."""
+    """Sellers whose accounts, payouts and purchases do not sum to what they earned."""
     fold = evidence.journal.fold
     has: dict[tuple[str, str], int] = defaultdict(int)
     for _, state in evidence.shards.items():
@@ -170,9 +231,11 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
             return
         for (account, currency), minor in state.balances.items():
             seller, _, name = account.rpartition("/")
-            if seller and name != "credit":
+            if seller and name not in {"credit", "authorised"}:
                 has[seller, currency] += minor
     for key, minor in fold.paid_out.items():
+        has[key] += minor
+    for key, minor in fold.purchased.items():
         has[key] += minor
     for key in has.keys() | fold.earned.keys():
         if has.get(key, 0) != fold.earned.get(key, 0):
@@ -344,6 +407,18 @@ def _payouts(evidence: Evidence) -> str:
     return f"{sum(len(state.payouts) for state in evidence.shards.values()):,} payouts"
 
 
+def _lots(evidence: Evidence) -> str:
+    return f"{len(evidence.journal.fold.lots):,} lots"
+
+
+def _purchases(evidence: Evidence) -> str:
+    return f"{len(evidence.journal.fold.purchases):,} purchases"
+
+
+def _discounts(evidence: Evidence) -> str:
+    return f"{len(evidence.journal.fold.discounts):,} discounts"
+
+
 def _books(evidence: Evidence) -> str:
     parts = []
     if evidence.compared.read:
@@ -365,6 +440,10 @@ RULES: tuple[Rule, ...] = (
     Rule("wallets equal the journal", wallets_apart, _accounts),
     Rule("no account is beyond zero", _violations("no account beyond zero"), _accounts),
     Rule("lots sum to the credit", lots_apart, _accounts),
+    Rule("lots are as the journal has them", lots_otherwise, _lots),
+    Rule("purchases are as the journal has them", purchases_apart, _purchases),
+    Rule("every authorisation ends", purchases_forgotten, _purchases),
+    Rule("discounts are as the journal has them", discounts_apart, _discounts),
     Rule("what sellers have and were paid is what they earned", earnings_apart, _accounts),
     Rule("every message has one effect or one dead letter", events_astray, _messages),
     Rule(

@@ -21,6 +21,7 @@ from pydantic_core import from_json, to_json
 from models.events import CLOCK_AHEAD_MAX
 from models.ids import shard_of_payout
 from models.shards import shard_of
+from models.till import Authorised
 from streams.wallets.healing import Healer, Send, publish
 from streams.wallets.journal import Journal
 from streams.wallets.snapshots import Snapshots
@@ -230,6 +231,18 @@ class Wallets:
 
         await self._with_patience(read)
         return found
+
+    async def authorised(self, seller_id: str, authorisation_id: str) -> Authorised | None:
+        """An authorisation as it stands; None if there is none."""
+        found: list[bytes | None] = []
+
+        async def read() -> None:
+            shard = shard_of(seller_id)
+            found.append(await self.store.authorised(shard, seller_id, authorisation_id))
+
+        await self._with_patience(read)
+        stored = found[-1]
+        return None if stored is None else Authorised.parse(stored)
 
     async def due(
         self, shards: Sequence[int], which: Timers, limit: int

@@ -75,6 +75,10 @@ class Grammar:
             "commission.reversed": self._reversal,
             "seller.updated": self._profile,
             "credit.redeemed": self._redemption,
+            "purchase.authorised": self._authorisation,
+            "purchase.captured": self._capture,
+            "purchase.voided": self._purchase,
+            "purchase.refunded": self._capture,
             "rate.quoted": self._rate,
             "payout.reported": self._report,
         }
@@ -236,6 +240,18 @@ class Grammar:
     def _redemption(self) -> Fields:
         money = self._money(self._currency(), self.random.choice((1, 100, 1_000, MINOR_MAX)))
         return [*money, ("order_ref", text("o-1"))]
+
+    def _authorisation(self) -> Fields:
+        groups = self.random.choice(("[]", '[{"group":"tea","amount_minor":1}]'))
+        flags = [(name, self.random.choice(("true", "false"))) for name in ("partial", "discounts")]
+        return [*self._purchase(), *self._redemption(), ("lines", groups), *flags]
+
+    def _purchase(self) -> Fields:
+        return [("authorisation_id", text(f"a-{self.random.randrange(8)}"))]
+
+    def _capture(self) -> Fields:
+        money = self._money(self._currency(), self.random.choice((1, 100, 1_000, MINOR_MAX)))
+        return [*self._purchase(), *money]
 
     def _rate(self) -> Fields:
         return [

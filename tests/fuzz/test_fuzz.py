@@ -28,6 +28,10 @@ SELDOM = {
     Reason.AMOUNT_NEGATIVE,
     Reason.AMOUNT_TOO_LARGE,
     Reason.BALANCE_TOO_LARGE,  # a balance beyond 2**53 takes thousands of the largest events
+    Reason.AUTHORISATION_CLOSED,  # tests/streams/wallets/test_till.py has all of these
+    Reason.AUTHORISATION_EXPIRED,
+    Reason.CAPTURE_EXCEEDS_AUTHORISATION,
+    Reason.DISCOUNT_REUSED,
     Reason.ID_REUSED,
     Reason.NOTICE_UNDELIVERED,  # of what goes out, not of what comes in
     Reason.PAST_RETENTION,

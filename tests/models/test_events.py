@@ -73,6 +73,27 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
         "redemptions",
         {"currency": "BHD", "amount_minor": 1, "order_ref": "o-1"},
     ),
+    "purchase.authorised": (
+        "redemptions",
+        {
+            "authorisation_id": "a-1",
+            "currency": "EUR",
+            "amount_minor": 500,
+            "order_ref": "o-1",
+            "lines": [{"group": "tea", "amount_minor": 500}],
+            "partial": True,
+            "discounts": False,
+        },
+    ),
+    "purchase.captured": (
+        "redemptions",
+        {"authorisation_id": "a-1", "currency": "EUR", "amount_minor": 1, "final": True},
+    ),
+    "purchase.voided": ("redemptions", {"authorisation_id": "a-1"}),
+    "purchase.refunded": (
+        "redemptions",
+        {"authorisation_id": "a-1", "currency": "EUR", "amount_minor": 1},
+    ),
     "rate.quoted": (
         "rates",
         {
@@ -258,6 +279,16 @@ BOOKING = {
     Reason.BALANCE_TOO_LARGE,
     Reason.INSUFFICIENT_CREDIT,
     Reason.UNKNOWN_PAYOUT,
+    Reason.UNKNOWN_SELLER,
+    Reason.SELLER_SUSPENDED,
+    Reason.AUTHORISATION_REUSED,
+    Reason.INSUFFICIENT_FUNDS,
+    Reason.UNKNOWN_AUTHORISATION,
+    Reason.AUTHORISATION_EXPIRED,
+    Reason.AUTHORISATION_CLOSED,
+    Reason.CAPTURE_EXCEEDS_AUTHORISATION,
+    Reason.REFUND_EXCEEDS_CAPTURE,
+    Reason.DISCOUNT_REUSED,
 }
 """Reasons that booking gives; of a report, decoding may find the payout unknown too."""
 
@@ -299,6 +330,8 @@ class TestRefused:
             ),
             ("credit.redeemed", "amount_minor", 0, Reason.AMOUNT_NEGATIVE),
             ("credit.redeemed", "order_ref", ..., Reason.MISSING_FIELD),
+            ("purchase.authorised", "partial", 1, Reason.WRONG_TYPE),
+            ("purchase.captured", "authorisation_id", ..., Reason.MISSING_FIELD),
             ("rate.quoted", "denominator", 0, Reason.INVALID_FIELD),
             ("rate.quoted", "target_currency", "ABC", Reason.UNKNOWN_CURRENCY),
             ("payout.reported", "payout_id", "p-1", Reason.UNKNOWN_PAYOUT),

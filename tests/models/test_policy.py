@@ -41,6 +41,20 @@ def problem(old: str, new: str) -> str:
     return str(only)
 
 
+class TestTill:
+    def test_may_be_left_out(self) -> None:
+        till = policy().till
+        assert (till.from_available, till.authorisation_ms) == (True, 7 * 86_400_000)
+        assert (till.refund_grace_ms, till.release_grace_ms) == (0, 0)
+
+    @pytest.mark.parametrize(
+        "wrong", ["authorisation_hours: 0", "refund_grace_days: 366", "from_available: 1"]
+    )
+    def test_refuses_what_is_out_of_bounds(self, wrong: str) -> None:
+        section = "till:\n  " + wrong + "\nfraud:\n"
+        assert "till." in problem("fraud:\n", section)
+
+
 class TestTerms:
     def test_of_a_currency_and_rail(self) -> None:
         assert policy().terms("EUR", "paypal") == Terms(

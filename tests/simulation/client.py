@@ -1,8 +1,8 @@
 """What the world outside sends: a few sellers in few shards, so that their events collide.
 
 Sales, returns before and behind their sale, profiles early, late or never, commissions,
-redemptions, repeats, bad messages. The script is made before the run: what each seller must have
-earned follows from it alone.
+redemptions, purchases, repeats, bad messages. The script is made before the run: what each seller
+must have earned follows from it alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ HOMES = (1, 3, 2)
 
 CHAIN = 3
 """Sellers above one another, at most: as many as the plan pays."""
+
+
+_PURCHASE_STEPS = (
+    *("purchase.captured", "purchase.captured"),
+    *("purchase.voided", "purchase.refunded", "purchase.refunded"),
+)
 
 
 class Expected(NamedTuple):
@@ -95,6 +101,8 @@ class Client:
             self._outside(dice.choice(sellers), f"outside-{number}")
         for _ in range(dice.randint(0, 3)):
             self._redeem(dice.choice(sellers))
+        for number in range(dice.randint(0, 3)):
+            self._purchase(dice.choice(sellers), f"purchase-{number}")
         for _ in range(dice.randint(0, 2)):
             self._return(dice.choice(sellers), None, dice.choice((300, 2_000)), self._at())
         for _ in range(dice.randint(0, 3)):
@@ -185,6 +193,24 @@ class Client:
             "type": "credit.redeemed", "seller_id": seller, "currency": "EUR",
             "amount_minor": self._dice.choice((50, 120, 400)), "order_ref": f"order-{self._ids}",
         })  # fmt: skip
+
+    def _purchase(self, seller: str, authorisation: str) -> None:
+        """Authorised, then captured, voided and refunded, in any order and more than there is."""
+        dice = self._dice
+        amount = dice.choice((60, 150, 700))
+        common = {"seller_id": seller, "authorisation_id": authorisation}
+        at = self._at()
+        self._put("redemptions", at, {
+            **common, "type": "purchase.authorised", "currency": "EUR", "amount_minor": amount,
+            "partial": dice.chance(0.5),
+        })  # fmt: skip
+        for _ in range(dice.randint(0, 4)):
+            event: dict[str, Any] = {**common, "type": dice.choice(_PURCHASE_STEPS)}
+            if event["type"] != "purchase.voided":
+                event |= {"currency": "EUR", "amount_minor": dice.choice((20, 60, amount))}
+            if event["type"] == "purchase.captured":
+                event["final"] = dice.chance(0.3)
+            self._put("redemptions", self._at(0.0 if dice.chance(0.1) else at), event)
 
     def _bad(self, seller: str) -> None:
         """What must end in the dead letters whenever it comes."""

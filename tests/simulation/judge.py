@@ -13,6 +13,7 @@ from streams.demo.oracle import expected
 from streams.wallets import evidence
 from streams.wallets.evidence import Evidence
 from streams.wallets.railbooks import Books
+from streams.wallets.shardstate import read_shards
 from streams.wallets.verify import judge
 from tests.simulation.client import HOMES
 from tests.simulation.log import Log
@@ -52,7 +53,7 @@ def gathered(world: World) -> Evidence:
     """The evidence that the rules look at, from the simulated world."""
     topics: Any = _Topics(world.log)
     with patch.object(evidence, "SHARDS", max(HOMES) + 1):
-        shards = evidence.read_shards(_Client(world.redis))
+        shards = read_shards(_Client(world.redis))
     journal = evidence.read_journal(topics, shards)
     letters = evidence.read_letters(topics)
     inbound = evidence._Inbound(journal, letters, dict(world.log.committed), True)
@@ -122,13 +123,13 @@ def _granted(world: World, found: Evidence) -> Iterator[str]:
 
 
 def _finished(world: World, found: Evidence) -> Iterator[str]:
-    """no payout is left under way"""
+    """no payout or purchase is left under way"""
     for payout, (state, *_) in found.journal.fold.payouts.items():
         if PayoutState(state) in IN_FLIGHT:
             yield f"{payout} is {state}"
     for shard in found.shards.values():
         for (account, currency), minor in shard.balances.items():
-            if account.endswith("/in_flight") and minor:
+            if account.endswith(("/in_flight", "/authorised")) and minor:
                 yield f"{account} has {minor} {currency}"
 
 

@@ -47,7 +47,7 @@ REDONE = "the journal makes every key again"
 SEQUENCE = "the journal has no gaps and ends where Redis does"
 EVENTS = "every message has one effect or one dead letter"
 BOOKS = "payouts agree with the rail's books"
-UNDER_WAY = "no payout is left under way"
+UNDER_WAY = "no payout or purchase is left under way"
 
 LUA = [
     Canary(
@@ -97,7 +97,9 @@ def test_a_broken_function_is_caught(canary: Canary) -> None:
 
 def test_every_rule_of_verify_has_a_canary() -> None:
     # An outbox that is not emptied keeps the world from coming to rest: that has one of its own.
-    rules_seen = {canary.rule for canary in LUA} | {"outboxes are empty or fresh"}
+    # No event gives a discount yet: tests/streams/wallets/test_till.py breaks that rule.
+    elsewhere = {"outboxes are empty or fresh", "discounts are as the journal has them"}
+    rules_seen = {canary.rule for canary in LUA} | elsewhere
     assert {rule.name for rule in RULES} <= rules_seen
 
 

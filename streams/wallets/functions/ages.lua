@@ -13,7 +13,7 @@ local function ages(keys, args)
   if not at.sound then
     return unhealed(keys[1], at)
   end
-  local page = call('ZSCAN', prefix .. 'a', args[1], 'COUNT', args[2])
+  local page = call('ZSCAN', prefix .. 'e', args[1], 'COUNT', args[2])
   local found = {}
   for i = 1, #page[2], 2 do
     local stored = call('GET', prefix .. 'y:' .. page[2][i])

@@ -24,7 +24,7 @@ local function redo(prefix, meta, entry, retention, balances, fences)
     if owner == '' then
       gather(prefix .. 'h', account .. ':' .. posting[2], posting[4], balances)
     else
-      -- book() writes all five accounts of a wallet at once; so does this, to leave equal keys.
+      -- book() writes all accounts of a wallet at once; so does this, to leave equal keys.
       local wallet, field = prefix .. 'w:' .. owner, posting[2] .. ':'
       if not balances[wallet] or not balances[wallet][field .. account] then
         for _, name in ipairs(ACCOUNTS) do
@@ -40,10 +40,10 @@ local function redo(prefix, meta, entry, retention, balances, fences)
       call(command[1], key, unpack(command, 3))
     end
   end
+  if entry.hash then
+    call('SET', prefix .. 'd:' .. entry.id, entry.hash, 'PXAT', int(entry.at + retention))
+  end
   if entry.source then
-    if entry.hash then
-      call('SET', prefix .. 'd:' .. entry.id, entry.hash, 'PXAT', int(entry.at + retention))
-    end
     local fence = 'f:' .. entry.source[1] .. ':' .. int(entry.source[2])
     fences[fence] = fences[fence] or tonumber(call('HGET', meta, fence) or -1)
     if entry.source[3] > fences[fence] then

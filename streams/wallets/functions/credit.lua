@@ -5,11 +5,9 @@ local function lots_of(shard, seller, currency)
   local flat = call('HGETALL', shard.prefix .. 'l:' .. seller)
   local lots = {}
   for i = 1, #flat, 2 do
-    local lot_currency, left, granted, expires, campaign = flat[i + 1]:match(
-      '^([^,]+),([^,]+),([^,]+),([^,]+),(.*)$')
-    if lot_currency == currency then
-      lots[#lots + 1] = {id = flat[i], left = tonumber(left), granted = granted,
-        expires = tonumber(expires), campaign = campaign}
+    local lot = lot_of(flat[i], flat[i + 1])
+    if lot.currency == currency then
+      lots[#lots + 1] = lot
     end
   end
   table.sort(lots, function(a, b)
@@ -23,22 +21,19 @@ local function lots_of(shard, seller, currency)
   return lots
 end
 
+-- What may only be spent on some products needs to be authorised at the till, which knows the basket.
 -- op: currency, amount. Outcomes: booked; refused insufficient_credit.
 function operations.redeem(shard, op)
   local entry = new_entry(shard, op, op.kind, op.currency)
   local rest = op.amount
   for _, lot in ipairs(lots_of(shard, op.seller, op.currency)) do
     local expired = lot.expires > 0 and lot.expires <= shard.now
-    if rest > 0 and not expired then
+    if rest > 0 and not expired and lot.only == '' then
       local used = lot.left < rest and lot.left or rest
       rest = rest - used
-      if used == lot.left then
-        write(entry, 'HDEL', 'l:' .. op.seller, lot.id)
-        write(entry, 'ZREM', 't', 'lot:' .. op.seller .. ':' .. lot.id)
-      else
-        write(entry, 'HSET', 'l:' .. op.seller, lot.id, format('%s,%s,%s,%s,%s', op.currency,
-          int(lot.left - used), lot.granted, int(lot.expires), lot.campaign))
-      end
+      lot.left = lot.left - used
+      note_lot(entry, lot.id, 'left', 'spent', used)
+      put_lot(entry, lot)
     end
   end
   if rest > 0 then
@@ -52,13 +47,14 @@ end
 -- A lot's time is over. op: seller, lot, timer, due. Outcomes: booked; ignored.
 function operations.expire(shard, op)
   local due = call('ZSCORE', shard.prefix .. 't', op.timer)
-  local lot = call('HGET', shard.prefix .. 'l:' .. op.seller, op.lot)
-  if not due or tonumber(due) ~= op.due or not lot then
+  local text = call('HGET', shard.prefix .. 'l:' .. op.seller, op.lot)
+  if not due or tonumber(due) ~= op.due or not text then
     return 'ignored:gone'
   end
-  local currency, left = lot:match('^([^,]+),([^,]+),')
-  local entry = new_entry(shard, op, 'credit.expired', currency)
-  move(entry, 'credit', '/spendback', tonumber(left))
+  local lot = lot_of(op.lot, text)
+  local entry = new_entry(shard, op, 'credit.expired', lot.currency)
+  move(entry, 'credit', '/spendback', lot.left)
+  note_lot(entry, op.lot, 'left', 'expired', lot.left)
   write(entry, 'HDEL', 'l:' .. op.seller, op.lot)
   write(entry, 'ZREM', 't', op.timer)
   commit(shard, entry)

@@ -15,7 +15,7 @@ local function due(keys, args)
   local result = {}
   for i = 1, #timers, 2 do
     local stored = false
-    if args[3] == 'a' then
+    if args[3] == 'e' then
       stored = call('GET', prefix .. 'y:' .. timers[i])
     elseif timers[i]:sub(1, 4) == 'pay:' then
       stored = call('GET', prefix .. 'p:' .. timers[i]:match('^pay:(.*):[^:]*$'))

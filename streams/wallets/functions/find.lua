@@ -1,5 +1,6 @@
--- find: a payout as it stands. Changes nothing.
--- KEYS[1] "{s<n>}:m". ARGV[1] payout id. Returns the payout (JSON) or false.
+-- find: a payout or an authorisation as it stands. Changes nothing.
+-- KEYS[1] "{s<n>}:m". ARGV[1] kind of key and name: "y:<payout id>" or "a:<seller>/<authorisation>".
+-- Returns it (JSON) or false.
 -- Error UNHEALED: the shard may have lost it.
 local function find(keys, args)
   enter()
@@ -7,7 +8,7 @@ local function find(keys, args)
   if not at.sound then
     return unhealed(keys[1], at)
   end
-  return call('GET', keys[1]:sub(1, -2) .. 'y:' .. args[1])
+  return call('GET', keys[1]:sub(1, -2) .. args[1])
 end
 
 redis.register_function{function_name = FUNCTION('find'), callback = find, flags = {'no-writes'}}

@@ -168,7 +168,7 @@ local function reserve(entry, shard, pay, caused_ms, now_due)
     count_today(entry, shard, payout, principal)
   end
   write(entry, 'SET', 'y:' .. payout.payout_id, encode(payout))
-  write(entry, 'ZADD', 'a', shard.now + shard.context.ask_ms, payout.payout_id)
+  write(entry, 'ZADD', 'e', shard.now + shard.context.ask_ms, payout.payout_id)
   publish(entry, 'payouts.commands', entry.seller, command(payout))
   note_payout(entry, payout)
 end
@@ -256,15 +256,15 @@ end
 local function set_timer(entry, shard, op, payout)
   local at = ask_at(shard, op, payout)
   if at then
-    write(entry, 'ZADD', 'a', at, op.payout)
+    write(entry, 'ZADD', 'e', at, op.payout)
   else
-    write(entry, 'ZREM', 'a', op.payout)
+    write(entry, 'ZREM', 'e', op.payout)
   end
 end
 
 -- A rail was asked about a payout that has ended, and its answer changes nothing.
 local function note_answer(shard, op, payout)
-  if call('ZSCORE', shard.prefix .. 'a', op.payout) then
+  if call('ZSCORE', shard.prefix .. 'e', op.payout) then
     local entry = new_entry(shard, op, 'payout.asked', payout.currency)
     take_hints(payout, op)
     store_payout(entry, shard, payout)
@@ -406,7 +406,7 @@ function operations.reroute(shard, op)
   end
   store_payout(entry, shard, payout)
   local wait_ms = op.wait_ms > 0 and op.wait_ms or shard.context.ask_ms
-  write(entry, 'ZADD', 'a', shard.now + wait_ms, op.payout)
+  write(entry, 'ZADD', 'e', shard.now + wait_ms, op.payout)
   if op.wait_ms == 0 then
     publish(entry, 'payouts.commands', entry.seller, command(payout))
   end
@@ -433,19 +433,19 @@ function operations.ask(shard, op)
   payout.hints = (payout.hints or 0) + 1
   payout.hinted = true
   store_payout(entry, shard, payout)
-  write(entry, 'ZADD', 'a', shard.now, op.payout)
+  write(entry, 'ZADD', 'e', shard.now, op.payout)
   commit(shard, entry)
   return 'booked'
 end
 
 -- Ask no more about a payout that is no more. op: payout, due. Outcomes: booked; ignored.
 function operations.drop(shard, op)
-  local due = call('ZSCORE', shard.prefix .. 'a', op.payout)
+  local due = call('ZSCORE', shard.prefix .. 'e', op.payout)
   if not due or tonumber(due) ~= op.due then
     return 'ignored:gone'
   end
   local entry = new_entry(shard, op, 'timer.dropped', 'XXX')
-  write(entry, 'ZREM', 'a', op.payout)
+  write(entry, 'ZREM', 'e', op.payout)
   commit(shard, entry)
   return 'booked'
 end

@@ -16,11 +16,16 @@
 --   y:<payout id>          a payout (JSON); kept for the retention once terminal
 --   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>|…";
 --                                lot "~": not granted now, and the amount was used of earlier grants
---   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>"
+--                                behind the threshold "," and when the lot expires
+--   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>,<period>,
+--                                <tier>,<groups of products that it may be spent on, by "|"; empty: any>"
+--   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once
+--                                nothing of it is left
+--   g:<seller>             hash  discount id = what it takes off a purchase to come (JSON, till.lua)
 --   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
 --   x:<entity>             fraud feature state, or the payout of a reference at a rail
 --   t                      zset  timers that lead to a booking, by due time in ms
---   a                      zset  payouts to ask a rail about, by due time in ms: of its own, since other
+--   e                      zset  payouts to ask a rail about, by due time in ms: of its own, since other
 --                                workers look after it, and what they leave may not hold up a booking
 --   u:<topic>:<partition>:<offset>   why an event was refused, so that its dead letter can be made
 --                                again; kept as long as ids
@@ -36,7 +41,7 @@
 -- Redis does not roll back, so nothing behind the first write may fail.
 
 local EXACT_MAX = 9007199254740991
-local ACCOUNTS = {'available', 'held', 'in_flight', 'credit', 'debt'}
+local ACCOUNTS = {'available', 'held', 'in_flight', 'authorised', 'credit', 'debt'}
 
 -- Globals (redis.call, cjson, string, math) exist only while a function runs, not at its loading:
 -- every registered function calls enter() first.
@@ -143,10 +148,11 @@ local function wallet_of(shard, seller, currency)
   if not wallet then
     local field = currency .. ':'
     local values = call('HMGET', shard.prefix .. 'w:' .. seller, field .. 'available',
-      field .. 'held', field .. 'in_flight', field .. 'credit', field .. 'debt')
+      field .. 'held', field .. 'in_flight', field .. 'authorised', field .. 'credit', field .. 'debt')
     wallet = {seller = seller, currency = currency, available = tonumber(values[1] or 0),
       held = tonumber(values[2] or 0), in_flight = tonumber(values[3] or 0),
-      credit = tonumber(values[4] or 0), debt = tonumber(values[5] or 0)}
+      authorised = tonumber(values[4] or 0), credit = tonumber(values[5] or 0),
+      debt = tonumber(values[6] or 0)}
     shard.wallets[name] = wallet
   end
   return wallet
@@ -157,7 +163,7 @@ local function new_entry(shard, op, kind, currency)
   op.seller = op.seller or ''
   local wallet = wallet_of(shard, op.seller, currency)
   local draft = {available = wallet.available, held = wallet.held, in_flight = wallet.in_flight,
-    credit = wallet.credit, debt = wallet.debt}
+    authorised = wallet.authorised, credit = wallet.credit, debt = wallet.debt}
   return {op = op, kind = kind, seller = op.seller, currency = currency, draft = draft,
     wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {},
     counted = {}}
@@ -299,8 +305,12 @@ local function commit(shard, entry)
     entry.seller, '","at":', shard.now_text}
   local n = #parts
   if op.hash then
-    parts[n + 1] = (entry.refused and ',"refused":"' .. entry.refused or ',"hash":"' .. op.hash)
-      .. '","source":["' .. op.topic .. '",' .. int(op.partition) .. ',' .. int(op.offset) .. ']'
+    parts[n + 1] = (entry.refused and ',"refused":"' .. entry.refused or ',"hash":"' .. op.hash) .. '"'
+    n = n + 1
+  end
+  -- What a program asked for has a body to tell a repeat by, and no place in a topic.
+  if op.topic then
+    parts[n + 1] = ',"source":["' .. op.topic .. '",' .. int(op.partition) .. ',' .. int(op.offset) .. ']'
     n = n + 1
   end
   parts[n + 1] = ',"postings":['
@@ -376,8 +386,8 @@ local function close_shard(shard)
     local field = wallet.currency .. ':'
     call('HSET', shard.prefix .. 'w:' .. wallet.seller,
       field .. 'available', int(wallet.available), field .. 'held', int(wallet.held),
-      field .. 'in_flight', int(wallet.in_flight), field .. 'credit', int(wallet.credit),
-      field .. 'debt', int(wallet.debt))
+      field .. 'in_flight', int(wallet.in_flight), field .. 'authorised', int(wallet.authorised),
+      field .. 'credit', int(wallet.credit), field .. 'debt', int(wallet.debt))
   end
   for name in pairs(shard.moved_house) do
     call('HSET', shard.prefix .. 'h', name, int(shard.house[name]))

@@ -3,6 +3,62 @@
 -- A campaign's tier is granted exactly while the period's total is at or above its threshold, so the
 -- end result does not hang on the order in which sales, commissions and returns are booked.
 
+-- A lot of credit as kept in l:<seller>, and its text. Without a period it stands by itself; `only`: the
+-- groups of products that it may be spent on, by "|"; empty for any.
+local function lot_of(id, text)
+  local currency, left, granted, expires, campaign, rest = text:match(
+    '^([^,]+),([^,]+),([^,]+),([^,]+),([^,]*)(.*)$')
+  local period, tier, only = rest:match('^,([^,]*),([^,]*),(.*)$')
+  return {id = id, currency = currency, left = tonumber(left), granted = tonumber(granted),
+    expires = tonumber(expires), campaign = campaign, period = period or '', tier = tonumber(tier or ''),
+    only = only or ''}
+end
+
+local function lot_text(lot)
+  return format('%s,%s,%s,%s,%s,%s,%s,%s', lot.currency, int(lot.left), int(lot.granted),
+    int(lot.expires), lot.campaign, lot.period, lot.tier and int(lot.tier) or '', lot.only)
+end
+
+-- A lot as the entry in the making leaves it; nil if there is none.
+local function lot_at(entry, shard, id)
+  entry.drafts = entry.drafts or {}
+  if entry.drafts[id] == nil then
+    local text = call('HGET', shard.prefix .. 'l:' .. entry.seller, id)
+    entry.drafts[id] = text and lot_of(id, text) or false
+  end
+  return entry.drafts[id] or nil
+end
+
+-- Keep a lot, or forget it when nothing is left. `timed`: it is new, or expires at another time.
+local function put_lot(entry, lot, timed)
+  entry.drafts = entry.drafts or {}
+  local key, timer = 'l:' .. entry.seller, 'lot:' .. entry.seller .. ':' .. lot.id
+  if lot.left > 0 then
+    entry.drafts[lot.id] = lot
+    write(entry, 'HSET', key, lot.id, lot_text(lot))
+    if timed and lot.expires > 0 then
+      write(entry, 'ZADD', 't', lot.expires, timer)
+    end
+  else
+    entry.drafts[lot.id] = false
+    write(entry, 'HDEL', key, lot.id)
+    if lot.expires > 0 then
+      write(entry, 'ZREM', 't', timer)
+    end
+  end
+end
+
+-- Tell the journal where money of a lot went: from granted, left, authorised or spent, to left,
+-- authorised, spent, expired or reversed. What was granted is at any time the sum of the last five.
+local function note_lot(entry, lot, from, to, minor)
+  if minor == 0 then
+    return
+  end
+  entry.lots = entry.lots or {}
+  entry.lots[#entry.lots + 1] = format('["%s","%s","%s","%s",%s]', lot, entry.currency, from, to, int(minor))
+  entry.extra.lots = '[' .. concat(entry.lots, ',') .. ']'
+end
+
 -- `whole`: the amount for the journal, where it is another than the one that moves.
 local function credit_event(entry, shard, action, campaign, period, tier, lot, amount, extra, whole)
   local json = '{"v":1,"type":"credit.' .. action .. '","id":"' .. uuid5(entry.op.id .. '/' .. action
@@ -34,28 +90,26 @@ local function grant(entry, shard, campaign, period, step, total, occurred, used
   local expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0
   if amount > 0 then
     move(entry, '/spendback', 'credit', amount)
-    write(entry, 'HSET', 'l:' .. entry.seller, lot, format('%s,%s,%s,%s,%s', entry.currency,
-      int(amount), int(amount), int(expires), campaign.id))
-    if expires > 0 then
-      write(entry, 'ZADD', 't', expires, 'lot:' .. entry.seller .. ':' .. lot)
-    end
+    note_lot(entry, lot, 'granted', 'left', amount)
+    put_lot(entry, {id = lot, currency = entry.currency, left = amount, granted = amount,
+      expires = expires, campaign = campaign.id, period = period, tier = tier, only = ''}, true)
   end
   credit_event(entry, shard, 'granted', campaign.id, period, tier, lot, amount,
     ',"expires_ms":' .. int(expires), whole)
-  return format('%s,%s,%s,%s', int(tier), lot, int(amount + used), int(threshold))
+  return format('%s,%s,%s,%s,%s', int(tier), lot, int(amount + used), int(threshold), int(expires))
 end
 
 -- A return took the total back below the threshold: take back what of the lot is unspent. Returns
--- the mark of what was used of it (spent, or expired), nil if nothing was.
+-- the mark of what was used of it (spent, authorised, or expired), nil if nothing was.
 local function unfire(entry, shard, campaign_id, period, fired)
-  local tier, lot, granted, threshold = fired:match('^([^,]+),([^,]+),([^,]+),([^,]+)$')
-  local held = call('HGET', shard.prefix .. 'l:' .. entry.seller, lot)
+  local tier, lot, granted, threshold = fired:match('^([^,]+),([^,]+),([^,]+),([^,]+)')
+  local held = lot_at(entry, shard, lot)
   local left = 0
   if held then
-    left = tonumber(held:match('^[^,]+,([^,]+),'))
+    left, held.left = held.left, 0
     move(entry, 'credit', '/spendback', left)
-    write(entry, 'HDEL', 'l:' .. entry.seller, lot)
-    write(entry, 'ZREM', 't', 'lot:' .. entry.seller .. ':' .. lot)
+    note_lot(entry, lot, 'left', 'reversed', left)
+    put_lot(entry, held)
   end
   local used = tonumber(granted) - left
   credit_event(entry, shard, 'unfired', campaign_id, period, tonumber(tier), lot, left,
@@ -74,7 +128,7 @@ local function tally(entry, shard, count, campaign, delta, occurred)
   local total = (tonumber(state) or tonumber(state:match('^[^|]+'))) + delta
   local parts, fired, used = {int(total)}, {}, {}
   for mark in state:gmatch('|([^|]+)') do
-    local tier, lot, threshold = mark:match('^([^,]+),([^,]+),[^,]+,([^,]+)$')
+    local tier, lot, threshold = mark:match('^([^,]+),([^,]+),[^,]+,([^,]+)')
     if lot == '~' then
       used[tonumber(tier)] = mark
     elseif total >= tonumber(threshold) then

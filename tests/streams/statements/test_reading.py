@@ -45,7 +45,7 @@ def test_goes_on_where_nothing_is_missed() -> None:
     assert found == [(1, 1, 0), (2, 2, 0), (3, 3, 3), (4, 4, 4)]
     for number, (seq, at_ms, offset) in enumerate(found):
         again = ShardReading(at_ms=at_ms, offset=offset)
-        again.lineage.seq = seq
+        again.timeline.seq = seq
         rest = told(again, *values[offset:], first=offset)
         assert [each[:2] for each in rest] == [each[:2] for each in found[number + 1 :]]
 

@@ -68,6 +68,39 @@ class Lot:
     id: str
     left: int
     expires: int
+    tier: int = 0
+    first: int = 0
+    """When it was to expire before any grace."""
+
+
+@dataclass
+class Taken:
+    """A part of a purchase: from a lot, or from what is available."""
+
+    lot: Lot | None
+    amount: int
+    captured: int = 0
+    refunded: int = 0
+    released: int = 0
+
+    @property
+    def open(self) -> int:
+        """What may still be captured."""
+        return self.amount - self.captured - self.released
+
+
+@dataclass
+class Purchase:
+    """What a till has authorised."""
+
+    takes: list[Taken]
+    expires: int
+    ended: str = ""
+
+    @property
+    def open(self) -> int:
+        """What may still be captured."""
+        return sum(taken.open for taken in self.takes)
 
 
 @dataclass
@@ -101,6 +134,7 @@ class Ledger:
     fired: dict[int, Lot] = field(default_factory=dict)
     given: dict[int, int] = field(default_factory=dict)
     """What a threshold that is fired has given in all."""
+    purchases: dict[str, Purchase] = field(default_factory=dict)
     used: dict[int, int] = field(default_factory=dict)
     """What was used of it when it was undone."""
 
@@ -231,7 +265,8 @@ class Ledger:
             if total >= threshold and tier not in self.fired:
                 # What was used of the grant before is not given again.
                 size = max(credit - self.used.get(tier, 0), 0)
-                lot = Lot(derived(f"{cause}/c/p/{tier}"), size, now + self.life)
+                expires = now + self.life
+                lot = Lot(derived(f"{cause}/c/p/{tier}"), size, expires, tier, expires)
                 self.fired[tier] = lot
                 self.given[tier] = size + self.used.get(tier, 0)
                 if size:
@@ -257,3 +292,117 @@ class Ledger:
     def expire(self, now: int) -> None:
         """Lots whose time is over are gone."""
         self.lots = [lot for lot in self.lots if lot.expires > now]
+
+    # The till
+
+    def authorised(self) -> int:
+        """What purchases hold."""
+        return sum(purchase.open for purchase in self.purchases.values())
+
+    def authorise(self, name: str, amount: int, expires: int, now: int, *, partial: bool) -> str:
+        """Credit by expiry, then what is available."""
+        if not self.known:
+            return "refused:unknown_seller"
+        if name in self.purchases:
+            return "refused:authorisation_reused"
+        good = [lot for lot in self.lots if lot.expires > now]
+        takes, rest = [], amount
+        for lot in sorted(good, key=lambda lot: (lot.expires, lot.id)):
+            takes.append(Taken(lot, min(lot.left, rest)))
+            rest -= takes[-1].amount
+        takes.append(Taken(None, min(self.available, rest)))
+        rest -= takes[-1].amount
+        if rest and not (partial and rest < amount):
+            return "refused:insufficient_funds"
+        for taken in takes:
+            if taken.lot is None:
+                self.available -= taken.amount
+            else:
+                taken.lot.left -= taken.amount
+        self.purchases[name] = Purchase(takes, expires)
+        return "booked"
+
+    def _found(self, name: str, now: int) -> str:
+        purchase = self.purchases.get(name)
+        if purchase is None:
+            return "refused:unknown_authorisation"
+        if purchase.ended == "expired" or (purchase.open and purchase.expires <= now):
+            return "refused:authorisation_expired"
+        return ""
+
+    def capture(self, name: str, amount: int, now: int, grace: int, *, final: bool) -> str:
+        """Part by part, in the order in which they were taken."""
+        if refused := self._found(name, now):
+            return refused
+        purchase = self.purchases[name]
+        if purchase.ended == "voided":
+            return "refused:authorisation_closed"
+        if amount > purchase.open:
+            return "refused:capture_exceeds_authorisation"
+        for taken in purchase.takes:
+            part = min(taken.open, amount)
+            taken.captured += part
+            amount -= part
+        if final:
+            self._release(purchase, now, grace)
+        return "booked"
+
+    def void(self, name: str, now: int, grace: int) -> str:
+        """The rest is not needed."""
+        if refused := self._found(name, now):
+            return refused
+        purchase = self.purchases[name]
+        if not purchase.open:
+            return "refused:authorisation_closed"
+        self._release(purchase, now, grace)
+        purchase.ended = "voided"
+        return "booked"
+
+    def end(self, now: int, grace: int) -> None:
+        """Authorisations whose time is over end."""
+        for purchase in self.purchases.values():
+            if purchase.open and purchase.expires <= now:
+                self._release(purchase, now, grace)
+                purchase.ended = "expired"
+
+    def refund(self, name: str, amount: int, now: int, grace: int) -> str:
+        """Part by part, the last first."""
+        purchase = self.purchases.get(name)
+        if purchase is None:
+            return "refused:unknown_authorisation"
+        if amount > sum(taken.captured - taken.refunded for taken in purchase.takes):
+            return "refused:refund_exceeds_capture"
+        for taken in reversed(purchase.takes):
+            part = min(taken.captured - taken.refunded, amount)
+            taken.refunded += part
+            amount -= part
+            self._give(taken.lot, part, now, grace)
+        return "booked"
+
+    def _release(self, purchase: Purchase, now: int, grace: int) -> None:
+        for taken in purchase.takes:
+            part = taken.open
+            taken.released += part
+            self._give(taken.lot, part, now, grace)
+
+    def _give(self, lot: Lot | None, minor: int, now: int, grace: int) -> None:
+        """Back to where it came from; to a grant that was made again, or to nobody if undone."""
+        if not minor:
+            return
+        if lot is None:
+            self.available += self.gain(minor)
+            return
+        if lot.tier not in self.fired:
+            self.used[lot.tier] -= minor
+            return
+        lot = self.fired[lot.tier]
+        if lot not in self.lots:
+            self.lots.append(lot)
+            lot.left = 0
+        if not lot.left:
+            lot.expires = lot.first
+        if lot.expires <= now:
+            if not grace:
+                return
+            lot.left, lot.expires = 0, now + grace
+        lot.left += minor

@@ -14,8 +14,8 @@ from models.ids import shard_of_payout
 from models.shards import SHARDS, shard_of
 from streams.demo.embedded import EmbeddedRedis
 from streams.notices.pending import Pending, PendingNotices
-from streams.wallets.evidence import read_shards
 from streams.wallets.server import RedisServer, meta_key
+from streams.wallets.shardstate import read_shards
 from streams.wallets.statement import read_statement
 from streams.wallets.store import Redo, Standing, Store, Timers, Unhealed
 from tests.streams.notices.harness import raw, update

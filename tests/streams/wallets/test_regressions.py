@@ -46,7 +46,7 @@ class TestAnEnquiryThatBringsNothing:
         silent = paying.transit(first, "unknown", again=True, ask_ms=5_000)
         assert paying.one(silent) == "booked"
         assert paying.payouts()[first]["state"] == state
-        due = paying.client.zscore(paying.key("a"), first)
+        due = paying.client.zscore(paying.key("e"), first)
         assert due == paying.now_ms + 5_000
         assert paying.balances() == (0, 0, 2_000, 0, 0)
 

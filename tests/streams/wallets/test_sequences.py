@@ -12,8 +12,9 @@ from tests.streams.wallets.harness import PAY, Shard, campaign
 from tests.streams.wallets.reference import AFTER, PAY_MAX, Ledger
 
 SEQUENCES = 320
-STEPS = 40
+STEPS = 60
 LIFE = 5_000
+GRACES = (0, 0, 3_000)
 TIERS = [(1, 8_000, 300), (2, 20_000, 700), (3, 60_000, 1_500)]
 CAMPAIGN = campaign(expires_ms=LIFE, EUR=[(tier, at, credit, 0, 0) for tier, at, credit in TIERS])
 WAITS: dict[str, Any] = {
@@ -54,6 +55,7 @@ class Life:
         self.shard.now_ms += self.dice.choice((1, 1, 50, 900))
         moves = [self.sell] * 4 + [self.bring_back] * 4 + [self.move] * 5
         moves += [self.redeem, self.expire, self.take]
+        moves += [self.authorise] * 3 + [self.capture] * 3 + [self.refund] * 2 + [self.void]
         if not self.ledger.known:
             moves.append(self.meet)
         return self.dice.choice(moves)()
@@ -126,23 +128,80 @@ class Life:
         return booked, self.ledger.redeem(amount, self.shard.now_ms)
 
     def expire(self) -> tuple[str, str]:
-        due = self.shard.client.zrangebyscore(
+        grace = self.dice.choice(GRACES)
+        for rest, timer in self.due("auth"):
+            seller, _, name = rest.partition("/")
+            if seller == self.seller:
+                ends = {"op": "unauthorise", "authorisation": name, "grace_ms": grace}
+                assert self.book({**timer, **ends}) == "booked"
+        self.ledger.end(self.shard.now_ms, grace)
+        for rest, timer in self.due("lot"):
+            seller, _, lot = rest.rpartition(":")
+            if seller == self.seller:
+                assert self.book({**timer, "op": "expire", "lot": lot}) == "booked"
+        self.ledger.expire(self.shard.now_ms)
+        return "booked", "booked"
+
+    def due(self, wanted: str) -> list[tuple[str, dict[str, Any]]]:
+        """Timers of a kind that are due: what they are of, and the operation they lead to."""
+        found: Any = self.shard.client.zrangebyscore(
             self.shard.key("t"), "-inf", self.shard.now_ms, withscores=True
         )
-        outcome = "booked"
-        for timer, at in due:  # type: ignore[union-attr]
+        timers = []
+        for timer, at in found:
             kind, _, rest = timer.decode().partition(":")
-            seller, _, lot = rest.rpartition(":")
-            if kind == "lot" and seller == self.seller:
-                operation = {"op": "expire", "id": self.shard.id(), "seller": seller, "lot": lot}
-                outcome = self.book({**operation, "timer": timer.decode(), "due": int(at)})
-        self.ledger.expire(self.shard.now_ms)
-        return outcome, "booked"
+            if kind == wanted:
+                base = {"id": self.shard.id(), "seller": self.seller, "timer": timer.decode()}
+                timers.append((rest, {**base, "due": int(at)}))
+        return timers
+
+    def authorise(self) -> tuple[str, str]:
+        amount = self.dice.choice((1, 250, 700, 2_000, 5_000))
+        name = f"p{len(self.ledger.purchases)}"
+        if self.ledger.purchases and self.dice.random() < 0.05:
+            name = "p0"
+        partial, good = self.dice.random() < 0.3, self.dice.choice((50, 900, 9_000))
+        booked = self.book(self.event(
+            "authorise", "purchase.authorised", authorisation=name, currency="EUR", amount=amount,
+            good_ms=good, from_available=True, discounts=True, partial=partial,
+        ))  # fmt: skip
+        now = self.shard.now_ms
+        return booked, self.ledger.authorise(name, amount, now + good, now, partial=partial)
+
+    def purchase(self) -> tuple[str, int, int]:
+        """A purchase that is there, or one that is not; an amount, and a grace."""
+        name = f"p{self.dice.randrange(len(self.ledger.purchases) + 1)}"
+        found = self.ledger.purchases.get(name)
+        whole = found.open if found and found.open else 300
+        return name, self.dice.choice((1, 100, whole)), self.dice.choice(GRACES)
+
+    def capture(self) -> tuple[str, str]:
+        name, amount, grace = self.purchase()
+        final, now = self.dice.random() < 0.3, self.shard.now_ms
+        booked = self.book(self.event(
+            "capture", "purchase.captured", authorisation=name, currency="EUR", amount=amount,
+            final=final, grace_ms=grace, occurred=now,
+        ))  # fmt: skip
+        return booked, self.ledger.capture(name, amount, now, grace, final=final)
+
+    def void(self) -> tuple[str, str]:
+        name, _, grace = self.purchase()
+        booked = self.book(self.event("void", "purchase.voided", authorisation=name,
+                                      grace_ms=grace))  # fmt: skip
+        return booked, self.ledger.void(name, self.shard.now_ms, grace)
+
+    def refund(self) -> tuple[str, str]:
+        name, amount, grace = self.purchase()
+        booked = self.book(self.event("refund", "purchase.refunded", authorisation=name,
+                                      currency="EUR", amount=amount, grace_ms=grace))  # fmt: skip
+        return booked, self.ledger.refund(name, amount, self.shard.now_ms, grace)
 
     def check(self) -> None:
         """Both ledgers and the journal's fold agree, and no rule of the accounts is broken."""
         balances = self.shard.balances(seller=self.seller)
         assert balances == self.ledger.balances()
+        field = self.shard.client.hget(self.shard.key(f"w:{self.seller}"), "EUR:authorised")
+        assert int(field or 0) == self.ledger.authorised()  # type: ignore[arg-type]
         available, held, in_flight, _, debt = balances
         assert not (available and debt), "debt is paid before anything is available"
         # House accounts are the shard's, in which other sequences book.
@@ -155,7 +214,9 @@ class Life:
         )
         earned = self.fold.earned[self.seller, "EUR"]
         paid = self.fold.paid_out[self.seller, "EUR"]
-        assert available + held + in_flight + debt + paid == earned
+        purchased = self.fold.purchased[self.seller, "EUR"]
+        assert available + held + in_flight + debt + paid + purchased == earned
+        assert self.fold.balances[f"{self.seller}/authorised", "EUR"] == self.ledger.authorised()
         assert [s for s, *_ in self.fold.payouts.values()] == [
             payout.state for payout in self.ledger.payouts
         ]

@@ -1,0 +1,520 @@
+-- The till: purchases that are paid from the wallet. Authorised first, then captured, whole or in parts;
+-- what is not captured is released when the till says so or the authorisation ends; what was captured may
+-- be refunded.
+
+-- What was authorised is kept as JSON under a:<seller>/<authorisation>:
+--   id, currency, amount (authorised in all), captured, refunded (of captured), released, expires (ms), at,
+--   order, partial (less was there than asked for), ended ("voided", "expired", "captured": nothing of it is
+--   left),
+--   parts: where it comes from, in the order in which it is captured; refunds go back the other way round:
+--     {lot, campaign, period, tier, granted, expires, only: as the lot was} or
+--     {discount: as it was} or {account: "available"}, and amount, captured, refunded, released
+--
+-- As with a card, what is authorised stays good until the authorisation ends, also if its lot expires
+-- or its grant is undone meanwhile. Only when money comes back is looked at what became of its lot.
+
+-- Lots that one purchase is paid from, at most.
+local PARTS_MAX = 100
+
+-- A discount on a purchase is kept as JSON under g:<seller>, by its id: currency, campaign, expires (ms or
+-- 0), bp (basis points of the basket, rounded down, at most cap if that is above 0) or amount, min (what
+-- the basket must come to), only (groups of products, by "|"; empty for any), stacks (may be used with
+-- others that stack). It is used once.
+
+local till = {}
+
+function till.key(seller, authorisation)
+  return 'a:' .. seller .. '/' .. authorisation
+end
+
+function till.left(of)
+  return of.amount - of.captured - of.released
+end
+
+-- Whether a product of this group is among those that a lot or discount may be used for.
+function till.covers(only, group)
+  return only == '' or (group and ('|' .. only .. '|'):find('|' .. group .. '|', 1, true) ~= nil)
+end
+
+-- Tell the journal what became of a discount: granted, used, returned (it may be used again), expired.
+function till.note_discount(entry, id, what)
+  entry.discounts = entry.discounts or {}
+  entry.discounts[#entry.discounts + 1] = format('["%s","%s"]', id, what)
+  entry.extra.discounts = '[' .. concat(entry.discounts, ',') .. ']'
+end
+
+function till.keep_discount(entry, discount, what)
+  write(entry, 'HSET', 'g:' .. entry.seller, discount.id, encode(discount))
+  if discount.expires > 0 then
+    write(entry, 'ZADD', 't', discount.expires, 'discount:' .. entry.seller .. '/' .. discount.id)
+  end
+  till.note_discount(entry, discount.id, what)
+end
+
+function till.drop_discount(entry, discount, what)
+  write(entry, 'HDEL', 'g:' .. entry.seller, discount.id)
+  if discount.expires > 0 then
+    write(entry, 'ZREM', 't', 'discount:' .. entry.seller .. '/' .. discount.id)
+  end
+  till.note_discount(entry, discount.id, what)
+end
+
+-- What is left to pay: in all, and of each line of the basket, {group, amount}.
+function till.basket(op)
+  local lines = {}
+  for i, line in ipairs(op.lines or {}) do
+    lines[i] = {line[1], line[2]}
+  end
+  return {rest = op.amount, lines = lines}
+end
+
+-- What is left to pay of what a lot or discount may be used for.
+function till.open_for(basket, only)
+  if only == '' then
+    return basket.rest
+  end
+  local sum = 0
+  for _, line in ipairs(basket.lines) do
+    if till.covers(only, line[1]) then
+      sum = sum + line[2]
+    end
+  end
+  return sum < basket.rest and sum or basket.rest
+end
+
+-- Pay a part of the basket: the lines that it may be used for, in proportion.
+function till.pay(basket, only, minor)
+  local whole, before, paid = till.open_for(basket, only), 0, 0
+  for _, line in ipairs(basket.lines) do
+    if till.covers(only, line[1]) then
+      before = before + line[2]
+      local share = ratio(minor, before < whole and before or whole, whole) - paid
+      paid = paid + share
+      line[2] = line[2] - share
+    end
+  end
+  basket.rest = basket.rest - minor
+end
+
+-- What a discount takes off a basket; 0 if the basket is not what it is for.
+function till.worth(discount, basket)
+  local base = till.open_for(basket, discount.only)
+  if base < discount.min then
+    return 0
+  elseif not discount.bp then
+    return discount.amount < base and discount.amount or base
+  end
+  local minor = part(base, discount.bp)
+  return discount.cap > 0 and minor > discount.cap and discount.cap or minor
+end
+
+-- The discounts that take most off a basket: all that stack, or one. Each is of the whole basket.
+function till.discounts_for(shard, op, basket)
+  local flat = call('HGETALL', shard.prefix .. 'g:' .. op.seller)
+  local stack, best = {minor = 0}, {minor = 0}
+  local found = {}
+  for i = 2, #flat, 2 do
+    local discount = decode(flat[i])
+    local expired = discount.expires > 0 and discount.expires <= shard.now
+    local minor = discount.currency == op.currency and not expired and till.worth(discount, basket) or 0
+    if minor > 0 then
+      found[#found + 1] = {discount, minor}
+    end
+  end
+  table.sort(found, function(a, b)
+    if a[2] ~= b[2] then
+      return a[2] > b[2]
+    end
+    return a[1].id < b[1].id
+  end)
+  for _, one in ipairs(found) do
+    if one[1].stacks and #stack < PARTS_MAX then
+      stack[#stack + 1] = one
+      stack.minor = stack.minor + one[2]
+    elseif one[2] > best.minor then
+      best = {one, minor = one[2]}
+    end
+  end
+  return stack.minor >= best.minor and stack or best
+end
+
+function till.add_part(entry, authorised, from, of, minor)
+  of.amount, of.captured, of.refunded, of.released = minor, 0, 0, 0
+  authorised.parts[#authorised.parts + 1] = of
+  authorised.amount = authorised.amount + minor
+  move(entry, from, 'authorised', minor)
+end
+
+function till.use_discounts(entry, shard, op, basket, authorised)
+  for _, one in ipairs(till.discounts_for(shard, op, basket)) do
+    local discount, minor = one[1], one[2]
+    local open = till.open_for(basket, discount.only)
+    minor = minor < open and minor or open
+    if minor > 0 then
+      till.pay(basket, discount.only, minor)
+      till.drop_discount(entry, discount, 'used')
+      till.add_part(entry, authorised, '/discounts', {discount = discount}, minor)
+    end
+  end
+end
+
+-- Lots that may be spent on some products only come first, then the soonest expiry.
+function till.use_lots(entry, shard, op, basket, authorised)
+  local restricted, free = {}, {}
+  for _, lot in ipairs(lots_of(shard, op.seller, op.currency)) do
+    if lot.expires == 0 or lot.expires > shard.now then
+      local group = lot.only == '' and free or restricted
+      group[#group + 1] = lot
+    end
+  end
+  for _, group in ipairs({restricted, free}) do
+    for _, lot in ipairs(group) do
+      local open = till.open_for(basket, lot.only)
+      local minor = lot.left < open and lot.left or open
+      if minor > 0 and #authorised.parts < PARTS_MAX then
+        till.pay(basket, lot.only, minor)
+        lot.left = lot.left - minor
+        note_lot(entry, lot.id, 'left', 'authorised', minor)
+        put_lot(entry, lot)
+        till.add_part(entry, authorised, 'credit', {lot = lot.id, campaign = lot.campaign,
+          period = lot.period, tier = lot.tier, granted = lot.granted, expires = lot.expires,
+          only = lot.only}, minor)
+      end
+    end
+  end
+end
+
+function till.use_available(entry, basket, authorised)
+  local available = entry.draft.available
+  local minor = available < basket.rest and available or basket.rest
+  if minor > 0 then
+    basket.rest = basket.rest - minor
+    till.add_part(entry, authorised, 'available', {account = 'available'}, minor)
+  end
+end
+
+-- What is authorised is kept, with a time at which it ends, until nothing is left of it. The journal
+-- gets its figures as they are behind the entry.
+function till.store(entry, shard, authorised)
+  local key = till.key(entry.seller, authorised.id)
+  local timer = 'auth:' .. entry.seller .. '/' .. authorised.id
+  if till.left(authorised) > 0 then
+    write(entry, 'SET', key, encode(authorised))
+    write(entry, 'ZADD', 't', authorised.expires, timer)
+  else
+    authorised.ended = authorised.ended or 'captured'
+    write(entry, 'SET', key, encode(authorised), 'PXAT', forget_at(shard))
+    write(entry, 'ZREM', 't', timer)
+  end
+  entry.extra.purchase = format('["%s","%s",%s,%s,%s,%s]', authorised.id, entry.currency,
+    int(authorised.amount), int(authorised.captured), int(authorised.refunded), int(authorised.released))
+end
+
+-- op: authorisation, currency, amount, lines {{group or false, amount}} of the basket, order, good_ms (how
+-- long it stays good), from_available, discounts (whether they are used), partial (whether less than the
+-- amount will do). Outcomes: booked; refused unknown_seller, seller_suspended, authorisation_reused,
+-- insufficient_funds.
+function operations.authorise(shard, op)
+  local profile = profile_of(shard, op.seller)
+  if not profile then
+    return 'refused:unknown_seller'
+  elseif profile.status == 'suspended' then
+    return 'refused:seller_suspended'
+  elseif get(shard, till.key(op.seller, op.authorisation)) then
+    return 'refused:authorisation_reused'
+  end
+  local entry = new_entry(shard, op, op.kind, op.currency)
+  local authorised = {id = op.authorisation, currency = op.currency, amount = 0, captured = 0, refunded = 0,
+    released = 0, expires = shard.now + op.good_ms, at = shard.now, order = op.order, parts = {}}
+  local basket = till.basket(op)
+  if op.discounts then
+    till.use_discounts(entry, shard, op, basket, authorised)
+  end
+  till.use_lots(entry, shard, op, basket, authorised)
+  if op.from_available then
+    till.use_available(entry, basket, authorised)
+  end
+  if basket.rest > 0 and (not op.partial or authorised.amount == 0) then
+    return 'refused:insufficient_funds'
+  end
+  authorised.partial = basket.rest > 0 or nil
+  till.store(entry, shard, authorised)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- Which lot a grant's money goes back to, and when that expires: the lot it came from, or the one that
+-- the same threshold granted since. nil if the grant is undone: then also where that is noted, and how.
+function till.lot_now(entry, shard, of)
+  local suffix = 'n:' .. entry.seller .. ':' .. of.campaign .. ':' .. of.period .. ':' .. entry.currency
+  local state = of.period ~= '' and ((entry.tallies or {})[suffix] or get(shard, suffix)) or ''
+  for mark in state:gmatch('|([^|]+)') do
+    local tier, lot, used, threshold, expires = mark:match('^([^,]+),([^,]+),([^,]+),([^,]+),?(.*)$')
+    if tonumber(tier) == of.tier then
+      if lot == '~' then
+        return nil, suffix, state, mark, tonumber(used), threshold
+      end
+      return lot, tonumber(expires) or of.expires
+    end
+  end
+  return of.lot, of.expires
+end
+
+-- Money of a grant that was undone is taken back, and no longer counts as used of it.
+function till.reverse(entry, shard, of, minor, suffix, state, mark, used, threshold)
+  local after = used > minor and format('|%s,~,%s,%s', int(of.tier), int(used - minor), threshold) or ''
+  local first, last = state:find('|' .. mark, 1, true)
+  state = state:sub(1, first - 1) .. after .. state:sub(last + 1)
+  entry.tallies = entry.tallies or {}
+  entry.tallies[suffix] = state
+  local forget = call('PEXPIRETIME', shard.prefix .. suffix)
+  if forget > 0 then
+    write(entry, 'SET', suffix, state, 'PXAT', forget)
+  else
+    write(entry, 'SET', suffix, state)
+  end
+end
+
+-- Money comes back to its lot, from `account`, where it was as `from`. If the lot's time is over the
+-- money expires at once, or with grace_ms has so much more.
+function till.to_lot(entry, shard, of, minor, account, from, grace_ms)
+  local id, expires, state, mark, used, threshold = till.lot_now(entry, shard, of)
+  if not id then
+    till.reverse(entry, shard, of, minor, expires, state, mark, used, threshold)
+    move(entry, account, '/spendback', minor)
+    note_lot(entry, of.lot, from, 'reversed', minor)
+    return
+  end
+  local lot = lot_at(entry, shard, id)
+  expires = lot and lot.expires or expires
+  local over = expires > 0 and expires <= shard.now
+  if over and grace_ms == 0 then
+    move(entry, account, '/spendback', minor)
+    note_lot(entry, of.lot, from, 'expired', minor)
+    return
+  end
+  if over and lot then
+    -- What was not spent in time has no part in the grace.
+    move(entry, 'credit', '/spendback', lot.left)
+    note_lot(entry, id, 'left', 'expired', lot.left)
+    lot = nil
+  end
+  move(entry, account, 'credit', minor)
+  if id == of.lot then
+    note_lot(entry, id, from, 'left', minor)
+  else
+    note_lot(entry, of.lot, from, 'reversed', minor)
+    note_lot(entry, id, 'granted', 'left', minor)
+  end
+  local again = lot or {id = id, currency = entry.currency, left = 0, granted = of.granted,
+    expires = over and shard.now + grace_ms or expires, campaign = of.campaign, period = of.period,
+    tier = of.tier, only = of.only}
+  again.left = again.left + minor
+  put_lot(entry, again, not lot)
+end
+
+-- Money comes back to where a part of a purchase came from.
+function till.give_back(entry, shard, of, minor, account, from, grace_ms)
+  if minor == 0 then
+    return
+  elseif of.discount then
+    move(entry, account, '/discounts', minor)
+  elseif of.lot then
+    till.to_lot(entry, shard, of, minor, account, from, grace_ms)
+  else
+    -- Through a house account that ends at zero, so that debt which arose meanwhile is paid first.
+    move(entry, account, '/transit', minor)
+    if receive(entry, '/transit', 'available', minor) > 0 then
+      write(entry, 'ZADD', 't', 'NX', shard.now, 'pay:' .. entry.seller .. ':' .. entry.currency)
+    end
+  end
+end
+
+-- Give back what was authorised and not captured. Discounts may be used again if nothing was captured.
+function till.release(entry, shard, authorised, grace_ms)
+  for _, of in ipairs(authorised.parts) do
+    local minor = till.left(of)
+    till.give_back(entry, shard, of, minor, 'authorised', 'authorised', grace_ms)
+    of.released = of.released + minor
+    authorised.released = authorised.released + minor
+    local discount = authorised.captured == 0 and of.discount
+    if discount and (discount.expires == 0 or discount.expires > shard.now) then
+      till.keep_discount(entry, discount, 'returned')
+    end
+  end
+end
+
+-- How much of an amount is of discounts: their share of the whole, in proportion, so that parts in
+-- whatever order never add up to more. `done` and `all` are fields of what is authorised and its parts:
+-- so far, and in the end. Returns the discounts' share, to be taken from them in order.
+function till.discounted(authorised, minor, done, all)
+  local whole, so_far, rest = 0, 0, 0
+  for _, of in ipairs(authorised.parts) do
+    if of.discount then
+      whole = whole + of[all]
+      so_far = so_far + of[done]
+    else
+      rest = rest + of[all] - of[done]
+    end
+  end
+  if whole == 0 then
+    return 0
+  end
+  local share = ratio(whole, authorised[done] + minor, authorised[all]) - so_far
+  local least, most = minor - rest, whole - so_far
+  share = share > least and share or least
+  share = share > 0 and share or 0
+  most = most < minor and most or minor
+  return share < most and share or most
+end
+
+-- The authorisation that an operation is about; or nil and why there is none that it could be about.
+-- `now`: when the till did what it tells; a clock that is ahead does not end an authorisation.
+function till.find(shard, op)
+  local stored = get(shard, till.key(op.seller, op.authorisation))
+  local authorised = stored and decode(stored)
+  if not authorised then
+    return nil, 'unknown_authorisation'
+  elseif op.currency and op.currency ~= authorised.currency then
+    return nil, 'currency_mismatch'
+  end
+  local now = op.occurred and op.occurred < shard.now and op.occurred or shard.now
+  authorised.over = authorised.ended == 'expired' or till.left(authorised) > 0 and now >= authorised.expires
+  return authorised
+end
+
+-- op: authorisation, currency, amount, occurred (ms), final (what is left is released), grace_ms (for what
+-- is released and whose lot has expired).
+-- Outcomes: booked; refused unknown_authorisation, currency_mismatch, authorisation_expired,
+-- authorisation_closed (it was voided), capture_exceeds_authorisation.
+function operations.capture(shard, op)
+  local authorised, reason = till.find(shard, op)
+  if not authorised then
+    return 'refused:' .. reason
+  elseif authorised.over then
+    return 'refused:authorisation_expired'
+  elseif authorised.ended == 'voided' then
+    return 'refused:authorisation_closed'
+  elseif op.amount > till.left(authorised) then
+    return 'refused:capture_exceeds_authorisation'
+  end
+  authorised.over = nil
+  local entry = new_entry(shard, op, op.kind, op.currency)
+  local discounted = till.discounted(authorised, op.amount, 'captured', 'amount')
+  local rest = op.amount - discounted
+  for _, of in ipairs(authorised.parts) do
+    local minor = till.left(of)
+    local most = of.discount and discounted or rest
+    minor = minor < most and minor or most
+    move(entry, 'authorised', '/sales', minor)
+    of.captured = of.captured + minor
+    if of.discount then
+      discounted = discounted - minor
+    else
+      rest = rest - minor
+      if of.lot then
+        note_lot(entry, of.lot, 'authorised', 'spent', minor)
+      end
+    end
+  end
+  authorised.captured = authorised.captured + op.amount
+  if op.final then
+    till.release(entry, shard, authorised, op.grace_ms)
+  end
+  till.store(entry, shard, authorised)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- The till does not want what is left. op: authorisation, occurred, grace_ms. Outcomes: booked; refused
+-- unknown_authorisation, authorisation_expired, authorisation_closed (nothing is left).
+function operations.void(shard, op)
+  local authorised, reason = till.find(shard, op)
+  if not authorised then
+    return 'refused:' .. reason
+  elseif authorised.over then
+    return 'refused:authorisation_expired'
+  elseif till.left(authorised) == 0 then
+    return 'refused:authorisation_closed'
+  end
+  authorised.over, authorised.ended = nil, 'voided'
+  local entry = new_entry(shard, op, op.kind, authorised.currency)
+  till.release(entry, shard, authorised, op.grace_ms)
+  till.store(entry, shard, authorised)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- Goods came back: what was captured goes back to where it came from, the last part first, as if the
+-- purchase had been so much smaller. op: authorisation, currency, amount, grace_ms. Outcomes: booked;
+-- refused unknown_authorisation, currency_mismatch, refund_exceeds_capture.
+function operations.refund(shard, op)
+  local authorised, reason = till.find(shard, op)
+  if not authorised then
+    return 'refused:' .. reason
+  elseif op.amount > authorised.captured - authorised.refunded then
+    return 'refused:refund_exceeds_capture'
+  end
+  authorised.over = nil
+  local entry = new_entry(shard, op, op.kind, op.currency)
+  local discounted = till.discounted(authorised, op.amount, 'refunded', 'captured')
+  local rest = op.amount - discounted
+  for i = #authorised.parts, 1, -1 do
+    local of = authorised.parts[i]
+    local minor = of.captured - of.refunded
+    local most = of.discount and discounted or rest
+    minor = minor < most and minor or most
+    till.give_back(entry, shard, of, minor, '/sales', 'spent', op.grace_ms)
+    of.refunded = of.refunded + minor
+    if of.discount then
+      discounted = discounted - minor
+    else
+      rest = rest - minor
+    end
+  end
+  authorised.refunded = authorised.refunded + op.amount
+  till.store(entry, shard, authorised)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- An authorisation's time is over: what is left of it is released. op: seller, authorisation, timer, due,
+-- grace_ms. Outcomes: booked; ignored.
+function operations.unauthorise(shard, op)
+  local due = call('ZSCORE', shard.prefix .. 't', op.timer)
+  local authorised = till.find(shard, op)
+  if not due or tonumber(due) ~= op.due or not authorised then
+    return 'ignored:gone'
+  end
+  authorised.over, authorised.ended = nil, 'expired'
+  local entry = new_entry(shard, op, 'purchase.expired', authorised.currency)
+  till.release(entry, shard, authorised, op.grace_ms)
+  till.store(entry, shard, authorised)
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- A seller is given a discount on a purchase to come. op: discount {id, currency, campaign, expires, bp and
+-- cap or amount, min, only, stacks}. Outcomes: booked; refused discount_reused (there is one of this id).
+function operations.give_discount(shard, op)
+  if call('HEXISTS', shard.prefix .. 'g:' .. op.seller, op.discount.id) == 1 then
+    return 'refused:discount_reused'
+  end
+  local entry = new_entry(shard, op, op.kind, 'XXX')
+  till.keep_discount(entry, op.discount, 'granted')
+  commit(shard, entry)
+  return 'booked'
+end
+
+-- A discount's time is over. op: seller, discount (its id), timer, due. Outcomes: booked; ignored.
+function operations.expire_discount(shard, op)
+  local due = call('ZSCORE', shard.prefix .. 't', op.timer)
+  local stored = call('HGET', shard.prefix .. 'g:' .. op.seller, op.discount)
+  if not due or tonumber(due) ~= op.due or not stored then
+    return 'ignored:gone'
+  end
+  local entry = new_entry(shard, op, 'discount.expired', 'XXX')
+  till.drop_discount(entry, decode(stored), 'expired')
+  commit(shard, entry)
+  return 'booked'
+end

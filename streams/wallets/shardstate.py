@@ -1,0 +1,153 @@
+"""The shards as Redis holds them, read for the rules of verify."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import from_json
+
+from models.ledger import Purchase
+from models.shards import SHARDS
+from streams.wallets.store import meta_key
+
+KEYS_MAX = 1_000
+"""Keys read in one round trip."""
+
+STEADY_TRIES_MAX = 5
+"""How often shards that change while they are read are read again."""
+
+
+@dataclass(slots=True)
+class ShardState:
+    """A shard as Redis holds it. Balances are by the ledger's account names, and currency."""
+
+    seq: int = 0
+    balances: dict[tuple[str, str], int] = field(default_factory=dict)
+    lots: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """What is left of each lot, by seller, currency and lot."""
+    purchases: dict[tuple[str, str], Purchase] = field(default_factory=dict)
+    """By seller and authorisation."""
+    ending: set[tuple[str, str]] = field(default_factory=set)
+    """Authorisations with a time at which they end."""
+    discounts: set[tuple[str, str]] = field(default_factory=set)
+    """Sellers' discounts that can be used."""
+    payouts: dict[str, str] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    """Payouts with a time at which their rail is asked."""
+    outbox: int = 0
+    outbox_first: int | None = None
+    steady: bool = False
+    """Whether its seq was the same before and after it was read."""
+
+
+def read_seqs(client: Any, shards: Iterable[int]) -> dict[int, int]:
+    """The last seq of each shard in Redis."""
+    pipe = client.pipeline(transaction=False)
+    wanted = list(shards)
+    for shard in wanted:
+        pipe.hget(meta_key(shard), "seq")
+    return {shard: int(seq or 0) for shard, seq in zip(wanted, pipe.execute(), strict=True)}
+
+
+def read_shards(client: Any) -> dict[int, ShardState]:
+    """All shards from Redis, standalone or Cluster."""
+    shards: dict[int, ShardState] = {}
+    wanted = list(range(SHARDS))
+    for _ in range(STEADY_TRIES_MAX):
+        before = read_seqs(client, wanted)
+        shards |= {shard: ShardState(seq) for shard, seq in before.items()}
+        _read_outboxes(client, shards, wanted)
+        _read_keys(client, shards, frozenset(wanted))
+        after = read_seqs(client, wanted)
+        for shard in wanted:
+            shards[shard].steady = before[shard] == after[shard]
+        wanted = [shard for shard in wanted if not shards[shard].steady]
+        if not wanted:
+            break
+    return shards
+
+
+def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequence[int]) -> None:
+    pipe = client.pipeline(transaction=False)
+    for shard in wanted:
+        pipe.xlen(f"{{s{shard}}}:o")
+        pipe.xrange(f"{{s{shard}}}:o", count=1)
+        pipe.zrangebyscore(f"{{s{shard}}}:t", "-inf", "+inf")
+        pipe.zrangebyscore(f"{{s{shard}}}:e", "-inf", "+inf")
+    replies = pipe.execute()
+    for i, shard in enumerate(wanted):
+        length, first, timers, asked = replies[4 * i : 4 * i + 4]
+        shards[shard].outbox = int(length)
+        if first:
+            shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
+        shards[shard].ending = {
+            (seller, name)
+            for t in timers
+            if t.startswith(b"auth:")
+            for seller, _, name in [t[5:].decode().partition("/")]
+        }
+        shards[shard].asked = {payout.decode() for payout in asked}
+
+
+def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
+    keys: set[bytes] = set()
+    # One walk through the key space for all shards; SCAN may return a key twice.
+    for key in client.scan_iter(match="{s*}:[aghlwy]*", count=KEYS_MAX):
+        shard, _, rest = key[2:].partition(b"}:")
+        if shard.isdigit() and int(shard) in wanted and rest[:2] in _KINDS_READ:
+            keys.add(key)
+    ordered = sorted(keys)
+    for first in range(0, len(ordered), KEYS_MAX):
+        some = ordered[first : first + KEYS_MAX]
+        pipe = client.pipeline(transaction=False)
+        for key in some:
+            _, kind, _ = _parts(key)
+            if kind in {"a", "y"}:
+                pipe.get(key)
+            else:
+                pipe.hgetall(key)
+        for key, value in zip(some, pipe.execute(), strict=True):
+            if value:
+                _take(shards, key, value)
+
+
+_KINDS_READ = frozenset({b"a:", b"g:", b"h", b"l:", b"w:", b"y:"})
+
+
+def _purchase(stored: bytes) -> Purchase:
+    raw = from_json(stored)
+    names = ("currency", "amount", "captured", "refunded", "released")
+    return Purchase(*(raw[name] for name in names))
+
+
+def _parts(key: bytes) -> tuple[int, str, str]:
+    """Shard, kind and name of a key ``{s<n>}:<kind>[:<name>]``."""
+    shard, _, rest = key[2:].decode().partition("}:")
+    kind, _, name = rest.partition(":")
+    return int(shard), kind, name
+
+
+def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
+    shard, kind, name = _parts(key)
+    state = shards[shard]
+    if kind == "y":
+        state.payouts[name] = from_json(value)["state"]
+    elif kind == "l":
+        for lot, text in value.items():
+            currency, left, *_ = text.decode().split(",")
+            state.lots[name, currency, lot.decode()] = int(left)
+    elif kind == "a":
+        seller, _, authorisation = name.partition("/")
+        state.purchases[seller, authorisation] = _purchase(value)
+    elif kind == "g":
+        state.discounts |= {(name, discount.decode()) for discount in value}
+    else:
+        for raw, minor in value.items():
+            if kind == "h":
+                account, _, currency = raw.decode().rpartition(":")
+                state.balances["/" + account, currency] = int(minor)
+            else:
+                currency, _, account = raw.decode().partition(":")
+                state.balances[f"{name}/{account}", currency] = int(minor)
