@@ -110,6 +110,27 @@ class Seal:
         except (binascii.Error, ValueError, InvalidTag):
             raise SealBroken("the destination was changed or belongs to another seller") from None
 
+    def seal_bytes(self, owner: str, data: bytes) -> bytes:
+        """Seal what is no destination, of any size; it opens for the same owner only."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._ciphers[self._sealing_id].encrypt(nonce, data, owner.encode())
+        return f"{VERSION}.{self._sealing_id}.".encode() + nonce + sealed
+
+    def open_bytes(self, owner: str, sealed: bytes) -> bytes:
+        """Open what :meth:`seal_bytes` has sealed. Raises KeyUnknown or SealBroken."""
+        version, _, rest = sealed.partition(b".")
+        key_id, _, data = rest.partition(b".")
+        name = key_id.decode("ascii", errors="replace")
+        if version != VERSION.encode() or not _KEY_ID.fullmatch(name):
+            raise SealBroken("not sealed data of version v1")
+        cipher = self._ciphers.get(name)
+        if cipher is None:
+            raise KeyUnknown(name)
+        try:
+            return cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], owner.encode())
+        except (ValueError, InvalidTag):
+            raise SealBroken("the data was changed or belongs to another owner") from None
+
     def __repr__(self) -> str:
         """Key ids only."""
         return f"Seal(keys={list(self._ciphers)!r})"

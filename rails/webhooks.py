@@ -1,7 +1,8 @@
-"""Where providers report: verify, publish, answer at once. Nothing of a refused call is echoed."""
+"""Where providers report: verify, keep, publish, answer. Nothing of a refused call is echoed."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -101,6 +102,11 @@ AttemptOf = Callable[[str, str], Awaitable[str | None]]
 """The attempt's id behind a rail's name and the provider's reference, for a report that has no id
 of ours; None if it is not known. May raise: the provider retries."""
 
+
+Keep = Callable[[str, Mapping[str, str], bytes], Awaitable[None]]
+"""Keeps a proven call as it came: its rail, headers and body, which hold personal data. Returns
+when it is safe; may raise: the provider retries."""
+
 Count = Callable[[str, str], None]
 """Told the rail and the result of every call, for a metric."""
 
@@ -185,7 +191,9 @@ class WebhookReceiver:
         verifiers: Mapping[str, WebhookVerifier],
         publish: Publish,
         seller_of: SellerOf,
+        *,
         attempt_of_reference: AttemptOf,
+        keep: Keep,
         count: Count,
     ) -> None:
         """Take verifiers by rail name."""
@@ -193,6 +201,7 @@ class WebhookReceiver:
         self._publish = publish
         self._seller_of = seller_of
         self._attempt_of = attempt_of_reference
+        self._keep = keep
         self._count = count
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -214,7 +223,9 @@ class WebhookReceiver:
         if key in self._seen:
             return self._answer(rail, "repeated", 200)
         try:
-            published = [await self._forward(rail, report) for report in call.reports]
+            _, published = await asyncio.gather(
+                self._keep(rail, request.headers, body), self._forward_all(rail, call.reports)
+            )
         except Exception as error:  # noqa: BLE001 - whatever broke on our side, the provider retries
             log.warning("webhook of %s not published: %s", rail, type(error).__name__)
             return self._answer(rail, "not_published", 503)
@@ -228,6 +239,9 @@ class WebhookReceiver:
     async def warm(self, request: web.Request) -> web.Response:
         """A provider's ``HEAD``, whether anybody is there (Circle's are such)."""
         return web.Response(status=200 if request.match_info["rail"] in self._verifiers else 404)
+
+    async def _forward_all(self, rail: str, reports: list[dict[str, object]]) -> list[bool]:
+        return [await self._forward(rail, report) for report in reports]
 
     async def _forward(self, rail: str, report: dict[str, object]) -> bool:
         told = report
@@ -250,6 +264,10 @@ def _uncounted(_rail: str, _result: str) -> None:
     """No metric."""
 
 
+async def _unkept(_rail: str, _headers: Mapping[str, str], _body: bytes) -> None:
+    """Nothing is kept."""
+
+
 async def _unnamed(_rail: str, _reference: str) -> str | None:
     """No provider that names payouts by its own reference alone."""
     return None
@@ -261,10 +279,18 @@ def webhook_app(
     seller_of: SellerOf,
     *,
     attempt_of_reference: AttemptOf = _unnamed,
+    keep: Keep = _unkept,
     count: Count = _uncounted,
 ) -> web.Application:
     """The receiver as an aiohttp application: ``POST /webhooks/{rail}`` and ``GET /healthz``."""
-    receiver = WebhookReceiver(verifiers, publish, seller_of, attempt_of_reference, count)
+    receiver = WebhookReceiver(
+        verifiers,
+        publish,
+        seller_of,
+        attempt_of_reference=attempt_of_reference,
+        keep=keep,
+        count=count,
+    )
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app.router.add_post("/webhooks/{rail}", receiver.handle)
     app.router.add_head("/webhooks/{rail}", receiver.warm)

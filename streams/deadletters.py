@@ -14,19 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self, cast
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, Message, Producer
 
 from models.refusals import Reason
 from streams.engine import Outgoing, RawMessage
 from streams.logs import mask
+from streams.reading import SILENCE_MAX_S, read_topic
 
 TOPIC = "dead-letters"
 
@@ -36,14 +29,13 @@ DETAIL_CHARS_MAX = 500
 REPLAYED = "replayed"
 """Header of a replayed message: the dead letter it was."""
 
-_SILENCE_MAX_S = 15.0
 _DELIVERY_TIMEOUT_S = 30.0
 _Headers = list[tuple[str, bytes | str | None]]
 _PLACE = re.compile(r"([A-Za-z0-9._-]+):(\d{1,19}):(\d{1,19})", re.ASCII)
 
 
 class DeadLettersUnavailable(RuntimeError):
-    """The broker cannot be read from or written to; one line."""
+    """The broker cannot be written to; one line."""
 
 
 class PlaceInvalid(ValueError):
@@ -135,51 +127,13 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def read(client: Mapping[str, Any], silence_max_s: float = _SILENCE_MAX_S) -> Iterator[DeadLetter]:
+def read(client: Mapping[str, Any], silence_max_s: float = SILENCE_MAX_S) -> Iterator[DeadLetter]:
     """All dead letters there are now, oldest first within a partition, in one pass.
 
-    `client` is librdkafka's configuration for the broker.
-
-    Raises:
-        DeadLettersUnavailable: no topic, no broker, or no answer for `silence_max_s`.
+    `client` is librdkafka's configuration for the broker. Raises what
+    :func:`streams.reading.read_topic` raises.
     """
-    consumer = Consumer(
-        {
-            **client,
-            "group.id": "payouts-dead-letters",  # required, never joined: assigned by hand
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 20,
-            "log_level": 0,
-        }
-    )
-    try:
-        yield from _read_to_end(consumer, silence_max_s)
-    except KafkaException as error:
-        raise DeadLettersUnavailable(f"cannot read {TOPIC}: {error.args[0].str()}") from error
-    finally:
-        consumer.close()
-
-
-def _read_to_end(consumer: Consumer, silence_max_s: float) -> Iterator[DeadLetter]:
-    metadata = consumer.list_topics(TOPIC, timeout=silence_max_s).topics[TOPIC]
-    if metadata.error is not None:
-        raise DeadLettersUnavailable(
-            f"no topic {TOPIC}: {metadata.error.str()}; run `payouts topics create`"
-        )
-    left = set(metadata.partitions)
-    consumer.assign([TopicPartition(TOPIC, partition, OFFSET_BEGINNING) for partition in left])
-    while left:
-        message = consumer.poll(silence_max_s)
-        if message is None:
-            raise DeadLettersUnavailable(f"the broker was silent for {silence_max_s:.0f} s")
-        error = message.error()
-        if error is None:
-            yield letter_of(message)
-        elif error.code() == KafkaError._PARTITION_EOF:
-            left.discard(message.partition())
-        elif not error.retriable():
-            raise KafkaException(error)
+    return map(letter_of, read_topic(client, TOPIC, silence_max_s))
 
 
 def letter_of(message: Message) -> DeadLetter:

@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.shards import SHARDS
+from rails.destination import KeysInvalid, Seal
 from rails.registry import PROVIDERS
 from rails.settings import RailSettings
 from streams.notices.endpoint import Endpoint, EndpointInvalid, check_url, key_of, origin_of
@@ -416,6 +417,16 @@ class Settings(_OfRails):
                     raise SettingsError(f"{variable(name)}: {error}") from None
                 secrets.append(secret)
         return Endpoint(self.notices_url, secrets, self.notices_timeout_s, self.notices_concurrency)
+
+    def seal(self) -> Seal:
+        """What seals and opens destinations. Raises SettingsError."""
+        try:
+            return Seal.parse(self.seal_keys.get_secret_value())
+        except KeysInvalid as error:
+            name = variable("seal_keys")
+            raise SettingsError(
+                f"{name}: {error}; set it to id:base64key of 32 random bytes"
+            ) from None
 
     def rails(self) -> dict[str, RailSettings]:
         """The rails there are, by name: one a provider that is set up.

@@ -75,7 +75,10 @@ TOPICS: tuple[Topic, ...] = (
 SNAPSHOTS = Topic("snapshots", 30 * _DAY_MS)
 """The product's own. Only the latest snapshot is read; a month leaves time to take one again."""
 
-ALL_TOPICS = (*TOPICS, SNAPSHOTS)
+WEBHOOKS = Topic("webhooks", 90 * _DAY_MS)
+"""The product's own: providers' calls as they came, sealed."""
+
+ALL_TOPICS = (*TOPICS, SNAPSHOTS, WEBHOOKS)
 """What `create_topics` makes."""
 
 

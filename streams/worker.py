@@ -24,7 +24,6 @@ from models.policy import PayoutPolicy
 from models.rules import Rules
 from models.scorer import ModelUnreadable, Scorer
 from models.shards import shards_of_partition
-from rails.destination import KeysInvalid, Seal
 from rails.gate import Gate, open_gates
 from rails.inspection import Inspector
 from rails.registry import open_feeds, open_rails, open_verifiers, refusals
@@ -54,6 +53,7 @@ from streams.wallets.server import RedisServer
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
+from streams.webhooks import kept
 
 logger = logging.getLogger(__name__)
 
@@ -129,15 +129,6 @@ class Handler(Protocol):
         ...
 
 
-def _seal(settings: Settings) -> Seal:
-    """What opens sealed destinations. Raises SettingsError."""
-    try:
-        return Seal.parse(settings.seal_keys.get_secret_value())
-    except KeysInvalid as error:
-        name = variable("seal_keys")
-        raise SettingsError(f"{name}: {error}; set it to id:base64key of 32 random bytes") from None
-
-
 class Worker:
     """One process of the product: agents, janitor, webhooks, metrics."""
 
@@ -181,7 +172,7 @@ class Worker:
             clock=now_ms,
             retention_ms=settings.event_retention_ms,
         )
-        seal = _seal(settings)
+        seal = self._seal = settings.seal()
         cashier = Cashier(
             self.wallets,
             self._gates,
@@ -301,8 +292,13 @@ class Worker:
             self._publish_report,
             self._seller_of,
             attempt_of_reference=References(self.store).attempt_of,
+            keep=self._keep_call,
+            count=self.metrics.webhook,
         )
         return _Site(app, self.settings.webhook_host, self.settings.webhook_port)
+
+    async def _keep_call(self, rail: str, headers: Mapping[str, str], body: bytes) -> None:
+        await self._send([kept(rail, headers, body, self._seal, now_ms())])
 
     async def _publish_report(self, *, topic: str, key: bytes, value: bytes) -> None:
         await self._send([Outgoing(topic, key, value)])

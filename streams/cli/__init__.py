@@ -25,6 +25,7 @@ from streams.cli import (
     topics,
     train,
     wallet,
+    webhooks,
     worker,
 )
 from streams.cli.errors import LineErrors
@@ -37,6 +38,7 @@ MODULES = (
         topics,
         doctor,
         deadletters,
+        webhooks,
         schema,
         sandbox,
         train,

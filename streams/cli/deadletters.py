@@ -186,12 +186,13 @@ def _place(text: str) -> Place:
 
 def _read(wanted: Filter, limit: int) -> list[DeadLetter]:
     from streams import deadletters
+    from streams.reading import TopicUnreadable
     from streams.settings import load_settings
 
     client = load_settings().kafka_client()
     try:
         return deadletters.newest(deadletters.read(client), wanted, limit)
-    except deadletters.DeadLettersUnavailable as error:
+    except TopicUnreadable as error:
         raise CommandError(str(error)) from error
 
 

@@ -151,6 +151,9 @@ class Definitions:
             "Payouts said to be paid by an attempt that its rail had proven dead.",
             "rail",
         )
+        self.webhooks = make.counter(
+            "webhooks_total", "Calls of providers, by what came of them.", "rail", "result"
+        )
         self.rail_closed = make.gauge(
             "rail_closed", "1 while payouts are kept from a rail: breaker open, or paused.", "rail"
         )

@@ -61,6 +61,7 @@ class Metrics:
         self._dead_letters = _Counters(definitions.dead_letters)
         self._booked = _Counters(definitions.booked)
         self._contradicted = _Counters(definitions.contradicted)
+        self._webhooks = _Counters(definitions.webhooks)
         self._payouts = _Counters(definitions.payouts)
         self._spendback = _Counters(definitions.spendback)
         self._rebalances = _Counters(definitions.rebalances)
@@ -124,6 +125,10 @@ class Metrics:
     def contradicted(self, rail: str) -> None:
         """An attempt that its rail had proven dead is said to have paid: somebody has to look."""
         self._contradicted.add(1, rail)
+
+    def webhook(self, rail: str, result: str) -> None:
+        """A provider has called: what came of it, in a word of the receiver's."""
+        self._webhooks.add(1, rail, result)
 
     def gates(self, closed: Mapping[str, bool]) -> None:
         """Per rail, whether payouts are kept from it (breaker open, or paused)."""

@@ -41,12 +41,19 @@ class Receiver:
         self.published: list[tuple[str, bytes, bytes]] = []
         self.counted: list[tuple[str, str]] = []
         self.broken = False
+        self.full = False
+        self.kept: list[tuple[str, str, bytes]] = []
         self.url = ""
 
     async def publish(self, *, topic: str, key: bytes, value: bytes) -> None:
         if self.broken:
             raise ConnectionError("broker gone, anna@example.com")
         self.published.append((topic, key, value))
+
+    async def keep(self, rail: str, headers: Mapping[str, str], body: bytes) -> None:
+        if self.full:
+            raise ConnectionError("no room")
+        self.kept.append((rail, headers["X-Say"], body))
 
     async def seller_of(self, payout_id: str) -> str | None:
         return {"p-1": "seller-1"}.get(payout_id)
@@ -67,6 +74,7 @@ async def receiver() -> AsyncIterator[Receiver]:
         {"one": made.verifier},
         made.publish,
         made.seller_of,
+        keep=made.keep,
         count=lambda rail, result: made.counted.append((rail, result)),
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -94,6 +102,22 @@ async def test_a_proven_report_is_published_under_its_seller(receiver: Receiver)
     # The rail is the receiver's name for it: one provider may be several rails.
     assert json.loads(value) == {**REPORT, "rail": "one", "seller_id": "seller-1"}
     assert receiver.counted == [("one", "published")]
+
+
+async def test_a_proven_call_is_kept_as_it_came_and_an_unproven_one_is_not(
+    receiver: Receiver,
+) -> None:
+    await receiver.call()
+    await receiver.call(Say="anna@example.com")
+    assert receiver.kept == [("one", "honest", b"{}")]
+
+
+async def test_a_call_that_cannot_be_kept_has_to_come_again(receiver: Receiver) -> None:
+    receiver.full = True
+    assert await receiver.call() == (503, "")
+    receiver.full = False
+    assert await receiver.call() == (200, "")
+    assert receiver.counted[-1] == ("one", "published")
 
 
 async def test_an_unproven_call_is_refused_and_not_echoed(

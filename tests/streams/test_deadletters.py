@@ -12,7 +12,6 @@ from streams.deadletters import (
     DETAIL_CHARS_MAX,
     TOPIC,
     DeadLetter,
-    DeadLettersUnavailable,
     Filter,
     Place,
     PlaceInvalid,
@@ -21,6 +20,7 @@ from streams.deadletters import (
 from streams.demo.embedded import EmbeddedBroker
 from streams.demo.process import free_port
 from streams.engine import Outgoing, RawMessage
+from streams.reading import TopicUnreadable
 from streams.topics import create_topics
 
 NOW_MS = 1_764_000_000_123
@@ -142,13 +142,13 @@ def everything(client: dict[str, str], topic: str) -> list[tuple[bytes | None, b
 
 def test_no_broker_is_one_line() -> None:
     client = {"bootstrap.servers": f"127.0.0.1:{free_port()}"}
-    with pytest.raises(DeadLettersUnavailable, match=r"^cannot read dead-letters: "):
+    with pytest.raises(TopicUnreadable, match=r"^cannot read dead-letters: "):
         list(deadletters.read(client, 0.5))
 
 
 def test_a_missing_topic_says_what_to_do() -> None:
     with (
         EmbeddedBroker() as server,
-        pytest.raises(DeadLettersUnavailable, match="payouts topics create"),
+        pytest.raises(TopicUnreadable, match="payouts topics create"),
     ):
         list(deadletters.read({"bootstrap.servers": server.bootstrap}))
