@@ -10,10 +10,9 @@ from unittest.mock import patch
 
 from models.payouts import IN_FLIGHT, PayoutState
 from streams.demo.oracle import expected
-from streams.wallets import evidence
+from streams.wallets import evidence, shardstate
 from streams.wallets.evidence import Evidence
 from streams.wallets.railbooks import Books
-from streams.wallets.shardstate import read_shards
 from streams.wallets.verify import judge
 from tests.simulation.client import HOMES
 from tests.simulation.log import Log
@@ -52,8 +51,8 @@ def violations(world: World) -> list[str]:
 def gathered(world: World) -> Evidence:
     """The evidence that the rules look at, from the simulated world."""
     topics: Any = _Topics(world.log)
-    with patch.object(evidence, "SHARDS", max(HOMES) + 1):
-        shards = read_shards(_Client(world.redis))
+    with patch.object(shardstate, "SHARDS", max(HOMES) + 1):
+        shards = shardstate.read_shards(_Client(world.redis))
     journal = evidence.read_journal(topics, shards)
     letters = evidence.read_letters(topics)
     inbound = evidence._Inbound(journal, letters, dict(world.log.committed), True)
