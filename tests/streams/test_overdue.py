@@ -182,7 +182,7 @@ def fill(client: redis.Redis, due_ms: int, count: int = MANY) -> None:
             "submitted_ms": due_ms - DAY_MS, "asked": 1, "destination": "v1.k.x",
         }  # fmt: skip
         pipe.set(f"{{s{SHARD}}}:y:p{number}", to_json(payout))
-        pipe.zadd(f"{{s{SHARD}}}:a", {f"p{number}": due_ms})
+        pipe.zadd(f"{{s{SHARD}}}:e", {f"p{number}": due_ms})
         pipe.zadd(f"{{s{SHARD}}}:t", {f"lot:anna:l{number}": due_ms})
     pipe.execute()
 
@@ -232,7 +232,7 @@ async def test_a_round_reads_those_that_are_due_and_no_more(
     company: Company, client: redis.Redis
 ) -> None:
     fill(client, company.clock.now_ms + HOUR_MS)
-    client.zadd(f"{{s{SHARD}}}:a", {f"p{n}": company.clock.now_ms - 1 for n in range(3)})
+    client.zadd(f"{{s{SHARD}}}:e", {f"p{n}": company.clock.now_ms - 1 for n in range(3)})
     measured = Cost(client)
     due = await company.wallets.due([SHARD], Timers.RAIL, TIMERS_MAX)
     calls, _ = measured.end()
@@ -250,14 +250,14 @@ async def test_ten_thousand_payouts_that_no_rail_is_asked_about_hold_up_no_booki
     company.clock.now_ms = int(due_ms)
     pipe = client.pipeline(transaction=False)
     for number in range(MANY):
-        pipe.zadd(f"{{s{SHARD}}}:a", {f"p{number}": due_ms - HOUR_MS})
+        pipe.zadd(f"{{s{SHARD}}}:e", {f"p{number}": due_ms - HOUR_MS})
     pipe.execute()
     measured = Cost(client)
     assert await company.janitor.round(Round(Timers.BOOKING, lambda: [SHARD])) == 1
     calls, _ = measured.end()
     assert calls["zrangebyscore"] == 1
     assert client.zcard(f"{{s{SHARD}}}:t") == 0
-    assert client.zcard(f"{{s{SHARD}}}:a") == MANY
+    assert client.zcard(f"{{s{SHARD}}}:e") == MANY
 
 
 async def test_a_step_of_the_walk_is_short_however_many_there_are(
