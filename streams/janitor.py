@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
+from models.budgets import read_needs, slice_of_budget, topped_up
 from models.payouts import PayoutState
 from models.rules import Rules
 from models.sellers import read_seller
@@ -34,8 +35,9 @@ TIMERS_MAX = 200
 OUTBOX_AGE_MAX_S = 10.0
 """How long an entry may stand in an outbox before whoever booked it is taken for dead."""
 
-BOOKING_TIMERS = ("pay", "lot", "wait", "early")
-"""Timers that lead to a booking: a payout window, a lot's expiry, the end of a wait."""
+BOOKING_TIMERS = ("pay", "lot", "wait", "early", "bud")
+"""Timers that lead to a booking: a payout window, a lot's expiry, the end of a wait, a slice of a
+budget."""
 
 RAIL_TIMERS = ("ask",)
 """Timers that lead to a rail."""
@@ -92,6 +94,7 @@ class Janitor:
         if one.kinds == BOOKING_TIMERS:
             await self._look_at_outboxes(standings)
         questions = [due for _, due in found if due.timer.startswith("ask:") and due.stored]
+        budgets = [each for each in found if each[1].timer.startswith("bud:")]
         operations = [
             operation
             for shard, due in found
@@ -99,8 +102,30 @@ class Janitor:
         ]
         if operations:
             await self._wallets.post(operations)
+        for shard, due in budgets:
+            await self._top_up(shard, due)
         await self._ask(questions)
         return len(found)
+
+    async def _top_up(self, shard: int, due: Due) -> None:
+        """See that a shard has what it needs of a campaign's budget, as far as anything is left.
+
+        The home's entry counts for ever before the shard hears of its slice: so no loss of Redis
+        can hand the same money out twice.
+        """
+        needs = read_needs(due.timer, due.stored or b"")
+        handed, spent_at, turn = needs.got, needs.spent_at, needs.turn
+        if needs.lacking > 0:
+            budget = self._rules.budget(needs.campaign, needs.currency)
+            [outcome] = await self._wallets.post([slice_of_budget(shard, needs, budget)])
+            word, *figures = outcome.split(":")
+            if word != "given":
+                return  # somebody else asked meanwhile
+            handed, left = map(int, figures)
+            turn += 1
+            spent_at = budget if left == 0 else 0
+        top_up = topped_up(shard, needs, turn=turn, handed=handed, spent_at=spent_at)
+        await self._wallets.post([{**top_up, "timer": due.timer, "due": due.due_ms}])
 
     async def _look_at_outboxes(self, standings: Mapping[int, ShardStanding]) -> None:
         """Say what waits and how old the outboxes are; publish what stays in them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -360,12 +361,12 @@ class Worker:
         offsets = await self.app.producer.send_batch(messages, tracked=LEDGER)
         self.metrics.stage_took("publish", time.perf_counter() - started)
         credits = Counter(
-            "granted" if b'"credit.granted"' in (message.value or b"")[:64] else "unfired"
+            _credit_word(message.value or b"")
             for message in messages
             if message.topic == "spendback.credits"
         )
         if credits:
-            self.metrics.spendback(granted=credits["granted"], unfired=credits["unfired"])
+            self.metrics.spendback(**credits)
         return offsets
 
     # What the wallets report.
@@ -377,6 +378,15 @@ class Worker:
     def healed(self, seconds: float, entries: int, republished: int) -> None:
         """Shards were compared with the journal and repaired."""
         self.metrics.healed(seconds)
+
+
+_CREDIT_TYPE = re.compile(rb'"(?:credit|bonus)\.(granted|unfired|refused)"')
+
+
+def _credit_word(value: bytes) -> str:
+    """What a message of ``spendback.credits`` tells: granted, unfired or refused."""
+    found = _CREDIT_TYPE.search(value, 0, 64)
+    return found[1].decode() if found else "refused"
 
 
 class _Site:

@@ -1,7 +1,7 @@
 -- due: what the shard has to do by now, and how it stands. Changes nothing.
 -- KEYS[1] "{s<n>}:m". ARGV[1] now in ms, ARGV[2] most timers to return, ARGV[3…] the kinds wanted.
--- Returns {seq, {timer, due, stored payout or profile or false, …}, length of the outbox, first id of
--- the outbox or false, events that wait for a profile, returns that wait for their sale}.
+-- Returns {seq, {timer, due, stored payout, profile or budget or false, …}, length of the outbox, first
+-- id of the outbox or false, events that wait for a profile, returns that wait for their sale}.
 -- Error UNHEALED: the shard may have lost its timers.
 -- Due timers of the kinds wanted: {timer, time, …}. Those of other kinds, which another worker looks
 -- after, are passed over, so many at most that a call stays short.
@@ -40,6 +40,8 @@ local function due(keys, args)
     local stored = false
     if kind == 'ask' then
       stored = call('GET', prefix .. 'y:' .. rest)
+    elseif kind == 'bud' then
+      stored = call('GET', prefix .. 'b:' .. rest)
     elseif kind == 'pay' then
       stored = call('GET', prefix .. 'p:' .. rest:match('^(.*):[^:]*$'))
     end

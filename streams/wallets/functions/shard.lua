@@ -14,8 +14,9 @@
 --   r:<s|c>:<id>           what a sale or a commission earned (JSON), for returns; kept as long
 --   q:<seller>             list  earnings that wait for the seller's profile (JSON)
 --   y:<payout id>          a payout (JSON); kept for the retention once terminal
---   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>|…";
---                                lot "~": not granted now, and the amount was used of earlier grants
+--   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>[,<flags>]|…";
+--                                spendback.lua says what the marks mean
+--   B: b: bw:                  what campaigns may cost: see budget.lua
 --   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>"
 --   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
 --   x:<entity>             fraud feature state, or the payout of a reference at a rail

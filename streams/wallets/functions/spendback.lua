@@ -4,22 +4,70 @@
 -- end result does not hang on the order in which sales, commissions and returns are booked.
 
 -- `whole`: the amount for the journal, where it is another than the one that moves.
-local function credit_event(entry, shard, action, campaign, period, tier, lot, amount, extra, whole)
-  local json = '{"v":1,"type":"credit.' .. action .. '","id":"' .. uuid5(entry.op.id .. '/' .. action
-    .. '/' .. lot) .. '","seller_id":"' .. entry.seller .. '","lot":"' .. lot .. '","campaign":"'
-    .. campaign .. '","period":"' .. period .. '","tier":' .. int(tier) .. ',"currency":"'
-    .. entry.currency .. '","amount_minor":' .. int(amount) .. ',"at_ms":' .. int(shard.now) .. extra
-    .. '}'
+local function credit_event(entry, shard, action, at, lot, amount, extra, whole)
+  local json = '{"v":1,"type":"' .. (at.bonus and 'bonus.' or 'credit.') .. action .. '","id":"'
+    .. uuid5(entry.op.id .. '/' .. action .. '/' .. lot) .. '","seller_id":"' .. entry.seller
+    .. '","lot":"' .. lot .. '","campaign":"' .. at.campaign .. '","period":"' .. at.period
+    .. '","tier":' .. int(at.tier) .. ',"currency":"' .. entry.currency .. '","amount_minor":'
+    .. int(amount) .. ',"at_ms":' .. int(shard.now) .. extra .. '}'
   publish(entry, 'spendback.credits', entry.seller, json)
+  if action == 'refused' then
+    return
+  end
   entry.credits = entry.credits or {}
   entry.credits[#entry.credits + 1] = format('["%s","%s","%s","%s","%s",%s,%s]', action, lot,
-    campaign, period, entry.currency, int(tier), int(whole or amount))
+    at.campaign, at.period, entry.currency, int(at.tier), int(whole or amount))
   entry.extra.credits = '[' .. concat(entry.credits, ',') .. ']'
 end
 
--- `used`: what was used of earlier grants for the same threshold and period.
-local function grant(entry, shard, campaign, period, step, total, occurred, used)
-  local tier, threshold, amount, percent, cap = unpack(step)
+-- What is known of a tier in a period: "<tier>,<lot>,<amount>,<threshold>[,<flags>]". Flags: m, money
+-- was granted and not credit; b, its cost is drawn from the campaign's budget. In place of a lot:
+--   ~  not granted now, and the amount was used of earlier grants
+--   ?  reached, and waits for a slice of the budget
+--   !  reached, and refused: the budget is spent
+local function mark_of(at, lot, amount)
+  local flags = (at.bonus and 'm' or '') .. (at.budgeted and 'b' or '')
+  return format('%s,%s,%s,%s', int(at.tier), lot, int(amount), int(at.threshold))
+    .. (flags ~= '' and ',' .. flags or '')
+end
+
+-- Grant. at: campaign, period, tier, threshold, bonus, budgeted, expires, amount (to move), used (of
+-- earlier grants for the same threshold and period), whole (what the threshold is worth). The mark.
+local function give(entry, shard, at)
+  local lot = uuid5(entry.op.id .. '/' .. at.campaign .. '/' .. at.period .. '/' .. int(at.tier))
+  local extra = ''
+  if at.bonus then
+    receive(entry, '/bonuses', 'available', at.amount)
+  else
+    extra = ',"expires_ms":' .. int(at.expires)
+    if at.amount > 0 then
+      move(entry, '/spendback', 'credit', at.amount)
+      write(entry, 'HSET', 'l:' .. entry.seller, lot, format('%s,%s,%s,%s,%s', entry.currency,
+        int(at.amount), int(at.amount), int(at.expires), at.campaign))
+      if at.expires > 0 then
+        write(entry, 'ZADD', 't', at.expires, 'lot:' .. entry.seller .. ':' .. lot)
+      end
+    end
+  end
+  credit_event(entry, shard, 'granted', at, lot, at.amount, extra, at.whole)
+  return mark_of(at, lot, at.amount + at.used)
+end
+
+local function refuse(entry, shard, at)
+  credit_event(entry, shard, 'refused', at, uuid5(entry.seller .. '/' .. at.campaign .. '/' .. at.period
+    .. '/' .. int(at.tier)), at.amount, ',"reason":"budget_spent"')
+  return mark_of(at, '!', at.amount)
+end
+
+-- A threshold is reached. `used`: what was used of earlier grants for it in this period; `refused`:
+-- its mark, if it was refused before. Returns its mark, and whether it is granted; nil if it is to be
+-- looked at again with the next event.
+local function grant(entry, shard, campaign, count, step, total, occurred, used, refused)
+  local tier, threshold, amount, percent, cap, bonus = unpack(step)
+  if bonus and entry.on_hold then
+    -- Money does not go out for what is suspected or before its seller may be paid.
+    return refused
+  end
   if percent > 0 then
     amount = part(total, percent)
     if cap > 0 and amount > cap then
@@ -28,76 +76,80 @@ local function grant(entry, shard, campaign, period, step, total, occurred, used
   end
   -- What was used of an earlier grant for the same threshold is not given again. The journal says
   -- what the threshold is worth: that must not hang on when credit was spent.
-  local whole = amount
-  amount = amount > used and amount - used or 0
-  local lot = uuid5(entry.op.id .. '/' .. campaign.id .. '/' .. period .. '/' .. int(tier))
-  local expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0
-  if amount > 0 then
-    move(entry, '/spendback', 'credit', amount)
-    write(entry, 'HSET', 'l:' .. entry.seller, lot, format('%s,%s,%s,%s,%s', entry.currency,
-      int(amount), int(amount), int(expires), campaign.id))
-    if expires > 0 then
-      write(entry, 'ZADD', 't', expires, 'lot:' .. entry.seller .. ':' .. lot)
+  local at = {campaign = campaign.id, period = count[2], tier = tier, threshold = threshold,
+    bonus = bonus, whole = amount, used = used, amount = amount > used and amount - used or 0,
+    expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0}
+  local whole = campaign.budget and campaign.budget[entry.currency]
+  if whole and at.amount > 0 then
+    at.budgeted = true
+    local budget = budget_of(entry, shard, campaign.id, entry.currency)
+    if not draw(entry, budget, at.amount) then
+      if budget.spent_at == whole then
+        return refused or refuse(entry, shard, at)
+      end
+      wait_for_slice(entry, shard, budget, at.amount, format('%s:%s:%s:%s:%s:%s', int(tier), at.period,
+        int(count[3]), int(at.expires), int(at.amount), entry.seller))
+      return mark_of(at, '?', at.amount)
     end
   end
-  credit_event(entry, shard, 'granted', campaign.id, period, tier, lot, amount,
-    ',"expires_ms":' .. int(expires), whole)
-  return format('%s,%s,%s,%s', int(tier), lot, int(amount + used), int(threshold))
+  return give(entry, shard, at), true
 end
 
--- A return took the total back below the threshold: take back what of the lot is unspent. Returns
--- the mark of what was used of it (spent, or expired), nil if nothing was.
+-- A return took the total back below the threshold: take back what of the lot is unspent, of money
+-- all. Returns the mark of what was used of it (spent, or expired), nil if nothing was.
 local function unfire(entry, shard, campaign_id, period, fired)
-  local tier, lot, granted, threshold = fired:match('^([^,]+),([^,]+),([^,]+),([^,]+)$')
-  local held = call('HGET', shard.prefix .. 'l:' .. entry.seller, lot)
+  local tier, lot, granted, threshold, flags = fired:match('^([^,]+),([^,]+),([^,]+),([^,]+),?(.*)$')
+  local at = {campaign = campaign_id, period = period, tier = tonumber(tier),
+    threshold = tonumber(threshold), bonus = flags:find('m') ~= nil, budgeted = flags:find('b') ~= nil}
   local left = 0
-  if held then
-    left = tonumber(held:match('^[^,]+,([^,]+),'))
-    move(entry, 'credit', '/spendback', left)
-    write(entry, 'HDEL', 'l:' .. entry.seller, lot)
-    write(entry, 'ZREM', 't', 'lot:' .. entry.seller .. ':' .. lot)
+  if at.bonus then
+    left = tonumber(granted)
+    local there = left < entry.draft.available and left or entry.draft.available
+    move(entry, 'available', '/bonuses', there)
+    move(entry, 'debt', '/bonuses', left - there)
+  else
+    local held = call('HGET', shard.prefix .. 'l:' .. entry.seller, lot)
+    if held then
+      left = tonumber(held:match('^[^,]+,([^,]+),'))
+      move(entry, 'credit', '/spendback', left)
+      write(entry, 'HDEL', 'l:' .. entry.seller, lot)
+      write(entry, 'ZREM', 't', 'lot:' .. entry.seller .. ':' .. lot)
+    end
+  end
+  if at.budgeted and left > 0 then
+    draw(entry, budget_of(entry, shard, campaign_id, entry.currency), -left)
   end
   local used = tonumber(granted) - left
-  credit_event(entry, shard, 'unfired', campaign_id, period, tonumber(tier), lot, left,
-    ',"spent_minor":' .. int(used))
-  return used > 0 and format('%s,~,%s,%s', tier, int(used), threshold) or nil
+  credit_event(entry, shard, 'unfired', at, lot, left,
+    at.bonus and '' or ',"spent_minor":' .. int(used))
+  return used > 0 and mark_of(at, '~', used) or nil
 end
 
--- Add `delta` to a period's total. `campaign` {id, steps, expires_ms} is nil where only a decrease
--- is possible (a return): what was granted carries its own threshold.
--- `count`: {campaign id, period, forget-at ms}.
-local function tally(entry, shard, count, campaign, delta, occurred)
-  local campaign_id, period, forget = unpack(count)
-  local suffix = 'n:' .. entry.seller .. ':' .. campaign_id .. ':' .. period .. ':' .. entry.currency
-  entry.tallies = entry.tallies or {}
-  local state = entry.tallies[suffix] or get(shard, suffix) or '0'
-  local total = (tonumber(state) or tonumber(state:match('^[^|]+'))) + delta
-  local parts, fired, used = {int(total)}, {}, {}
+-- The marks of a period by what they say, behind a change of its total: kept as they are, granted or
+-- waiting (fired), refused, used of before. What is granted and no longer reached is undone.
+local function sort_marks(entry, shard, campaign_id, period, state, total)
+  local kept, fired, refused, used = {}, {}, {}, {}
   for mark in state:gmatch('|([^|]+)') do
-    local tier, lot, threshold = mark:match('^([^,]+),([^,]+),[^,]+,([^,]+)$')
+    local tier, lot, threshold = mark:match('^([^,]+),([^,]+),[^,]+,([^,]+)')
+    tier = tonumber(tier)
     if lot == '~' then
-      used[tonumber(tier)] = mark
+      used[tier] = mark
     elseif total >= tonumber(threshold) then
-      parts[#parts + 1] = mark
-      fired[tonumber(tier)] = true
-    else
-      used[tonumber(tier)] = unfire(entry, shard, campaign_id, period, mark)
-    end
-  end
-  if campaign then
-    for _, step in ipairs(campaign.steps[entry.currency] or {}) do
-      local tier = step[1]
-      if total >= step[2] and not fired[tier] then
-        local before = used[tier] and tonumber(used[tier]:match('~,([^,]+),')) or 0
-        parts[#parts + 1] = grant(entry, shard, campaign, period, step, total, occurred, before)
-        used[tier] = nil
+      if lot == '!' then
+        refused[tier] = mark
+      else
+        kept[#kept + 1] = mark
+        fired[tier] = true
       end
+    elseif lot ~= '!' and lot ~= '?' then
+      used[tier] = unfire(entry, shard, campaign_id, period, mark)
     end
   end
-  for _, mark in pairs(used) do
-    parts[#parts + 1] = mark
-  end
-  state = concat(parts, '|')
+  return kept, fired, refused, used
+end
+
+local function keep_tally(entry, suffix, forget, state)
+  entry.tallies = entry.tallies or {}
   entry.tallies[suffix] = state
   if forget > 0 then
     write(entry, 'SET', suffix, state, 'PXAT', forget)
@@ -106,12 +158,148 @@ local function tally(entry, shard, count, campaign, delta, occurred)
   end
 end
 
+local function tally_key(seller, campaign_id, period, currency)
+  return 'n:' .. seller .. ':' .. campaign_id .. ':' .. period .. ':' .. currency
+end
+
+-- Add `delta` to a period's total. `campaign` {id, steps, expires_ms, budget} is nil where only a
+-- decrease is possible (a return): what was granted carries its own threshold.
+-- `count`: {campaign id, period, forget-at ms}.
+local function tally(entry, shard, count, campaign, delta, occurred)
+  local campaign_id, period, forget = unpack(count)
+  local suffix = tally_key(entry.seller, campaign_id, period, entry.currency)
+  local state = entry.tallies and entry.tallies[suffix] or get(shard, suffix) or '0'
+  local total = (tonumber(state) or tonumber(state:match('^[^|]+'))) + delta
+  local parts, fired, refused, used = sort_marks(entry, shard, campaign_id, period, state, total)
+  if campaign then
+    for _, step in ipairs(campaign.steps[entry.currency] or {}) do
+      local tier = step[1]
+      if total >= step[2] and not fired[tier] then
+        local before = used[tier] and tonumber(used[tier]:match('~,([^,]+),')) or 0
+        local mark, granted = grant(entry, shard, campaign, count, step, total, occurred, before,
+          refused[tier])
+        refused[tier] = nil
+        parts[#parts + 1] = mark
+        if granted then
+          used[tier] = nil
+        end
+      end
+    end
+  end
+  for _, marks in ipairs({refused, used}) do
+    for _, mark in pairs(marks) do
+      parts[#parts + 1] = mark
+    end
+  end
+  table.insert(parts, 1, int(total))
+  keep_tally(entry, suffix, forget, concat(parts, '|'))
+end
+
+-- The marks of a period, and of one tier which waits for an amount, and what was used of it before.
+local function waiting_marks(state, tier, amount)
+  local marks, waiting, used = {}, nil, 0
+  for mark in state:gmatch('[^|]+') do
+    local of, lot, minor = mark:match('^([^,]+),([^,]+),([^,]+)')
+    if of == tier and lot == '?' and minor == amount then
+      waiting = mark
+    elseif of == tier and lot == '~' then
+      used = tonumber(minor)
+    end
+    marks[#marks + 1] = mark
+  end
+  return marks, waiting, used
+end
+
+-- A threshold that has waited for a slice is granted from what the shard was handed, or else refused; if
+-- it is not reached any more, or waits anew for another amount, nothing comes of this wait.
+local function settle_threshold(shard, op, member)
+  local tier, period, forget, expires, amount, seller = member:match(
+    '^(%d+):([^:]+):(%d+):(%d+):(%d+):(.*)$')
+  local entry = new_entry(shard, {id = op.id .. '/' .. member, seller = seller}, 'threshold.settled',
+    op.currency)
+  write(entry, 'ZREM', 'bw:' .. op.campaign .. ':' .. op.currency, member)
+  local suffix = tally_key(seller, op.campaign, period, op.currency)
+  local marks, waiting, used = waiting_marks(get(shard, suffix) or '0', tier, amount)
+  if waiting then
+    local threshold, flags = waiting:match('^[^,]+,[^,]+,[^,]+,([^,]+),?(.*)$')
+    local at = {campaign = op.campaign, period = period, tier = tonumber(tier), used = used,
+      threshold = tonumber(threshold), bonus = flags:find('m') ~= nil, budgeted = true,
+      expires = tonumber(expires), amount = tonumber(amount), whole = tonumber(amount) + used}
+    local granted = draw(entry, budget_of(entry, shard, op.campaign, op.currency), at.amount)
+    local mark = granted and give(entry, shard, at) or refuse(entry, shard, at)
+    if granted and at.bonus and entry.draft.available > 0 then
+      write(entry, 'ZADD', 't', 'NX', shard.now, 'pay:' .. seller .. ':' .. op.currency)
+    end
+    local kept = {}
+    for _, each in ipairs(marks) do
+      if each == waiting then
+        kept[#kept + 1] = mark
+      elseif not (granted and each:match('^([^,]+,~),') == tier .. ',~') then
+        kept[#kept + 1] = each
+      end
+    end
+    keep_tally(entry, suffix, tonumber(forget), concat(kept, '|'))
+  end
+  commit(shard, entry)
+end
+
+-- Which of the thresholds that wait can be settled now: all that the shard can pay, and the others as
+-- well, by a refusal, once the budget is spent.
+local function settled_by(budget, waiting)
+  local free, found = budget.got - budget.used, {}
+  for i = 1, #waiting do
+    local amount = tonumber(waiting[i]:match('^%d+:[^:]+:%d+:%d+:(%d+):'))
+    local payable = amount <= free
+    if payable then
+      free = free - amount
+    end
+    if payable or budget.spent_at > 0 then
+      found[#found + 1] = waiting[i]
+      budget.needed = budget.needed > amount and budget.needed - amount or 0
+    end
+  end
+  return found
+end
+
+-- A slice has come, or there is none left; what waited for it is granted or refused, so many
+-- thresholds in a call. op: campaign, currency, turn, handed (to the shard in all), spent_at (the whole
+-- budget, if nothing is left of it; else 0), timer, due. Outcomes: booked; ignored:gone; ignored:turn.
+function operations.topup(shard, op)
+  local due = call('ZSCORE', shard.prefix .. 't', op.timer)
+  if not due or tonumber(due) ~= op.due then
+    return 'ignored:gone'
+  end
+  local entry = new_entry(shard, op, 'budget.topped_up', 'XXX')
+  local budget = budget_of(entry, shard, op.campaign, op.currency)
+  if op.turn == budget.turn + 1 then
+    budget.turn, budget.got, budget.spent_at = op.turn, op.handed, op.spent_at
+  elseif op.turn ~= budget.turn then
+    return 'ignored:turn'
+  end
+  local waiting = call('ZRANGEBYSCORE', shard.prefix .. 'bw:' .. budget.name, '-inf', '+inf', 'LIMIT', 0,
+    SETTLED_MAX)
+  local settled = settled_by(budget, waiting)
+  if #settled == #waiting and #waiting < SETTLED_MAX then
+    -- Nothing waits any more; else the timer stays, and another slice is asked for.
+    budget.needed = 0
+    write(entry, 'ZREM', 't', op.timer)
+  end
+  keep_budget(entry, budget)
+  commit(shard, entry)
+  for i = 1, #settled do
+    settle_threshold(shard, op, settled[i])
+  end
+  return 'booked'
+end
+
 -- What a sale or commission adds to a metric; a sale taken back whole no longer counts.
 local function metric_of(record, metric)
   if metric == 'volume' then
     return record.base - record.returned
   elseif metric == 'earnings' then
     return record.amount - record.reversed
+  elseif metric == 'first_sale' then
+    return record.first and record.base - record.returned or 0
   end
   return (record.base > record.returned or record.base == 0) and 1 or 0
 end
