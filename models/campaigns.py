@@ -20,13 +20,15 @@ from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 from models.config import (
     Amounts,
     BasisPoints,
+    ConfigError,
     CurrencyCode,
     PositiveMinor,
+    Problem,
     Section,
     wrong,
 )
 from models.events import LABEL_PATTERN
-from models.plan import LEVELS_MAX
+from models.plan import LEVELS_MAX, CommissionPlan
 
 CAMPAIGNS_MAX = 100
 TIERS_MAX = 20
@@ -378,6 +380,18 @@ def _check_version(before: Campaign, campaign: Campaign, i: int) -> None:
         if getattr(campaign, name) != getattr(before, name):
             message = f"a version keeps the {name} of the one before; give the campaign a new id"
             raise wrong(message, "campaigns", i, name)
+
+
+def check_levels(campaigns: Campaigns, plan: CommissionPlan, file: str) -> None:
+    """Raise ConfigError where a team is deeper than the plan pays: nobody hears of such sales."""
+    problems = [
+        f"{each.id} counts {each.levels} levels down, plan {plan.id} pays {plan.levels}; a sale is"
+        " told no further up than it is paid"
+        for each in campaigns.campaigns
+        if (each.levels or 0) > plan.levels
+    ]
+    if problems:
+        raise ConfigError([Problem(file, 1, text) for text in problems])
 
 
 def running(campaign: Campaign, occurred_ms: int) -> bool:

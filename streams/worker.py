@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from pydantic_core import from_json
 
-from models.campaigns import Campaigns
+from models.campaigns import Campaigns, check_levels
 from models.config import load
 from models.ids import shard_of_payout
 from models.notices import TOPICS as NOTICE_TOPICS
@@ -104,10 +104,14 @@ def company_rules(settings: Settings, router: Router | None = None) -> Rules:
     if router is None:
         gates = open_gates(open_rails(settings.rails()), settings.rails())
         router = open_router(settings, gates)
+    plan = load(settings.plan.read_text(encoding="utf-8"), CommissionPlan, settings.plan.name)
+    text = settings.campaigns.read_text(encoding="utf-8")
+    campaigns = load(text, Campaigns, settings.campaigns.name)
+    check_levels(campaigns, plan, settings.campaigns.name)
     return Rules(
-        load(settings.plan.read_text(encoding="utf-8"), CommissionPlan, settings.plan.name),
+        plan,
         router.policy,
-        load(settings.campaigns.read_text(encoding="utf-8"), Campaigns, settings.campaigns.name),
+        campaigns,
         router.pay,
         retention_ms=settings.event_retention_ms,
     )

@@ -41,7 +41,7 @@ def violations(world: World) -> list[str]:
     """Everything that is wrong at rest, as ``rule: detail``."""
     found = gathered(world)
     problems = [f"{check.name}: {check.detail}" for check in judge(found).checks if not check.ok]
-    for rule in (_earned, _granted, _finished, _waiting):
+    for rule in (_earned, _granted, _affordable, _bonuses, _finished, _waiting):
         problems += [f"{rule.__doc__}: {text}" for text in rule(world, found)]
     return problems
 
@@ -118,6 +118,28 @@ def _granted(world: World, found: Evidence) -> Iterator[str]:
                 yield f"{seller} tier {tier} is {state} at {volume[seller]}"
 
 
+def _affordable(world: World, found: Evidence) -> Iterator[str]:
+    """what is granted fits into each campaign's budget"""
+    cost: dict[str, int] = defaultdict(int)
+    for (_, campaign, _, _, _), lots in found.journal.fold.grants.items():
+        cost[campaign] += sum(lots.values())
+    for campaign in company().campaigns.campaigns:
+        if campaign.budget and cost[campaign.id] > campaign.budget["EUR"]:
+            yield f"{campaign.id} cost {cost[campaign.id]}, its budget is {campaign.budget['EUR']}"
+
+
+def _bonuses(world: World, found: Evidence) -> Iterator[str]:
+    """sellers were given the bonuses that are granted, and no others"""
+    want: dict[str, int] = defaultdict(int)
+    for (seller, campaign, _, _, _), lots in found.journal.fold.grants.items():
+        if campaign == "team-money":
+            want[seller] += sum(lots.values())
+    have = {seller: minor for (seller, _), minor in found.journal.fold.bonuses.items()}
+    for seller in sorted(want.keys() | have.keys()):
+        if want.get(seller, 0) != have.get(seller, 0):
+            yield f"{seller} has {have.get(seller, 0)}, granted {want.get(seller, 0)}"
+
+
 def _finished(world: World, found: Evidence) -> Iterator[str]:
     """no payout is left under way"""
     for payout, (state, *_) in found.journal.fold.payouts.items():
@@ -132,6 +154,8 @@ def _finished(world: World, found: Evidence) -> Iterator[str]:
 def _waiting(world: World, found: Evidence) -> Iterator[str]:
     """nothing waits for ever"""
     for key in world.redis.all_keys():
+        if b"}:bw:" in key:
+            yield f"{key.decode()}: thresholds wait for a slice of a budget"
         if key.endswith(b"}:m"):
             for name in ("waiting", "parked"):
                 count = world.redis.command("HGET", key, name)
