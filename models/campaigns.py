@@ -33,6 +33,7 @@ from models.plan import LEVELS_MAX, CommissionPlan
 CAMPAIGNS_MAX = 100
 TIERS_MAX = 20
 EXPIRES_DAYS_MAX = 3_650
+STREAK_MAX = 12
 AUDIENCE_MAX = 300
 """Most countries, tiers or tags that an audience names."""
 COUNT_MAX = 1_000_000
@@ -203,6 +204,9 @@ class Campaign(Section):
     budget: Amounts = Field(
         default_factory=dict, description="the most that all grants together may cost"
     )
+    streak: Annotated[int, Field(strict=True, ge=2, le=STREAK_MAX)] | None = Field(
+        None, description="a tier has to be reached in so many periods in a row, the last included"
+    )
     start: Moment | None = None
     end: Moment | None = None
     expires_days: Annotated[int, Field(strict=True, ge=1, le=EXPIRES_DAYS_MAX)] | None = Field(
@@ -263,6 +267,8 @@ def _check_shape(campaign: Campaign) -> None:
         raise wrong(f"metric {metric} has no levels; only team_volume has", "levels")
     if metric == "first_sale" and period != "lifetime":
         raise wrong("a first sale happens once: write period: lifetime", "period")
+    if campaign.streak:
+        _check_streak(campaign)
     if campaign.effective:
         if period == "lifetime":
             # Its one period began before any change could come into effect.
@@ -273,6 +279,17 @@ def _check_shape(campaign: Campaign) -> None:
             raise wrong("the campaign has ended when this comes into effect", "effective")
     if campaign.expires_days and all(tier.bonus is not None for tier in campaign.tiers):
         raise wrong("a bonus is money and does not expire", "expires_days")
+
+
+def _check_streak(campaign: Campaign) -> None:
+    if campaign.period == "lifetime":
+        raise wrong("a lifetime comes once, so there are none in a row", "streak")
+    for i, tier in enumerate(campaign.tiers):
+        if tier.grants.percent is not None:
+            raise wrong("a streak grants amounts, no percent", "tiers", i, tier.kind, "percent")
+    days = {"day": 1, "week": 7, "month": 28}[campaign.period] * ((campaign.streak or 0) - 1)
+    if campaign.start and campaign.end and (campaign.end - campaign.start).days < days:
+        raise wrong("the campaign is too short for so many periods in a row", "streak")
 
 
 def _check_tier(metric: str, tier: Tier, i: int) -> None:
@@ -376,7 +393,7 @@ def _check_version(before: Campaign, campaign: Campaign, i: int) -> None:
         raise wrong(
             "comes into effect no later than the version before", "campaigns", i, "effective"
         )
-    for name in ("period", "metric", "levels"):
+    for name in ("period", "metric", "levels", "streak"):
         if getattr(campaign, name) != getattr(before, name):
             message = f"a version keeps the {name} of the one before; give the campaign a new id"
             raise wrong(message, "campaigns", i, name)
@@ -421,6 +438,17 @@ def period_of(campaign: Campaign, occurred_ms: int, zone: str) -> Period:
         if occurred_ms < period.end_ms:  # type: ignore[operator]  # only a lifetime has no end
             return period
     raise RuntimeError(f"no {kind} of {zone} holds {occurred_ms}")
+
+
+def near(campaign: Campaign, period: Period, zone: str) -> list[Period]:
+    """Of a streak of n: the n - 1 periods before one, itself, and the n - 1 behind it, in order."""
+    reach = (campaign.streak or 1) - 1
+    found = [period]
+    for _ in range(reach):
+        found.insert(0, period_of(campaign, (found[0].start_ms or 0) - 1, zone))
+    for _ in range(reach):
+        found.append(period_of(campaign, found[-1].end_ms or 0, zone))
+    return found
 
 
 @lru_cache(maxsize=32_768)

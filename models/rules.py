@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic_core import from_json
 
-from models.campaigns import Campaign, Campaigns, period_of, running, steps
+from models.campaigns import Campaign, Campaigns, Period, near, period_of, running, steps
 from models.decisions import Tier
 from models.events import (
     CommissionEarned,
@@ -359,10 +359,20 @@ class Rules:
                 if (period.start_ms or 0) < campaign.effective_ms:
                     continue  # it began before this version
                 if _counts_in(campaign, currency, occurred_ms, seller, level):
-                    forget = period.end_ms + self._retention_ms if period.end_ms else 0
-                    counts.append([index + 1, period.id, forget])
+                    counts.append([index + 1, *self._kept(campaign, period, seller.zone)])
                 break
         return counts
+
+    def _kept(self, campaign: Campaign, period: Period, zone: str) -> list[Any]:
+        """A period's id, when its total is forgotten, and of a streak the same of those near it."""
+        if campaign.streak is None:
+            forget = period.end_ms + self._retention_ms if period.end_ms else 0
+            return [period.id, forget]
+        row = near(campaign, period, zone)
+        # A total matters for as long as a period that it is in a row with.
+        far = (row[-1].end_ms or 0) - (period.end_ms or 0) + self._retention_ms
+        listed = [[each.id, (each.end_ms or 0) + far] for each in row]
+        return [period.id, (period.end_ms or 0) + far, listed]
 
     def _up(
         self, seller: Seller, currency: str, base_minor: int, lineage: Lineage

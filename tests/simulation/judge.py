@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -20,6 +21,9 @@ from tests.simulation.worker import company
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+STEADY = 1_000
+"""What a day of the campaign ``steady`` has to reach."""
 
 MAY_RAISE = frozenset({"RedisGone", "EntriesVoid"})
 """What ends a process rightly; a supervisor starts it again."""
@@ -41,7 +45,7 @@ def violations(world: World) -> list[str]:
     """Everything that is wrong at rest, as ``rule: detail``."""
     found = gathered(world)
     problems = [f"{check.name}: {check.detail}" for check in judge(found).checks if not check.ok]
-    for rule in (_earned, _granted, _affordable, _bonuses, _finished, _waiting):
+    for rule in (_earned, _granted, _steady, _affordable, _bonuses, _finished, _waiting):
         problems += [f"{rule.__doc__}: {text}" for text in rule(world, found)]
     return problems
 
@@ -116,6 +120,40 @@ def _granted(world: World, found: Evidence) -> Iterator[str]:
             if want != ((seller, tier) in active):
                 state = "active" if not want else "missing"
                 yield f"{seller} tier {tier} is {state} at {volume[seller]}"
+
+
+def _steady(world: World, found: Evidence) -> Iterator[str]:
+    """a streak's grant is active exactly while each of its days is reached"""
+    sold: dict[tuple[str, date], int] = defaultdict(int)
+    days: dict[str, date] = {}
+    profiles, seen = set(), set()
+    returns = []
+    for message in world.script.messages:
+        if message.kind in {"bad", "repeat"}:
+            continue
+        event = json.loads(message.value)
+        if event["id"] in seen:
+            continue
+        seen.add(event["id"])
+        seller, day = event["seller_id"], datetime.fromisoformat(event["occurred_at"]).date()
+        if event["type"] == "seller.updated":
+            profiles.add(seller)
+        elif event["type"] == "sale.completed":
+            sold[seller, day] += event["amount_minor"]
+            days[event["sale_id"]] = day
+        elif event["type"] == "sale.returned":
+            returns.append((seller, event.get("sale_id"), day, event["amount_minor"]))
+    for seller, sale, day, minor in returns:
+        sold[seller, days[sale] if sale else day] -= minor
+    active = {
+        (seller, period)
+        for (seller, campaign, period, _, _), lots in found.journal.fold.grants.items()
+        if campaign == "steady" and lots
+    }
+    full = {at for at, minor in sold.items() if minor >= STEADY and at[0] in profiles}
+    want = {(seller, str(day)) for seller, day in full if (seller, day - timedelta(days=1)) in full}
+    for seller, period in sorted(want ^ active):
+        yield f"{seller} {period} is {'missing' if (seller, period) in want else 'active'}"
 
 
 def _affordable(world: World, found: Evidence) -> Iterator[str]:

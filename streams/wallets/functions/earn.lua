@@ -5,7 +5,7 @@
 --   amount), held (of it, still in `held`), waiting (for the profile), shown (of the returned, what
 --   counts already, while waiting returns are released), tier, occurred,
 --   first (it is the seller's first sale),
---   counts {campaign, period, forget, metric}, up {to, commission, sale, origin, level}
+--   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
 local EARLY_MAX = 20
@@ -132,7 +132,7 @@ local function take_effect(shard, entry, record, counts, returned)
   entry.on_hold = record.tier ~= 'instant'
   for i, count in ipairs(counts) do
     local campaign = shard.context.campaigns[count[1]]
-    local kept = {campaign.id, count[2], count[3], campaign.metric}
+    local kept = {campaign.id, count[2], count[3], campaign.metric, count[4]}
     record.counts[i] = kept
     local delta = metric_at(record, campaign.metric, returned)
     if delta ~= 0 then
@@ -156,8 +156,8 @@ local function store(shard, entry, suffix, record)
 end
 
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
--- {{campaign index, period, forget ms}}, first (whether to look if it is her first sale), up, pay (terms
--- or nil), decision, state, waiting (profile missing). Outcomes: booked; refused sale_reused,
+-- {{campaign index, period, forget ms, near (of a streak, or nil)}}, first (whether to look if it is her
+-- first sale), up, pay (terms or nil), decision, state, waiting (profile missing). Outcomes: booked; refused sale_reused,
 -- too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
@@ -273,7 +273,7 @@ local function take_effect_back(shard, entry, item, counts, up)
       delta = -item.amount
     end
     if delta ~= 0 then
-      tally(entry, shard, {campaign.id, count[2], count[3]}, nil, delta, 0)
+      tally(entry, shard, {campaign.id, count[2], count[3], campaign.metric, count[4]}, nil, delta, 0)
     end
   end
   if up then

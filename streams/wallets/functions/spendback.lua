@@ -162,21 +162,25 @@ local function tally_key(seller, campaign_id, period, currency)
   return 'n:' .. seller .. ':' .. campaign_id .. ':' .. period .. ':' .. currency
 end
 
--- Add `delta` to a period's total. `campaign` {id, steps, expires_ms, budget} is nil where only a
--- decrease is possible (a return): what was granted carries its own threshold.
--- `count`: {campaign id, period, forget-at ms}.
-local function tally(entry, shard, count, campaign, delta, occurred)
-  local campaign_id, period, forget = unpack(count)
-  local suffix = tally_key(entry.seller, campaign_id, period, entry.currency)
-  local state = entry.tallies and entry.tallies[suffix] or get(shard, suffix) or '0'
-  local total = (tonumber(state) or tonumber(state:match('^[^|]+'))) + delta
-  local parts, fired, refused, used = sort_marks(entry, shard, campaign_id, period, state, total)
+local function tally_state(entry, shard, suffix)
+  return entry.tallies and entry.tallies[suffix] or get(shard, suffix) or nil
+end
+
+local function total_of(state)
+  return state and (tonumber(state) or tonumber(state:match('^[^|]+'))) or 0
+end
+
+-- Grant and undo what follows from a period's total; `reached` is what thresholds are compared with.
+-- `at`: {campaign id, period, forget-at ms}.
+local function settle_period(entry, shard, at, campaign, state, total, reached, occurred)
+  local campaign_id, period, forget = unpack(at)
+  local parts, fired, refused, used = sort_marks(entry, shard, campaign_id, period, state, reached)
   if campaign then
     for _, step in ipairs(campaign.steps[entry.currency] or {}) do
       local tier = step[1]
-      if total >= step[2] and not fired[tier] then
+      if reached >= step[2] and not fired[tier] then
         local before = used[tier] and tonumber(used[tier]:match('~,([^,]+),')) or 0
-        local mark, granted = grant(entry, shard, campaign, count, step, total, occurred, before,
+        local mark, granted = grant(entry, shard, campaign, at, step, reached, occurred, before,
           refused[tier])
         refused[tier] = nil
         parts[#parts + 1] = mark
@@ -192,7 +196,45 @@ local function tally(entry, shard, count, campaign, delta, occurred)
     end
   end
   table.insert(parts, 1, int(total))
-  keep_tally(entry, suffix, forget, concat(parts, '|'))
+  keep_tally(entry, tally_key(entry.seller, campaign_id, period, entry.currency), forget,
+    concat(parts, '|'))
+end
+
+-- A streak: thresholds are compared with the least total of the last n periods, so that a change of one
+-- period matters for it and for the n - 1 behind it. `near`: {period, forget-at ms} of the n - 1 periods
+-- before, of the changed one, and of the n - 1 behind.
+local function settle_streak(entry, shard, campaign_id, near, campaign, delta, occurred)
+  local n = (#near + 1) / 2
+  local states, totals = {}, {}
+  for i = 1, #near do
+    states[i] = tally_state(entry, shard, tally_key(entry.seller, campaign_id, near[i][1],
+      entry.currency))
+    totals[i] = total_of(states[i])
+  end
+  totals[n] = totals[n] + delta
+  for i = n, #near do
+    local least = totals[i]
+    for j = i - n + 1, i do
+      least = totals[j] < least and totals[j] or least
+    end
+    if i == n or states[i] then
+      settle_period(entry, shard, {campaign_id, near[i][1], near[i][2]}, campaign, states[i] or '0',
+        totals[i], least, occurred)
+    end
+  end
+end
+
+-- Add `delta` to a period's total. `campaign` {id, steps, expires_ms, budget} is nil where only a
+-- decrease is possible (a return): what was granted carries its own threshold.
+-- `count`: {campaign id, period, forget-at ms, metric, near (of a streak)}.
+local function tally(entry, shard, count, campaign, delta, occurred)
+  if count[5] then
+    settle_streak(entry, shard, count[1], count[5], campaign, delta, occurred)
+    return
+  end
+  local state = tally_state(entry, shard, tally_key(entry.seller, count[1], count[2], entry.currency))
+  local total = total_of(state) + delta
+  settle_period(entry, shard, count, campaign, state or '0', total, total, occurred)
 end
 
 -- The marks of a period, and of one tier which waits for an amount, and what was used of it before.

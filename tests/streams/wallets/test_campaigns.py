@@ -343,3 +343,48 @@ def state(sales: int) -> str:
     """A seller's feature state as a real sale or return leaves it."""
     _, updates = observe({}, sale() if sales else returned(), None)
     return updates["s:" + sale().seller_id]
+
+
+class TestStreak:
+    """Three periods in a row; `week(n)` is how an event of the n-th counts."""
+
+    @pytest.fixture
+    def steady(self, client: redis.Redis) -> Shard:
+        return Shard(client, campaigns=[campaign("c", EUR=[(1, 400, 70, 0, 0)])])
+
+    @staticmethod
+    def week(n: int) -> list[Any]:
+        near = [[f"w{n + i}", 0] for i in range(-2, 3)]
+        return [[1, f"w{n}", 0, near]]
+
+    def sold(self, shard: Shard, week: int, amount: int = 100) -> dict[str, Any]:
+        return shard.sale(amount, counts=self.week(week))
+
+    def test_is_granted_with_the_third_in_a_row_and_each_that_follows(self, steady: Shard) -> None:
+        credit = []
+        for week in (1, 2, 3, 4, 6, 7, 8):
+            steady.one(self.sold(steady, week))
+            credit.append(steady.balances()[3])
+        assert credit == [0, 0, 70, 140, 140, 140, 210]
+
+    def test_does_not_hang_on_the_order_of_events(self, steady: Shard) -> None:
+        for week in (3, 1, 5, 4):
+            steady.one(self.sold(steady, week))
+        assert steady.balances()[3] == 70
+        steady.one(self.sold(steady, 2))  # 1 to 5 are full: the third, fourth and fifth
+        assert steady.balances()[3] == 210
+
+    def test_a_return_breaks_every_row_that_its_period_is_in(self, steady: Shard) -> None:
+        sales = {week: self.sold(steady, week) for week in range(1, 7)}
+        steady.book(*sales.values())
+        assert steady.balances()[3] == 4 * 70
+        steady.one(steady.return_of(sales[3], 1))
+        assert steady.balances()[3] == 70  # of 4, 5 and 6 only
+        steady.one(self.sold(steady, 3, 1))
+        assert steady.balances()[3] == 4 * 70
+
+    def test_a_return_without_a_receipt_breaks_it_as_well(self, steady: Shard) -> None:
+        steady.book(*[self.sold(steady, week) for week in (1, 2, 3)])
+        steady.one(steady.event("take", "sale.returned", currency="EUR", base=4, amount=1,
+                                occurred=steady.now_ms, counts=self.week(2), rev=0))  # fmt: skip
+        assert steady.balances()[3] == 0
