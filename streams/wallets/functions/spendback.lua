@@ -126,9 +126,10 @@ local function unfire(entry, shard, campaign_id, period, fired)
 end
 
 -- The marks of a period by what they say, behind a change of its total: kept as they are, granted or
--- waiting (fired), refused, used of before. What is granted and no longer reached is undone.
+-- waiting (fired); refused; used of before. In front of the kept ones is a place for the total. What is
+-- granted and no longer reached is undone.
 local function sort_marks(entry, shard, campaign_id, period, state, total)
-  local kept, fired, refused, used = {}, {}, {}, {}
+  local kept, fired, refused, used = {''}, {}, {}, {}
   for mark in state:gmatch('|([^|]+)') do
     local tier, lot, threshold = mark:match('^([^,]+),([^,]+),[^,]+,([^,]+)')
     tier = tonumber(tier)
@@ -190,12 +191,13 @@ local function settle_period(entry, shard, at, campaign, state, total, reached, 
       end
     end
   end
-  for _, marks in ipairs({refused, used}) do
-    for _, mark in pairs(marks) do
-      parts[#parts + 1] = mark
-    end
+  for _, mark in pairs(refused) do
+    parts[#parts + 1] = mark
   end
-  table.insert(parts, 1, int(total))
+  for _, mark in pairs(used) do
+    parts[#parts + 1] = mark
+  end
+  parts[1] = int(total)
   keep_tally(entry, tally_key(entry.seller, campaign_id, period, entry.currency), forget,
     concat(parts, '|'))
 end
