@@ -157,8 +157,8 @@ end
 
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
 -- {{campaign index, period, forget ms, near (of a streak, or nil)}}, first (whether to look if it is her
--- first sale), up, pay (terms or nil), decision, state, waiting (profile missing). Outcomes: booked; refused sale_reused,
--- too_many_waiting.
+-- first sale), up, pay (terms or nil), decision, state, waiting (profile missing). Outcomes: booked; refused
+-- sale_reused, too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
   local stored = get(shard, suffix)
