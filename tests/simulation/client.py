@@ -145,7 +145,7 @@ class Client:
     def _sale(self, seller: str, sale: str) -> None:
         dice = self._dice
         amount = dice.choice((0, 399, 1_000, 2_600, 4_000, 7_999, 12_000, 20_000))
-        at, days = self._at(), dice.randint(0, 3)
+        at, days = self._at(), self._ids % 4
         self._put("sales", at, {
             "type": "sale.completed", "seller_id": seller, "sale_id": sale, "currency": "EUR",
             "amount_minor": amount, "instrument_ref": f"card-{dice.randint(1, 3)}",
