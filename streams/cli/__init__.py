@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from streams.cli import (
+    campaign,
     cancel,
     config,
     deadletters,
@@ -34,6 +35,7 @@ MODULES = (
         demo,
         worker,
         config,
+        campaign,
         topics,
         doctor,
         deadletters,
