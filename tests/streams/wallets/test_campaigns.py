@@ -198,6 +198,48 @@ class TestBudget:
         assert company.needs(number).used == 70
         assert company.fold.balances[f"{shard.seller}/credit", "EUR"] == 40
 
+    @pytest.mark.parametrize("others", [0, 100])
+    @pytest.mark.parametrize("settled", ["before", "behind", "never"])
+    def test_what_a_till_gives_back_of_an_undone_grant_is_free_again(
+        self, client: redis.Redis, settled: str, others: int
+    ) -> None:
+        company = Company(
+            client, [budgeted(70 + others, (1, 400, 70))], shards=1, budget=70 + others
+        )
+        [number, *_] = company.shards
+        shard = company.shards[number]
+        profile = {"profile": '{"status":"active"}', "release": [], "rev": 0}
+        company.book(number, shard.event("profile", "seller.updated", **profile))
+        sale = shard.sale(100, counts=LIFE, rev=1)
+        company.book(number, sale)
+        company.settle()
+        terms = {"currency": "EUR", "authorisation": "p", "grace_ms": 0}
+        authorise = shard.event(
+            "authorise", "purchase.authorised", amount=60, good_ms=1_000, **terms
+        )
+        capture = shard.event("capture", "purchase.captured", amount=20, **terms)
+        assert company.book(number, authorise, capture) == ["booked", "booked"]
+        company.book(number, shard.return_of(sale, 400))
+        assert company.needs(number).used == 60
+        if others:
+            # What is free goes to somebody else, so that she has to wait for another slice.
+            company.book(number, shard.sale(100, seller=sellers_in(number, 2)[1], counts=LIFE))
+            company.settle()
+        if settled != "never":
+            company.book(number, shard.sale(100, counts=LIFE, rev=1))
+        if settled == "before":
+            company.settle()
+        company.book(number, shard.event("void", "purchase.voided", **terms))
+        company.settle()
+        company.check()
+        mine = 0 if settled == "never" else 50
+        assert company.fold.balances[f"{shard.seller}/credit", "EUR"] == mine
+        assert company.needs(number).used == 20 + mine + (70 if others else 0)
+        [lots] = [
+            each for each in company.fold.grants.items() if each[0][0] == shard.seller
+        ]  # the journal says what the threshold is worth, whatever was spent
+        assert list(lots[1].values()) == ([70] if mine else [])
+
     def test_answers_that_come_twice_or_late_change_nothing(self, client: redis.Redis) -> None:
         company = Company(client, [budgeted(1_000, (1, 100, 70))], shards=2, budget=1_000)
         number = next(n for n in company.shards if n != home_of("c"))
