@@ -1,7 +1,8 @@
-"""Spendback campaigns: credit granted when a seller's total of a period crosses a threshold.
+"""Campaigns: credit or money granted when a seller's total of a period crosses a threshold.
 
 A period is of the seller's own calendar: an event counts in the day, ISO week or month that her
-clock showed when it happened.
+clock showed when it happened. A campaign may have several versions under one id: a period keeps
+the version that was in effect when it began.
 """
 
 from __future__ import annotations
@@ -19,17 +20,27 @@ from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 from models.config import (
     Amounts,
     BasisPoints,
+    ConfigError,
     CurrencyCode,
     PositiveMinor,
+    Problem,
     Section,
     wrong,
 )
+from models.events import LABEL_PATTERN
+from models.plan import LEVELS_MAX, CommissionPlan
 
 CAMPAIGNS_MAX = 100
 TIERS_MAX = 20
 EXPIRES_DAYS_MAX = 3_650
+STREAK_MAX = 12
+AUDIENCE_MAX = 300
+"""Most countries, tiers or tags that an audience names."""
 COUNT_MAX = 1_000_000
 """Largest threshold of the metric ``count``."""
+
+PERCENT_METRICS = ("volume", "first_sale")
+"""Metrics of which a percentage can be granted: only the seller's own sales move them."""
 
 _DAY_MS = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,7 +62,7 @@ class Step(NamedTuple):
     """One threshold in one currency. Amounts in minor units; a count for the metric ``count``.
 
     Either ``credit_minor`` is granted or ``percent_bp`` of the total, at most ``cap_minor`` (0: no
-    cap).
+    cap); as money that is paid out if ``bonus``, else as credit.
     """
 
     tier: int
@@ -59,6 +70,7 @@ class Step(NamedTuple):
     credit_minor: int
     percent_bp: int
     cap_minor: int
+    bonus: bool = False
 
 
 class Credit(Section):
@@ -91,11 +103,24 @@ class Tier(Section):
     """One threshold of a campaign and what reaching it grants."""
 
     reach: Annotated[Reach, BeforeValidator(_reach)]
-    credit: Annotated[Credit, BeforeValidator(_credit)]
+    credit: Annotated[Credit, BeforeValidator(_credit)] | None = None
+    bonus: Annotated[Credit, BeforeValidator(_credit)] | None = Field(
+        None, description="money that is paid out, in place of credit"
+    )
+
+    @property
+    def grants(self) -> Credit:
+        """What it grants, as credit or as money."""
+        return self.credit or self.bonus or Credit()
+
+    @property
+    def kind(self) -> Literal["credit", "bonus"]:
+        """What it grants it as."""
+        return "credit" if self.bonus is None else "bonus"
 
     def currencies(self) -> set[str]:
         """The currencies in which the tier can be reached and grants something."""
-        return set(self.reach.amounts or self.credit.amounts)
+        return set(self.reach.amounts or self.grants.amounts)
 
     def threshold(self, currency: str) -> int:
         """What must be reached, in minor units or as a count."""
@@ -117,12 +142,71 @@ def _moment(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
+def _listed(value: object) -> object:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise wrong("write a list of texts, such as [DE, AT]")
+    for one in value:
+        if value.count(one) > 1:
+            raise wrong(f"{one[:40]!r} stands here twice")
+    return frozenset(value)
+
+
+Countries = Annotated[
+    frozenset[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]],
+    Field(min_length=1, max_length=AUDIENCE_MAX),
+    BeforeValidator(_listed),
+]
+Labels = Annotated[
+    frozenset[Annotated[str, Field(pattern=LABEL_PATTERN)]],
+    Field(min_length=1, max_length=AUDIENCE_MAX),
+    BeforeValidator(_listed),
+]
+
+
+class Audience(Section):
+    """For whom a campaign is, by her profile when the event is booked.
+
+    Of each list that is given she must fit one entry. A list that is not given lets everyone in.
+    """
+
+    countries: Countries | None = None
+    tiers: Labels | None = None
+    tags: Labels | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.countries is None and self.tiers is None and self.tags is None:
+            raise wrong("names nobody: give countries, tiers or tags, or leave audience out")
+        return self
+
+    def includes(self, country: str, tier: str | None, tags: frozenset[str]) -> bool:
+        """Whether a seller of this country, tier and tags belongs to it."""
+        return (
+            (self.countries is None or country in self.countries)
+            and (self.tiers is None or tier in self.tiers)
+            and (self.tags is None or not self.tags.isdisjoint(tags))
+        )
+
+
 class Campaign(Section):
     """A campaign. Runs from ``start`` up to, not including, ``end``, by the time of the event."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,48}$")]
-    metric: Literal["volume", "earnings", "count"]
+    metric: Literal["volume", "team_volume", "earnings", "count", "first_sale"]
+    levels: Annotated[int, Field(strict=True, ge=1, le=LEVELS_MAX)] | None = Field(
+        None, description="of metric team_volume: how many levels down count beside her own sales"
+    )
     period: Literal["day", "week", "month", "lifetime"]
+    effective: Moment | None = Field(
+        None, description="periods that begin earlier keep the version of the same id before"
+    )
+    audience: Audience | None = None
+    budget: Amounts = Field(
+        default_factory=dict, description="the most that all grants together may cost"
+    )
+    streak: Annotated[int, Field(strict=True, ge=2, le=STREAK_MAX)] | None = Field(
+        None, description="a tier has to be reached in so many periods in a row, the last included"
+    )
     start: Moment | None = None
     end: Moment | None = None
     expires_days: Annotated[int, Field(strict=True, ge=1, le=EXPIRES_DAYS_MAX)] | None = Field(
@@ -134,10 +218,12 @@ class Campaign(Section):
     def _holds_together(self) -> Self:
         if self.start and self.end and self.end <= self.start:
             raise wrong("the end is not after the start", "end")
+        _check_shape(self)
         for i, tier in enumerate(self.tiers):
             _check_tier(self.metric, tier, i)
         for i, tier in enumerate(self.tiers[1:], start=1):
             _check_order(self.tiers[i - 1], tier, i)
+        _check_budget(self)
         return self
 
     @cached_property
@@ -155,36 +241,99 @@ class Campaign(Section):
         """From when, and until before when, events count; milliseconds since the epoch."""
         return _ms(self.start) if self.start else 0, _ms(self.end) if self.end else 2**63
 
+    @cached_property
+    def effective_ms(self) -> int:
+        """From when on periods that begin are of this version, in milliseconds since the epoch."""
+        return _ms(self.effective) if self.effective else 0
+
+    def counts_level(self, level: int) -> bool:
+        """Whether what happens so many levels below counts: 0 is her own, -1 comes of no sale."""
+        if self.metric == "earnings":
+            return True
+        return 0 <= level <= (self.levels or 0)
+
     @property
     def expires_ms(self) -> int:
         """How long after the event a credit expires, in milliseconds; 0 for never."""
         return (self.expires_days or 0) * _DAY_MS
 
 
+def _check_shape(campaign: Campaign) -> None:
+    """Parts that contradict one another."""
+    metric, period = campaign.metric, campaign.period
+    if (campaign.levels is not None) != (metric == "team_volume"):
+        if campaign.levels is None:
+            raise wrong("metric team_volume needs levels, such as levels: 2", "metric")
+        raise wrong(f"metric {metric} has no levels; only team_volume has", "levels")
+    if metric == "first_sale" and period != "lifetime":
+        raise wrong("a first sale happens once: write period: lifetime", "period")
+    if campaign.streak:
+        _check_streak(campaign)
+    if campaign.effective:
+        if period == "lifetime":
+            # Its one period began before any change could come into effect.
+            raise wrong(
+                "a lifetime never begins anew: give the change an id of its own", "effective"
+            )
+        if campaign.end and campaign.end <= campaign.effective:
+            raise wrong("the campaign has ended when this comes into effect", "effective")
+    if campaign.expires_days and all(tier.bonus is not None for tier in campaign.tiers):
+        raise wrong("a bonus is money and does not expire", "expires_days")
+
+
+def _check_streak(campaign: Campaign) -> None:
+    if campaign.period == "lifetime":
+        raise wrong("a lifetime comes once, so there are none in a row", "streak")
+    for i, tier in enumerate(campaign.tiers):
+        if tier.grants.percent is not None:
+            raise wrong("a streak grants amounts, no percent", "tiers", i, tier.kind, "percent")
+    days = {"day": 1, "week": 7, "month": 28}[campaign.period] * ((campaign.streak or 0) - 1)
+    if campaign.start and campaign.end and (campaign.end - campaign.start).days < days:
+        raise wrong("the campaign is too short for so many periods in a row", "streak")
+
+
 def _check_tier(metric: str, tier: Tier, i: int) -> None:
-    reach, credit = tier.reach, tier.credit
+    if (tier.credit is None) == (tier.bonus is None):
+        both = "not both" if tier.credit else "one of them is missing"
+        raise wrong(f"write what it grants, as credit or as bonus: {both}", "tiers", i)
+    reach, granting, kind = tier.reach, tier.grants, tier.kind
     if (reach.count is not None) != (metric == "count"):
         form = "a count" if metric == "count" else "an amount per currency"
         raise wrong(f"metric {metric} needs {form}", "tiers", i, "reach")
     if reach.count is None and not reach.amounts:
         raise wrong("names no currency", "tiers", i, "reach")
-    if credit.percent is None:
-        if not credit.amounts:
-            raise wrong(
-                "grants nothing: an amount per currency, or a percent", "tiers", i, "credit"
-            )
-        granted = set(credit.amounts)
-    elif metric != "volume":
+    if granting.percent is None:
+        if not granting.amounts:
+            raise wrong("grants nothing: an amount per currency, or a percent", "tiers", i, kind)
+        granted = set(granting.amounts)
+    elif metric not in PERCENT_METRICS:
         # A share of a total that a commission plan or another topic moves would hang on the order
         # in which events are booked.
-        raise wrong("a percent needs metric volume", "tiers", i, "credit", "percent")
-    elif credit.percent == 0:
-        raise wrong("grants nothing", "tiers", i, "credit", "percent")
+        names = " or ".join(PERCENT_METRICS)
+        raise wrong(f"a percent needs metric {names}", "tiers", i, kind, "percent")
+    elif granting.percent == 0:
+        raise wrong("grants nothing", "tiers", i, kind, "percent")
     else:
-        granted = set(credit.cap) or tier.currencies()
+        granted = set(granting.cap) or tier.currencies()
     if granted != tier.currencies():
         apart = ", ".join(sorted(granted ^ tier.currencies()))
-        raise wrong(f"reach and credit name different currencies: {apart}", "tiers", i, "credit")
+        raise wrong(f"reach and {kind} name different currencies: {apart}", "tiers", i, kind)
+
+
+def _check_budget(campaign: Campaign) -> None:
+    budget = campaign.budget
+    if not budget:
+        return
+    if budget.keys() != campaign.tiers[0].currencies():
+        apart = ", ".join(sorted(budget.keys() ^ campaign.tiers[0].currencies()))
+        raise wrong(f"budget and tiers name different currencies: {apart}", "budget")
+    for i, tier in enumerate(campaign.tiers):
+        for currency, minor in sorted(tier.grants.amounts.items()):
+            if minor > budget[currency]:
+                text = (
+                    f"grants {minor} {currency}, more than the whole budget of {budget[currency]}"
+                )
+                raise wrong(text, "tiers", i, tier.kind)
 
 
 def _check_order(before: Tier, tier: Tier, i: int) -> None:
@@ -198,13 +347,14 @@ def _check_order(before: Tier, tier: Tier, i: int) -> None:
 
 
 def _step(number: int, tier: Tier, currency: str) -> Step:
-    credit = tier.credit
+    grants = tier.grants
     return Step(
         number,
         tier.threshold(currency),
-        credit.amounts.get(currency, 0),
-        credit.percent or 0,
-        credit.cap.get(currency, 0),
+        grants.amounts.get(currency, 0),
+        grants.percent or 0,
+        grants.cap.get(currency, 0),
+        tier.bonus is not None,
     )
 
 
@@ -214,13 +364,51 @@ class Campaigns(Section):
     campaigns: Annotated[tuple[Campaign, ...], Field(max_length=CAMPAIGNS_MAX)] = ()
 
     @model_validator(mode="after")
-    def _ids_are_unique(self) -> Self:
-        seen: set[str] = set()
+    def _versions_follow_each_other(self) -> Self:
+        latest: dict[str, Campaign] = {}
         for i, campaign in enumerate(self.campaigns):
-            if campaign.id in seen:
-                raise wrong(f"another campaign has the id {campaign.id}", "campaigns", i, "id")
-            seen.add(campaign.id)
+            before = latest.get(campaign.id)
+            if before is not None:
+                _check_version(before, campaign, i)
+            latest[campaign.id] = campaign
         return self
+
+    @cached_property
+    def versions(self) -> dict[str, tuple[int, ...]]:
+        """Per id where its versions stand, the latest first."""
+        found: dict[str, tuple[int, ...]] = {}
+        for i, campaign in enumerate(self.campaigns):
+            found[campaign.id] = (i, *found.get(campaign.id, ()))
+        return found
+
+
+def _check_version(before: Campaign, campaign: Campaign, i: int) -> None:
+    if campaign.effective is None:
+        message = (
+            f"another campaign has the id {campaign.id}; a new version of it says from when on it"
+            " is effective"
+        )
+        raise wrong(message, "campaigns", i, "id")
+    if campaign.effective_ms <= before.effective_ms:
+        raise wrong(
+            "comes into effect no later than the version before", "campaigns", i, "effective"
+        )
+    for name in ("period", "metric", "levels", "streak"):
+        if getattr(campaign, name) != getattr(before, name):
+            message = f"a version keeps the {name} of the one before; give the campaign a new id"
+            raise wrong(message, "campaigns", i, name)
+
+
+def check_levels(campaigns: Campaigns, plan: CommissionPlan, file: str) -> None:
+    """Raise ConfigError where a team is deeper than the plan pays: nobody hears of such sales."""
+    problems = [
+        f"{each.id} counts {each.levels} levels down, plan {plan.id} pays {plan.levels}; a sale is"
+        " told no further up than it is paid"
+        for each in campaigns.campaigns
+        if (each.levels or 0) > plan.levels
+    ]
+    if problems:
+        raise ConfigError([Problem(file, 1, text) for text in problems])
 
 
 def running(campaign: Campaign, occurred_ms: int) -> bool:
@@ -250,6 +438,17 @@ def period_of(campaign: Campaign, occurred_ms: int, zone: str) -> Period:
         if occurred_ms < period.end_ms:  # type: ignore[operator]  # only a lifetime has no end
             return period
     raise RuntimeError(f"no {kind} of {zone} holds {occurred_ms}")
+
+
+def near(campaign: Campaign, period: Period, zone: str) -> list[Period]:
+    """Of a streak of n: the n - 1 periods before one, itself, and the n - 1 behind it, in order."""
+    reach = (campaign.streak or 1) - 1
+    found = [period]
+    for _ in range(reach):
+        found.insert(0, period_of(campaign, (found[0].start_ms or 0) - 1, zone))
+    for _ in range(reach):
+        found.append(period_of(campaign, found[-1].end_ms or 0, zone))
+    return found
 
 
 @lru_cache(maxsize=32_768)

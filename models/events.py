@@ -53,6 +53,12 @@ _CLOCK_AHEAD_MAX_MS = CLOCK_AHEAD_MAX // timedelta(milliseconds=1)
 
 _ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
 
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,47}$"
+"""A word of the company's own, such as a seller's tier or tag."""
+
+TAGS_MAX = 50
+"""Tags that a seller's profile may have."""
+
 
 def _currency(code: str) -> str:
     if not is_currency(code):
@@ -132,6 +138,8 @@ AmountMinorOrZero = Annotated[
     int, Field(strict=True, ge=0, le=MINOR_MAX, description="integer minor units")
 ]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+
+Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
 
 
 class Event(BaseModel):
@@ -245,6 +253,10 @@ class SellerUpdated(Event):
     status: SellerStatus = SellerStatus.ACTIVE
     sponsor_id: Id | None = Field(None, description="the next seller up the tree")
     joined_at: Moment | None = None
+    tier: Label | None = Field(None, description="her rank, in the company's own words")
+    tags: Annotated[list[Label], Field(max_length=TAGS_MAX)] = Field(
+        default_factory=list, description="what else campaigns choose sellers by"
+    )
     payout: PayoutPreference | None = None
 
 

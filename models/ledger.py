@@ -28,6 +28,7 @@ HOUSE_ACCOUNTS = (
     "fees",
     "tax",
     "spendback",
+    "bonuses",
     "sales",
     "discounts",
     "fx",
@@ -81,6 +82,10 @@ class Entry:
     """Why the event was refused: an entry without postings."""
     volume: tuple[str, int] | None = None
     """Of a sale, commission or return: currency and amount that the earning is a share of."""
+    budgets: tuple[tuple[str, str, int, int, int], ...] = ()
+    """Campaign, currency, what the entry drew of its budget, the shard in all, of what it got."""
+    slice: tuple[str, str, int, int, int, int] | None = None
+    """Campaign, currency, to which shard, handed to it in all, to all of them, the budget."""
     more: int = 0
     """How many entries behind it are of the same event: they count together or not at all."""
     lots: tuple[tuple[str, str, str, str, int], ...] = ()
@@ -114,6 +119,8 @@ class Entry:
                 raw["epoch"],
                 raw.get("refused"),
                 tuple(raw["volume"]) if "volume" in raw else None,
+                tuple(tuple(budget) for budget in raw.get("budgets", ())),
+                tuple(raw["slice"]) if "slice" in raw else None,
                 raw.get("more", 0),
                 tuple(tuple(lot) for lot in raw.get("lots", ())),
                 tuple(raw["purchase"]) if "purchase" in raw else None,
@@ -225,6 +232,51 @@ class Violation(NamedTuple):
 
 
 @dataclass(slots=True)
+class Budgets:
+    """What campaigns cost, by campaign and currency, as every shard's entries say."""
+
+    used: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """What each shard drew."""
+    got: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """What each shard says that it was handed."""
+    handed: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """What each shard was handed, as the budget's home says."""
+    whole: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The largest that each budget was when a slice of it was handed out."""
+
+    def apply(self, entry: Entry) -> Iterator[str]:
+        """Take an entry; what is wrong with it, if the shards before it are right."""
+        for campaign, currency, drawn, used, got in entry.budgets:
+            key, shard = (campaign, currency), entry.shard
+            before = self.used[key].get(shard, 0)
+            if before + drawn != used or not 0 <= used <= got:
+                figures = f"{before} to {used} of {got}"
+                yield f"{entry.id} draws {drawn} {currency} of {campaign}: {figures}"
+            self.used[key][shard], self.got[key][shard] = used, got
+        if entry.slice is not None:
+            campaign, currency, to, handed, given, whole = entry.slice
+            key = (campaign, currency)
+            more = handed - self.handed[key].get(to, 0)
+            self.handed[key][to] = handed
+            total = sum(self.handed[key].values())
+            if given != total or more < 0 or (more and given > whole):
+                yield f"{entry.id} hands out {given} {currency} of {campaign}, {total} of {whole}"
+            self.whole[key] = max(whole, self.whole.get(key, 0))
+
+    def overspent(self, *, at_rest: bool) -> Iterator[str]:
+        """Budgets that were overspent, and at rest shards that use what nobody handed to them."""
+        for key, used in self.used.items():
+            campaign, currency = key
+            whole = self.whole.get(key, 0)
+            if at_rest and sum(used.values()) > whole:
+                yield f"{campaign} cost {sum(used.values())} {currency}, its budget is {whole}"
+            for shard, got in self.got[key].items():
+                handed = self.handed[key].get(shard, 0)
+                if at_rest and got > handed:
+                    yield f"shard {shard} has {got} {currency} of {campaign}, handed {handed}"
+
+
+@dataclass(slots=True)
 class Fold:
     """Everything that follows from the journal, entry by entry.
 
@@ -236,6 +288,9 @@ class Fold:
     timelines: dict[int, Timeline[Entry]] = field(default_factory=lambda: defaultdict(Timeline))
     balances: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     earned: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    bonuses: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Per seller and currency what campaigns granted her in money, net of what was taken back."""
+    budgets: Budgets = field(default_factory=Budgets)
     paid_out: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     payouts: dict[str, tuple[str, str, int, int]] = field(default_factory=dict)
     """Per payout: state, rail, amount and fee."""
@@ -309,6 +364,8 @@ class Fold:
         self._purchase(entry)
         for discount, step in entry.discounts:
             self._discount(entry, discount, step)
+        for text in self.budgets.apply(entry):
+            self._violated("no budget is overspent", text)
         if entry.waiting:
             self.waiting.add((entry.seller, entry.waiting))
         if entry.released:
@@ -339,6 +396,8 @@ class Fold:
                     )
             elif account == "/commissions":
                 self.earned[entry.seller, currency] -= minor
+            elif account == "/bonuses":
+                self.bonuses[entry.seller, currency] -= minor
             elif account.startswith("/clearing:") or account == "/fees":
                 self.paid_out[entry.seller, currency] += minor
         for currency, total in sums.items():

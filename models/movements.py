@@ -40,6 +40,9 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "payout.rerouted": "Payout tried again{rail}",
         "payout.asked": "Payout{rail} asked about",
         "payout.hinted": "Payout{rail} reported to come back",
+        "budget.sliced": "Part of a campaign's budget handed out",
+        "budget.topped_up": "Part of a campaign's budget received",
+        "threshold.settled": "Campaign's goal reached",
         "credit.redeemed": "Store credit spent",
         "credit.expired": "Store credit expired",
         "discount.expired": "Discount expired",
@@ -61,12 +64,15 @@ what the payout brings to the seller, ``{rail}`` its rail; what an entry has not
 ALSO: Mapping[str, str] = MappingProxyType(
     {
         "reserved": "payout{amount}{rail} reserved",
-        "granted": "store credit granted ({campaigns})",
-        "unfired": "store credit taken back ({campaigns})",
+        "granted": "{reward} granted ({campaigns})",
+        "unfired": "{reward} taken back ({campaigns})",
         "fee": "fee {fee}",
     }
 )
 """What an entry did beside its kind."""
+
+_REWARDS: Mapping[str, str] = MappingProxyType({"/credit": "store credit", "/bonuses": "bonus"})
+"""What campaigns reward with, by the account that it moves on."""
 
 
 class Movement(NamedTuple):
@@ -141,8 +147,9 @@ def _filled(words: str, entry: Entry) -> str:
         amount = f" of {text(entry.payout[3], _currency(entry))}"
     action = next((a for a in ("granted", "unfired") if words == ALSO[a]), "")
     campaigns = ", ".join(_campaigns(entry, action))
+    reward = " and ".join(words for name, words in _REWARDS.items() if _posted(entry, name))
     filled = words.replace("{volume}", volume).replace("{amount}", amount).replace("{rail}", rail)
-    return filled.replace("{campaigns}", campaigns)
+    return filled.replace("{campaigns}", campaigns).replace("{reward}", reward)
 
 
 def _currency(entry: Entry) -> str:
@@ -156,7 +163,7 @@ def _posted(entry: Entry, account: str) -> bool:
 
 
 def _campaigns(entry: Entry, action: str) -> list[str]:
-    """The campaigns whose credit an entry granted or took back, if it moved any."""
-    if not _posted(entry, "/credit"):
+    """The campaigns whose reward an entry granted or took back, if it moved any."""
+    if not any(_posted(entry, account) for account in _REWARDS):
         return []
     return sorted({campaign for word, _, campaign, *_ in entry.credits if word == action})

@@ -11,7 +11,16 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from models.published import CreditGranted, CreditUnfired, DestinationRefused, PayoutUpdated
+from models.published import (
+    BonusGranted,
+    BonusRefused,
+    BonusUnfired,
+    CreditGranted,
+    CreditRefused,
+    CreditUnfired,
+    DestinationRefused,
+    PayoutUpdated,
+)
 
 _S = 1000
 _MINUTE = 60 * _S
@@ -36,7 +45,16 @@ MESSAGE_BYTES_MAX = 64 * 1024
 TOPICS = ("payouts.updates", "spendback.credits")
 """The topics of which each message is a notice."""
 
-_Told = PayoutUpdated | DestinationRefused | CreditGranted | CreditUnfired
+_Told = (
+    PayoutUpdated
+    | DestinationRefused
+    | CreditGranted
+    | CreditUnfired
+    | CreditRefused
+    | BonusGranted
+    | BonusUnfired
+    | BonusRefused
+)
 _READ: TypeAdapter[_Told] = TypeAdapter(Annotated[_Told, Field(discriminator="type")])
 
 _ENVELOPE = {"v", "type", "id", "at_ms"}

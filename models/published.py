@@ -94,6 +94,16 @@ class LedgerEntry(Published):
     discounts: list[tuple[Text, DiscountStep]] | None = Field(
         None, description="discounts on purchases, and what became of each"
     )
+    budgets: list[tuple[Text, Text, Minor, MinorOrZero, MinorOrZero]] | None = Field(
+        None,
+        description="campaign, currency, what the entry draws of its budget, what the shard drew in"
+        " all, of how much",
+    )
+    slice: tuple[Text, Text, int, MinorOrZero, MinorOrZero, MinorOrZero] | None = Field(
+        None,
+        description="of a campaign's budget: campaign, currency, to which shard, handed to it in"
+        " all, handed to all of them, the budget",
+    )
     waiting: Text | None = Field(None, description="what waits for the seller's profile")
     released: Text | None = Field(None, description="what has waited and now counts")
     parked: Text | None = Field(None, description="the sale that a return came ahead of")
@@ -196,6 +206,32 @@ class CreditUnfired(Credit):
     spent_minor: Annotated[MinorOrZero, Field(description="what had been spent, and stays so")]
 
 
+class CreditRefused(Credit):
+    """A threshold was reached and nothing granted; the lot is none, its id is the threshold's."""
+
+    type: Literal["credit.refused"]
+    reason: Literal["budget_spent"]
+
+
+class BonusGranted(Credit):
+    """A seller's total crossed a threshold: she has money more, to be paid out."""
+
+    type: Literal["bonus.granted"]
+
+
+class BonusUnfired(Credit):
+    """A return took the total back below the threshold: the money is taken back."""
+
+    type: Literal["bonus.unfired"]
+
+
+class BonusRefused(Credit):
+    """A threshold was reached and no money granted; the lot is none."""
+
+    type: Literal["bonus.refused"]
+    reason: Literal["budget_spent"]
+
+
 class DecisionSource(Published):
     """Which message was decided upon."""
 
@@ -234,7 +270,14 @@ TOPICS: dict[str, tuple[type[Published], ...]] = {
     "ledger": (LedgerEntry,),
     "payouts.commands": (PayoutCommand, PayoutCancel),
     "payouts.updates": (PayoutUpdated, DestinationRefused),
-    "spendback.credits": (CreditGranted, CreditUnfired),
+    "spendback.credits": (
+        CreditGranted,
+        CreditUnfired,
+        CreditRefused,
+        BonusGranted,
+        BonusUnfired,
+        BonusRefused,
+    ),
     "decisions": (DecisionMade,),
 }
 """The messages that each outbound topic carries. ``dead-letters`` carries what came in."""

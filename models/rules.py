@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic_core import from_json
 
 from models import till
-from models.campaigns import Campaigns, period_of, running, steps
+from models.campaigns import Campaign, Campaigns, Period, near, period_of, running, steps
 from models.decisions import Tier
 from models.events import (
     CommissionEarned,
@@ -62,6 +62,17 @@ class Lineage(NamedTuple):
 
 NO_SALE = Lineage("", "", -1)
 
+_METRICS = {"team_volume": "volume"}
+"""Metrics that differ from another only in which events count."""
+
+
+class _Standing(NamedTuple):
+    """What of a seller audiences look at."""
+
+    country: str
+    tier: str | None
+    tags: frozenset[str]
+
 
 class Pay(Protocol):
     """Says on which terms a seller is paid a currency at once: :class:`rails.routing.Router`."""
@@ -88,7 +99,11 @@ class Rules:
         self.campaigns = campaigns.campaigns
         self.pay = pay
         self._retention_ms = retention_ms
-        self._known_counts: dict[tuple[str, str, bool, int], Counts] = {}
+        self._by_id = campaigns.versions
+        self._versions = tuple(self._by_id.values())
+        self._firsts = any(each.metric == "first_sale" for each in self.campaigns)
+        self._chooses = any(each.audience is not None for each in self.campaigns)
+        self._known_counts: dict[tuple[str, str, int, int, _Standing | None], Counts] = {}
         self._turns = {at for campaign in self.campaigns for at in campaign.span_ms}
 
     def context(self) -> list[dict[str, Any]]:
@@ -96,15 +111,21 @@ class Rules:
         return [
             {
                 "id": campaign.id,
-                "metric": campaign.metric,
+                "metric": _METRICS.get(campaign.metric, campaign.metric),
                 "expires_ms": campaign.expires_ms,
                 "steps": {
                     currency: [list(step) for step in found]
                     for currency, found in campaign.steps_by_currency.items()
                 },
             }
+            | ({"budget": dict(campaign.budget)} if campaign.budget else {})
             for campaign in self.campaigns
         ]
+
+    def budget(self, campaign_id: str, currency: str) -> int:
+        """What a campaign may cost by its latest version, in minor units; 0 if it is not known."""
+        versions = self._by_id.get(campaign_id)
+        return self.campaigns[versions[0]].budget.get(currency, 0) if versions else 0
 
     def sale(
         self, event: SaleCompleted, seller: Seller | None, amount_minor: int, tier: Tier
@@ -269,9 +290,11 @@ class Rules:
             "occurred": occurred_ms,
             "rev": seller.rev if seller else 0,
         }
+        if self._firsts and lineage.level == 0:
+            operation["first"] = True
         if seller is None:
             return operation | _waits(event, lineage)
-        operation["counts"] = self._counts(event.currency, occurred_ms, seller.zone, lineage.level)
+        operation["counts"] = self._counts(event.currency, occurred_ms, seller, lineage.level)
         up = self._up(seller, event.currency, amounts[0], lineage)
         if up is not None:
             up["occurred_at"] = event.occurred_at.isoformat()
@@ -313,9 +336,7 @@ class Rules:
         }
         if seller is None:
             return operation | _waits(event, lineage)
-        operation["counts"] = self._counts(
-            event.currency, event.occurred_ms, seller.zone, lineage.level
-        )
+        operation["counts"] = self._counts(event.currency, event.occurred_ms, seller, lineage.level)
         up = self._up(seller, event.currency, amounts[0], lineage)
         if up is not None:
             # No commission was recorded for it, so there is none to name.
@@ -330,7 +351,7 @@ class Rules:
         currency = item["currency"]
         lineage = Lineage(item["sale"], item["origin"], item["level"], item["held"])
         release: Operation = {
-            "counts": self._counts(currency, item["occurred"], seller.zone, lineage.level)
+            "counts": self._counts(currency, item["occurred"], seller, lineage.level)
         }
         up = self._up(seller, currency, item["base"], lineage)
         if up is not None:
@@ -341,22 +362,22 @@ class Rules:
             release["pay"] = pay
         return release
 
-    def _counts(self, currency: str, occurred_ms: int, zone: str, level: int) -> Counts:
+    def _counts(self, currency: str, occurred_ms: int, seller: Seller, level: int) -> Counts:
         """In which campaigns and periods an event counts: ``[index from 1, period, forget at]``.
 
         Kept for each quarter of an hour: nothing of it changes within one but where a campaign
         starts or ends, or a zone's day begins at an odd time.
         """
-        key = (currency, zone, level == 0, occurred_ms // _QUARTER_MS)
+        who = _Standing(seller.country, seller.tier, seller.tags) if self._chooses else None
+        key = (currency, seller.zone, level, occurred_ms // _QUARTER_MS, who)
         counts = self._known_counts.get(key)
         if counts is None:
-            own = level == 0
-            counts = self._counted(currency, occurred_ms, zone, own=own)
+            counts = self._counted(currency, occurred_ms, seller, level)
             first_ms = key[3] * _QUARTER_MS
             last_ms = first_ms + _QUARTER_MS - 1
             steady = not any(first_ms < at <= last_ms for at in self._turns) and (
-                self._counted(currency, first_ms, zone, own=own)
-                == self._counted(currency, last_ms, zone, own=own)
+                self._counted(currency, first_ms, seller, level)
+                == self._counted(currency, last_ms, seller, level)
             )
             if steady:
                 if len(self._known_counts) >= _COUNTS_KEPT_MAX:
@@ -364,17 +385,29 @@ class Rules:
                 self._known_counts[key] = counts
         return counts
 
-    def _counted(self, currency: str, occurred_ms: int, zone: str, *, own: bool) -> Counts:
+    def _counted(self, currency: str, occurred_ms: int, seller: Seller, level: int) -> Counts:
         counts: list[list[Any]] = []
-        for index, campaign in enumerate(self.campaigns, 1):
-            if not own and campaign.metric != "earnings":
-                continue
-            if not running(campaign, occurred_ms) or not steps(campaign, currency):
-                continue
-            period = period_of(campaign, occurred_ms, zone)
-            forget = period.end_ms + self._retention_ms if period.end_ms else 0
-            counts.append([index, period.id, forget])
+        for versions in self._versions:
+            for index in versions:
+                campaign = self.campaigns[index]
+                period = period_of(campaign, occurred_ms, seller.zone)
+                if (period.start_ms or 0) < campaign.effective_ms:
+                    continue  # it began before this version
+                if _counts_in(campaign, currency, occurred_ms, seller, level):
+                    counts.append([index + 1, *self._kept(campaign, period, seller.zone)])
+                break
         return counts
+
+    def _kept(self, campaign: Campaign, period: Period, zone: str) -> list[Any]:
+        """A period's id, when its total is forgotten, and of a streak the same of those near it."""
+        if campaign.streak is None:
+            forget = period.end_ms + self._retention_ms if period.end_ms else 0
+            return [period.id, forget]
+        row = near(campaign, period, zone)
+        # A total matters for as long as a period that it is in a row with.
+        far = (row[-1].end_ms or 0) - (period.end_ms or 0) + self._retention_ms
+        listed = [[each.id, (each.end_ms or 0) + far] for each in row]
+        return [period.id, (period.end_ms or 0) + far, listed]
 
     def _up(
         self, seller: Seller, currency: str, base_minor: int, lineage: Lineage
@@ -397,6 +430,19 @@ class Rules:
         if lineage.held:
             up["held"] = True
         return up
+
+
+def _counts_in(
+    campaign: Campaign, currency: str, occurred_ms: int, seller: Seller, level: int
+) -> bool:
+    """Whether an event of a seller, so many levels up from its sale, counts in a campaign."""
+    audience = campaign.audience
+    return (
+        campaign.counts_level(level)
+        and running(campaign, occurred_ms)
+        and bool(steps(campaign, currency))
+        and (audience is None or audience.includes(seller.country, seller.tier, seller.tags))
+    )
 
 
 def _lineage(source: Source | None) -> Lineage:

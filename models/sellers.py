@@ -50,6 +50,9 @@ class Seller:
     methods: tuple[Method, ...]
     """Ways to pay her, in her order."""
     profile: Profile
+    tier: str | None = None
+    """Her rank, in the company's own words."""
+    tags: frozenset[str] = frozenset()
 
 
 @lru_cache(maxsize=65_536)
@@ -68,6 +71,8 @@ def read_seller(seller_id: str, stored: bytes) -> Seller:
         raw["occurred"],
         tuple(_method(one) for one in raw.get("methods", ())),
         Profile(raw["country"], raw.get("joined"), raw.get("changed"), suspended),
+        raw.get("tier"),
+        frozenset(raw.get("tags", ())),
     )
 
 
@@ -94,6 +99,10 @@ def stored_profile(event: SellerUpdated, methods: Sequence[Method], before: Sell
     }
     if event.sponsor_id and event.sponsor_id != event.seller_id:
         raw["sponsor"] = event.sponsor_id
+    if event.tier is not None:
+        raw["tier"] = event.tier
+    if event.tags:
+        raw["tags"] = sorted(set(event.tags))
     if event.joined_at:
         raw["joined"] = round(event.joined_at.timestamp() * 1000)
     if event.payout and event.payout.changed_at:

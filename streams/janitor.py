@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
+from models.budgets import read_needs, slice_of_budget, topped_up
 from models.payouts import PayoutState
 from models.rules import Rules
 from models.sellers import read_seller
@@ -87,12 +88,38 @@ class Janitor:
             await self._ask(found)
         else:
             await self._look_at_outboxes(standings)
-            await self._post([self._booking(shard, due) for shard, due in found])
+            await self._book(found)
         return len(found)
+
+    async def _book(self, found: Sequence[tuple[int, Due]]) -> None:
+        budgets = [each for each in found if each[1].timer.startswith("bud:")]
+        await self._post([self._booking(*each) for each in found if each not in budgets])
+        for shard, due in budgets:
+            await self._top_up(shard, due)
 
     async def _post(self, operations: Sequence[Operation]) -> None:
         if operations:
             await self._wallets.post(operations)
+
+    async def _top_up(self, shard: int, due: Due) -> None:
+        """See that a shard has what it needs of a campaign's budget, as far as anything is left.
+
+        The home's entry counts for ever before the shard hears of its slice: so no loss of Redis
+        can hand the same money out twice.
+        """
+        needs = read_needs(due.timer, due.stored or b"")
+        handed, spent_at, turn = needs.got, needs.spent_at, needs.turn
+        if needs.lacking > 0:
+            budget = self._rules.budget(needs.campaign, needs.currency)
+            [outcome] = await self._wallets.post([slice_of_budget(shard, needs, budget)])
+            word, *figures = outcome.split(":")
+            if word != "given":
+                return  # somebody else asked meanwhile
+            handed, left = map(int, figures)
+            turn += 1
+            spent_at = budget if left == 0 else 0
+        top_up = topped_up(shard, needs, turn=turn, handed=handed, spent_at=spent_at)
+        await self._wallets.post([{**top_up, "timer": due.timer, "due": due.due_ms}])
 
     async def _look_at_outboxes(self, standings: Mapping[int, ShardStanding]) -> None:
         """Say what waits and how old the outboxes are; publish what stays in them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from pydantic_core import from_json
 
-from models.campaigns import Campaigns
+from models.campaigns import Campaigns, check_levels
 from models.config import load
 from models.ids import shard_of_payout
 from models.notices import TOPICS as NOTICE_TOPICS
@@ -103,10 +104,14 @@ def company_rules(settings: Settings, router: Router | None = None) -> Rules:
     if router is None:
         gates = open_gates(open_rails(settings.rails()), settings.rails())
         router = open_router(settings, gates)
+    plan = load(settings.plan.read_text(encoding="utf-8"), CommissionPlan, settings.plan.name)
+    text = settings.campaigns.read_text(encoding="utf-8")
+    campaigns = load(text, Campaigns, settings.campaigns.name)
+    check_levels(campaigns, plan, settings.campaigns.name)
     return Rules(
-        load(settings.plan.read_text(encoding="utf-8"), CommissionPlan, settings.plan.name),
+        plan,
         router.policy,
-        load(settings.campaigns.read_text(encoding="utf-8"), Campaigns, settings.campaigns.name),
+        campaigns,
         router.pay,
         retention_ms=settings.event_retention_ms,
     )
@@ -371,12 +376,12 @@ class Worker:
         offsets = await self.app.producer.send_batch(messages, tracked=LEDGER)
         self.metrics.stage_took("publish", time.perf_counter() - started)
         credits = Counter(
-            "granted" if b'"credit.granted"' in (message.value or b"")[:64] else "unfired"
+            _credit_word(message.value or b"")
             for message in messages
             if message.topic == "spendback.credits"
         )
         if credits:
-            self.metrics.spendback(granted=credits["granted"], unfired=credits["unfired"])
+            self.metrics.spendback(**credits)
         return offsets
 
     # What the wallets report.
@@ -388,6 +393,15 @@ class Worker:
     def healed(self, seconds: float, entries: int, republished: int) -> None:
         """Shards were compared with the journal and repaired."""
         self.metrics.healed(seconds)
+
+
+_CREDIT_TYPE = re.compile(rb'"(?:credit|bonus)\.(granted|unfired|refused)"')
+
+
+def _credit_word(value: bytes) -> str:
+    """What a message of ``spendback.credits`` tells: granted, unfired or refused."""
+    found = _CREDIT_TYPE.search(value, 0, 64)
+    return found[1].decode() if found else "refused"
 
 
 class _Site:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from streams.cli import (
+    campaign,
     cancel,
     config,
     deadletters,
@@ -35,6 +36,7 @@ MODULES = (
         demo,
         worker,
         config,
+        campaign,
         topics,
         doctor,
         deadletters,

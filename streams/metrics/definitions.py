@@ -168,7 +168,9 @@ class Definitions:
             "rail",
         )
         self.spendback = make.counter(
-            "spendback_credits_total", "Spendback credits granted and taken back.", "outcome"
+            "spendback_credits_total",
+            "Grants of campaigns made, taken back and refused.",
+            "outcome",
         )
 
     def _of_notices(self, make: _Maker) -> None:

@@ -140,10 +140,12 @@ class Metrics:
         self._definitions.rail_queue.labels(rail).set(payouts)
         self._definitions.rail_queue_oldest.labels(rail).set(oldest_s)
 
-    def spendback(self, *, granted: int = 0, unfired: int = 0) -> None:
-        """Spendback credits of a batch: granted, and taken back by returns."""
+    def spendback(self, *, granted: int = 0, unfired: int = 0, refused: int = 0) -> None:
+        """Grants of a batch: made, taken back by returns, refused for lack of budget."""
         self._spendback.add(granted, "granted")
         self._spendback.add(unfired, "unfired")
+        if refused:
+            self._spendback.add(refused, "refused")
 
     def waiting(self, kind: Waiting, events: int) -> None:
         """How many early events of a kind wait now."""

@@ -15,7 +15,7 @@ from models.payouts import PAID, RETRIES_FROM, TERMINAL, TRANSITIONS
 from models.shards import SHARDS, key_of_shard
 
 PARTS = (
-    "shard", "spendback", "payout", "earn", "profile", "credit", "till",
+    "shard", "budget", "spendback", "payout", "earn", "profile", "credit", "till",
     "book", "confirm", "outbox", "look", "find", "due", "observe",
     "stand", "suspend", "restore", "resume", "apply", "open", "shards",
     "ages", "enqueue", "claim", "conclude",

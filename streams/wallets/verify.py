@@ -237,6 +237,8 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
         has[key] += minor
     for key, minor in fold.purchased.items():
         has[key] += minor
+    for key, minor in fold.bonuses.items():
+        has[key] -= minor
     for key in has.keys() | fold.earned.keys():
         if has.get(key, 0) != fold.earned.get(key, 0):
             seller, currency = key
@@ -244,6 +246,13 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
                 f"{seller}: has and was paid {has.get(key, 0)} {currency}, earned "
                 f"{fold.earned.get(key, 0)} {currency}"
             )
+
+
+def budgets_overspent(evidence: Evidence) -> Iterator[str]:
+    """Campaigns that cost more than their budget."""
+    yield from _violations("no budget is overspent")(evidence)
+    # Shards are read one after another, so that only at rest all of them stand at one moment.
+    yield from evidence.journal.fold.budgets.overspent(at_rest=evidence.whole)
 
 
 def events_astray(evidence: Evidence) -> Iterator[str]:
@@ -460,6 +469,11 @@ RULES: tuple[Rule, ...] = (
         "a threshold's grant is active at most once",
         _violations("a threshold fires once", "only a grant is undone"),
         lambda evidence: f"{evidence.journal.fold.credits['granted']:,} grants",
+    ),
+    Rule(
+        "no budget is overspent",
+        budgets_overspent,
+        lambda evidence: f"{len(evidence.journal.fold.budgets.whole):,} budgets",
     ),
     Rule(
         "outboxes are empty or fresh",

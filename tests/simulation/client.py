@@ -25,6 +25,8 @@ KEY = bytes(KEY_BYTES)
 HOMES = (1, 3, 2)
 """The shards that sellers live in: two of them in one partition."""
 
+DAY_MS = 86_400_000
+
 CHAIN = 3
 """Sellers above one another, at most: as many as the plan pays."""
 
@@ -151,10 +153,11 @@ class Client:
     def _sale(self, seller: str, sale: str) -> None:
         dice = self._dice
         amount = dice.choice((0, 399, 1_000, 2_600, 4_000, 7_999, 12_000, 20_000))
-        at = self._at()
+        at, days = self._at(), self._ids % 4
         self._put("sales", at, {
             "type": "sale.completed", "seller_id": seller, "sale_id": sale, "currency": "EUR",
             "amount_minor": amount, "instrument_ref": f"card-{dice.randint(1, 3)}",
+            "occurred_at": self._text(self._start_ms + int(at * 1000) - days * DAY_MS),
         })  # fmt: skip
         left = amount
         for _ in range(dice.one_of(((0, 70.0), (1, 20.0), (2, 10.0)))):

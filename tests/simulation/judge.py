@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -22,6 +23,9 @@ from tests.simulation.worker import company
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+STEADY = 1_000
+"""What a day of the campaign ``steady`` has to reach."""
 
 MAY_RAISE = frozenset({"RedisGone", "EntriesVoid"})
 """What ends a process rightly; a supervisor starts it again."""
@@ -43,7 +47,7 @@ def violations(world: World) -> list[str]:
     """Everything that is wrong at rest, as ``rule: detail``."""
     found = gathered(world)
     problems = [f"{check.name}: {check.detail}" for check in judge(found).checks if not check.ok]
-    for rule in (_earned, _granted, _finished, _waiting):
+    for rule in (_earned, _granted, _steady, _affordable, _bonuses, _finished, _waiting):
         problems += [f"{rule.__doc__}: {text}" for text in rule(world, found)]
     return problems
 
@@ -121,6 +125,62 @@ def _granted(world: World, found: Evidence) -> Iterator[str]:
                 yield f"{seller} tier {tier} is {state} at {volume[seller]}"
 
 
+def _steady(world: World, found: Evidence) -> Iterator[str]:
+    """a streak's grant is active exactly while each of its days is reached"""
+    sold: dict[tuple[str, date], int] = defaultdict(int)
+    days: dict[str, date] = {}
+    profiles, seen = set(), set()
+    returns = []
+    for message in world.script.messages:
+        if message.kind in {"bad", "repeat"}:
+            continue
+        event = json.loads(message.value)
+        if event["id"] in seen:
+            continue
+        seen.add(event["id"])
+        seller, day = event["seller_id"], datetime.fromisoformat(event["occurred_at"]).date()
+        if event["type"] == "seller.updated":
+            profiles.add(seller)
+        elif event["type"] == "sale.completed":
+            sold[seller, day] += event["amount_minor"]
+            days[event["sale_id"]] = day
+        elif event["type"] == "sale.returned":
+            returns.append((seller, event.get("sale_id"), day, event["amount_minor"]))
+    for seller, sale, day, minor in returns:
+        sold[seller, days[sale] if sale else day] -= minor
+    active = {
+        (seller, period)
+        for (seller, campaign, period, _, _), lots in found.journal.fold.grants.items()
+        if campaign == "steady" and lots
+    }
+    full = {at for at, minor in sold.items() if minor >= STEADY and at[0] in profiles}
+    want = {(seller, str(day)) for seller, day in full if (seller, day - timedelta(days=1)) in full}
+    for seller, period in sorted(want ^ active):
+        yield f"{seller} {period} is {'missing' if (seller, period) in want else 'active'}"
+
+
+def _affordable(world: World, found: Evidence) -> Iterator[str]:
+    """what is granted fits into each campaign's budget"""
+    cost: dict[str, int] = defaultdict(int)
+    for (_, campaign, _, _, _), lots in found.journal.fold.grants.items():
+        cost[campaign] += sum(lots.values())
+    for campaign in company().campaigns.campaigns:
+        if campaign.budget and cost[campaign.id] > campaign.budget["EUR"]:
+            yield f"{campaign.id} cost {cost[campaign.id]}, its budget is {campaign.budget['EUR']}"
+
+
+def _bonuses(world: World, found: Evidence) -> Iterator[str]:
+    """sellers were given the bonuses that are granted, and no others"""
+    want: dict[str, int] = defaultdict(int)
+    for (seller, campaign, _, _, _), lots in found.journal.fold.grants.items():
+        if campaign == "team-money":
+            want[seller] += sum(lots.values())
+    have = {seller: minor for (seller, _), minor in found.journal.fold.bonuses.items()}
+    for seller in sorted(want.keys() | have.keys()):
+        if want.get(seller, 0) != have.get(seller, 0):
+            yield f"{seller} has {have.get(seller, 0)}, granted {want.get(seller, 0)}"
+
+
 def _finished(world: World, found: Evidence) -> Iterator[str]:
     """no payout or purchase is left under way"""
     for payout, (state, *_) in found.journal.fold.payouts.items():
@@ -135,6 +195,8 @@ def _finished(world: World, found: Evidence) -> Iterator[str]:
 def _waiting(world: World, found: Evidence) -> Iterator[str]:
     """nothing waits for ever"""
     for key in world.redis.all_keys():
+        if b"}:bw:" in key:
+            yield f"{key.decode()}: thresholds wait for a slice of a budget"
         if key.endswith(b"}:m"):
             for name in ("waiting", "parked"):
                 count = world.redis.command("HGET", key, name)

@@ -1,8 +1,8 @@
 -- due: what the shard has to do by now, and how it stands. Changes nothing.
 -- KEYS[1] "{s<n>}:m". ARGV[1] now in ms, ARGV[2] most timers to return, ARGV[3] of which key: "t" those
--- that lead to a booking, "a" those that lead to a rail.
--- Returns {seq, {timer, due, stored payout or profile or false, …}, length of the outbox, first id of
--- the outbox or false, events that wait for a profile, returns that wait for their sale}.
+-- that lead to a booking, "e" those that lead to a rail.
+-- Returns {seq, {timer, due, stored payout, profile or budget or false, …}, length of the outbox, first
+-- id of the outbox or false, events that wait for a profile, returns that wait for their sale}.
 -- Error UNHEALED: the shard may have lost its timers.
 local function due(keys, args)
   enter()
@@ -17,6 +17,8 @@ local function due(keys, args)
     local stored = false
     if args[3] == 'e' then
       stored = call('GET', prefix .. 'y:' .. timers[i])
+    elseif timers[i]:sub(1, 4) == 'bud:' then
+      stored = call('GET', prefix .. 'b:' .. timers[i]:sub(5))
     elseif timers[i]:sub(1, 4) == 'pay:' then
       stored = call('GET', prefix .. 'p:' .. timers[i]:match('^pay:(.*):[^:]*$'))
     end

@@ -4,7 +4,8 @@
 --   seller, currency, base (sale's amount), amount (earned), returned (of base), reversed (of
 --   amount), held (of it, still in `held`), waiting (for the profile), shown (of the returned, what
 --   counts already, while waiting returns are released), tier, occurred,
---   counts {campaign, period, forget, metric}, up {to, commission, sale, origin, level}
+--   first (it is the seller's first sale),
+--   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
 local EARLY_MAX = 20
@@ -99,7 +100,7 @@ end
 -- What a record adds to a metric when so much of its base is returned.
 local function metric_at(record, metric, returned)
   return metric_of({base = record.base, amount = record.amount, returned = returned,
-    reversed = ratio(record.amount, returned, record.base)}, metric)
+    first = record.first, reversed = ratio(record.amount, returned, record.base)}, metric)
 end
 
 -- A return of `base` counts, behind `returned` of before: campaign totals, and the upline's share.
@@ -128,9 +129,10 @@ end
 -- `returned` of it came back before.
 local function take_effect(shard, entry, record, counts, returned)
   record.counts = {}
+  entry.on_hold = record.tier ~= 'instant'
   for i, count in ipairs(counts) do
     local campaign = shard.context.campaigns[count[1]]
-    local kept = {campaign.id, count[2], count[3], campaign.metric}
+    local kept = {campaign.id, count[2], count[3], campaign.metric, count[4]}
     record.counts[i] = kept
     local delta = metric_at(record, campaign.metric, returned)
     if delta ~= 0 then
@@ -142,13 +144,21 @@ local function take_effect(shard, entry, record, counts, returned)
   end
 end
 
+-- Whether a seller has never sold before. Her feature state says so, from before any campaign asked:
+-- behind its format, last time and first day (models/features.py) it counts her sales, in 16 bits.
+local function never_sold(shard, seller)
+  local state = get(shard, 'x:s:' .. seller)
+  return not state or state:sub(15, 18) == '0000'
+end
+
 local function store(shard, entry, suffix, record)
   write(entry, 'SET', suffix, encode(record), 'PXAT', forget_at(shard))
 end
 
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
--- {{campaign index, period, forget ms}}, up, pay (terms or nil), decision, state, waiting (profile
--- missing). Outcomes: booked; refused sale_reused, too_many_waiting.
+-- {{campaign index, period, forget ms, near (of a streak, or nil)}}, first (whether to look if it is her
+-- first sale), up, pay (terms or nil), decision, state, waiting (profile missing). Outcomes: booked; refused
+-- sale_reused, too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
   local stored = get(shard, suffix)
@@ -166,7 +176,7 @@ function operations.earn(shard, op)
   entry.extra.volume = '["' .. op.currency .. '",' .. int(op.base) .. ']'
   local record = {seller = op.seller, currency = op.currency, base = op.base, amount = op.amount,
     returned = 0, reversed = 0, held = 0, tier = op.tier, occurred = op.occurred, counts = {},
-    up = op.up, waiting = op.waiting}
+    up = op.up, waiting = op.waiting, first = op.first and never_sold(shard, op.seller) or nil}
   local instant = op.tier == 'instant' and not op.waiting
   local kept = receive(entry, '/commissions', instant and 'available' or 'held', op.amount)
   if not instant then
@@ -263,7 +273,7 @@ local function take_effect_back(shard, entry, item, counts, up)
       delta = -item.amount
     end
     if delta ~= 0 then
-      tally(entry, shard, {campaign.id, count[2], count[3]}, nil, delta, 0)
+      tally(entry, shard, {campaign.id, count[2], count[3], campaign.metric, count[4]}, nil, delta, 0)
     end
   end
   if up then

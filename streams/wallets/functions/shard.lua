@@ -14,9 +14,9 @@
 --   r:<s|c>:<id>           what a sale or a commission earned (JSON), for returns; kept as long
 --   q:<seller>             list  earnings that wait for the seller's profile (JSON)
 --   y:<payout id>          a payout (JSON); kept for the retention once terminal
---   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>|…";
---                                lot "~": not granted now, and the amount was used of earlier grants
---                                behind the threshold "," and when the lot expires
+--   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>,<expires ms or
+--                                0>[,<flags>]|…"; spendback.lua says what the marks mean
+--   B: b: bw:                  what campaigns may cost: see budget.lua
 --   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>,<period>,
 --                                <tier>,<groups of products that it may be spent on, by "|"; empty: any>"
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once

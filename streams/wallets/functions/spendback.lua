@@ -60,22 +60,92 @@ local function note_lot(entry, lot, from, to, minor)
 end
 
 -- `whole`: the amount for the journal, where it is another than the one that moves.
-local function credit_event(entry, shard, action, campaign, period, tier, lot, amount, extra, whole)
-  local json = '{"v":1,"type":"credit.' .. action .. '","id":"' .. uuid5(entry.op.id .. '/' .. action
-    .. '/' .. lot) .. '","seller_id":"' .. entry.seller .. '","lot":"' .. lot .. '","campaign":"'
-    .. campaign .. '","period":"' .. period .. '","tier":' .. int(tier) .. ',"currency":"'
-    .. entry.currency .. '","amount_minor":' .. int(amount) .. ',"at_ms":' .. int(shard.now) .. extra
-    .. '}'
+local function credit_event(entry, shard, action, at, lot, amount, extra, whole)
+  local json = '{"v":1,"type":"' .. (at.bonus and 'bonus.' or 'credit.') .. action .. '","id":"'
+    .. uuid5(entry.op.id .. '/' .. action .. '/' .. lot) .. '","seller_id":"' .. entry.seller
+    .. '","lot":"' .. lot .. '","campaign":"' .. at.campaign .. '","period":"' .. at.period
+    .. '","tier":' .. int(at.tier) .. ',"currency":"' .. entry.currency .. '","amount_minor":'
+    .. int(amount) .. ',"at_ms":' .. int(shard.now) .. extra .. '}'
   publish(entry, 'spendback.credits', entry.seller, json)
+  if action == 'refused' then
+    return
+  end
   entry.credits = entry.credits or {}
   entry.credits[#entry.credits + 1] = format('["%s","%s","%s","%s","%s",%s,%s]', action, lot,
-    campaign, period, entry.currency, int(tier), int(whole or amount))
+    at.campaign, at.period, entry.currency, int(at.tier), int(whole or amount))
   entry.extra.credits = '[' .. concat(entry.credits, ',') .. ']'
 end
 
--- `used`: what was used of earlier grants for the same threshold and period.
-local function grant(entry, shard, campaign, period, step, total, occurred, used)
-  local tier, threshold, amount, percent, cap = unpack(step)
+-- What is known of a tier in a period: "<tier>,<lot>,<amount>,<threshold>,<expires ms or 0>[,<flags>]".
+-- Flags: m, money was granted and not credit; b, its cost is drawn from the campaign's budget. In place
+-- of a lot:
+--   ~  not granted now, and the amount was used of earlier grants
+--   ?  reached, and waits for a slice of the budget
+--   !  reached, and refused: the budget is spent
+local function mark_of(at, lot, amount)
+  local flags = (at.bonus and 'm' or '') .. (at.budgeted and 'b' or '')
+  return format('%s,%s,%s,%s,%s', int(at.tier), lot, int(amount), int(at.threshold), int(at.expires))
+    .. (flags ~= '' and ',' .. flags or '')
+end
+
+-- The parts of a mark, of which one can be made again: at, lot, amount.
+local function at_mark(campaign_id, period, mark)
+  local tier, lot, amount, threshold, expires, flags = mark:match(
+    '^([^,]+),([^,]+),([^,]+),([^,]+),([^,]+),?(.*)$')
+  return {campaign = campaign_id, period = period, tier = tonumber(tier), threshold = tonumber(threshold),
+    expires = tonumber(expires), bonus = flags:find('m') ~= nil, budgeted = flags:find('b') ~= nil},
+    lot, tonumber(amount)
+end
+
+-- Cost that was drawn from a budget, and is none after all, can be drawn again.
+local function undraw(entry, shard, at, amount)
+  if at.budgeted and amount > 0 then
+    local budget = budget_of(entry, shard, at.campaign, entry.currency)
+    draw(entry, budget, -(amount < budget.used and amount or budget.used))
+  end
+end
+
+-- Grant. at: campaign, period, tier, threshold, bonus, budgeted, expires, amount (to move), used (of
+-- earlier grants for the same threshold and period), whole (what the threshold is worth). The mark.
+local function give(entry, shard, at)
+  local lot = uuid5(entry.op.id .. '/' .. at.campaign .. '/' .. at.period .. '/' .. int(at.tier))
+  local extra = ''
+  if at.bonus then
+    receive(entry, '/bonuses', 'available', at.amount)
+  else
+    extra = ',"expires_ms":' .. int(at.expires)
+    if at.amount > 0 then
+      move(entry, '/spendback', 'credit', at.amount)
+      note_lot(entry, lot, 'granted', 'left', at.amount)
+      put_lot(entry, {id = lot, currency = entry.currency, left = at.amount, granted = at.amount,
+        expires = at.expires, campaign = at.campaign, period = at.period, tier = at.tier, only = ''}, true)
+    end
+  end
+  credit_event(entry, shard, 'granted', at, lot, at.amount, extra, at.whole)
+  return mark_of(at, lot, at.amount + at.used)
+end
+
+local function refuse(entry, shard, at)
+  credit_event(entry, shard, 'refused', at, uuid5(entry.seller .. '/' .. at.campaign .. '/' .. at.period
+    .. '/' .. int(at.tier)), at.amount, ',"reason":"budget_spent"')
+  return mark_of(at, '!', at.amount)
+end
+
+-- What a threshold waits for, in bw:<campaign>:<currency>.
+local function waiting_member(seller, at, forget, amount)
+  return format('%s:%s:%s:%s:%s:%s', int(at.tier), at.period, int(forget), int(at.expires), int(amount),
+    seller)
+end
+
+-- A threshold is reached. `before`: the mark of what was used of earlier grants for it in this period, if
+-- anything was; `refused`: its mark, if it was refused before. Returns its mark, and whether it is granted; nil if it is to be
+-- looked at again with the next event.
+local function grant(entry, shard, campaign, count, step, total, occurred, before, refused)
+  local tier, threshold, amount, percent, cap, bonus = unpack(step)
+  if bonus and entry.on_hold then
+    -- Money does not go out for what is suspected or before its seller may be paid.
+    return refused
+  end
   if percent > 0 then
     amount = part(total, percent)
     if cap > 0 and amount > cap then
@@ -84,74 +154,83 @@ local function grant(entry, shard, campaign, period, step, total, occurred, used
   end
   -- What was used of an earlier grant for the same threshold is not given again. The journal says
   -- what the threshold is worth: that must not hang on when credit was spent.
-  local whole = amount
-  amount = amount > used and amount - used or 0
-  local lot = uuid5(entry.op.id .. '/' .. campaign.id .. '/' .. period .. '/' .. int(tier))
-  local expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0
-  if amount > 0 then
-    move(entry, '/spendback', 'credit', amount)
-    note_lot(entry, lot, 'granted', 'left', amount)
-    put_lot(entry, {id = lot, currency = entry.currency, left = amount, granted = amount,
-      expires = expires, campaign = campaign.id, period = period, tier = tier, only = ''}, true)
+  local earlier, used = {}, 0
+  if before then
+    local _
+    earlier, _, used = at_mark(campaign.id, count[2], before)
   end
-  credit_event(entry, shard, 'granted', campaign.id, period, tier, lot, amount,
-    ',"expires_ms":' .. int(expires), whole)
-  return format('%s,%s,%s,%s,%s', int(tier), lot, int(amount + used), int(threshold), int(expires))
+  local at = {campaign = campaign.id, period = count[2], tier = tier, threshold = threshold,
+    bonus = bonus, budgeted = earlier.budgeted, whole = amount, used = used,
+    amount = amount > used and amount - used or 0,
+    expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0}
+  local whole = campaign.budget and campaign.budget[entry.currency]
+  if whole and at.amount > 0 then
+    at.budgeted = true
+    local budget = budget_of(entry, shard, campaign.id, entry.currency)
+    if not draw(entry, budget, at.amount) then
+      if budget.spent_at == whole then
+        return refused or refuse(entry, shard, at)
+      end
+      wait_for_slice(entry, shard, budget, at.amount, waiting_member(entry.seller, at, count[3],
+        at.amount))
+      return mark_of(at, '?', at.amount)
+    end
+  end
+  return give(entry, shard, at), true
 end
 
--- A return took the total back below the threshold: take back what of the lot is unspent. Returns
--- the mark of what was used of it (spent, authorised, or expired), nil if nothing was.
+-- A return took the total back below the threshold: take back what of the lot is unspent, of money
+-- all. Returns the mark of what was used of it (spent, authorised, or expired), nil if nothing was.
 local function unfire(entry, shard, campaign_id, period, fired)
-  local tier, lot, granted, threshold = fired:match('^([^,]+),([^,]+),([^,]+),([^,]+)')
-  local held = lot_at(entry, shard, lot)
+  local at, lot, granted = at_mark(campaign_id, period, fired)
   local left = 0
-  if held then
-    left, held.left = held.left, 0
-    move(entry, 'credit', '/spendback', left)
-    note_lot(entry, lot, 'left', 'reversed', left)
-    put_lot(entry, held)
+  if at.bonus then
+    left = granted
+    local there = left < entry.draft.available and left or entry.draft.available
+    move(entry, 'available', '/bonuses', there)
+    move(entry, 'debt', '/bonuses', left - there)
+  else
+    local held = lot_at(entry, shard, lot)
+    if held then
+      left, held.left = held.left, 0
+      move(entry, 'credit', '/spendback', left)
+      note_lot(entry, lot, 'left', 'reversed', left)
+      put_lot(entry, held)
+    end
   end
-  local used = tonumber(granted) - left
-  credit_event(entry, shard, 'unfired', campaign_id, period, tonumber(tier), lot, left,
-    ',"spent_minor":' .. int(used))
-  return used > 0 and format('%s,~,%s,%s', tier, int(used), threshold) or nil
+  undraw(entry, shard, at, left)
+  local used = granted - left
+  credit_event(entry, shard, 'unfired', at, lot, left,
+    at.bonus and '' or ',"spent_minor":' .. int(used))
+  return used > 0 and mark_of(at, '~', used) or nil
 end
 
--- Add `delta` to a period's total. `campaign` {id, steps, expires_ms} is nil where only a decrease
--- is possible (a return): what was granted carries its own threshold.
--- `count`: {campaign id, period, forget-at ms}.
-local function tally(entry, shard, count, campaign, delta, occurred)
-  local campaign_id, period, forget = unpack(count)
-  local suffix = 'n:' .. entry.seller .. ':' .. campaign_id .. ':' .. period .. ':' .. entry.currency
-  entry.tallies = entry.tallies or {}
-  local state = entry.tallies[suffix] or get(shard, suffix) or '0'
-  local total = (tonumber(state) or tonumber(state:match('^[^|]+'))) + delta
-  local parts, fired, used = {int(total)}, {}, {}
+-- The marks of a period by what they say, behind a change of its total: kept as they are, granted or
+-- waiting (fired); refused; used of before. In front of the kept ones is a place for the total. What is
+-- granted and no longer reached is undone.
+local function sort_marks(entry, shard, campaign_id, period, state, total)
+  local kept, fired, refused, used = {''}, {}, {}, {}
   for mark in state:gmatch('|([^|]+)') do
     local tier, lot, threshold = mark:match('^([^,]+),([^,]+),[^,]+,([^,]+)')
+    tier = tonumber(tier)
     if lot == '~' then
-      used[tonumber(tier)] = mark
+      used[tier] = mark
     elseif total >= tonumber(threshold) then
-      parts[#parts + 1] = mark
-      fired[tonumber(tier)] = true
-    else
-      used[tonumber(tier)] = unfire(entry, shard, campaign_id, period, mark)
-    end
-  end
-  if campaign then
-    for _, step in ipairs(campaign.steps[entry.currency] or {}) do
-      local tier = step[1]
-      if total >= step[2] and not fired[tier] then
-        local before = used[tier] and tonumber(used[tier]:match('~,([^,]+),')) or 0
-        parts[#parts + 1] = grant(entry, shard, campaign, period, step, total, occurred, before)
-        used[tier] = nil
+      if lot == '!' then
+        refused[tier] = mark
+      else
+        kept[#kept + 1] = mark
+        fired[tier] = true
       end
+    elseif lot ~= '!' and lot ~= '?' then
+      used[tier] = unfire(entry, shard, campaign_id, period, mark)
     end
   end
-  for _, mark in pairs(used) do
-    parts[#parts + 1] = mark
-  end
-  state = concat(parts, '|')
+  return kept, fired, refused, used
+end
+
+local function keep_tally(entry, suffix, forget, state)
+  entry.tallies = entry.tallies or {}
   entry.tallies[suffix] = state
   if forget > 0 then
     write(entry, 'SET', suffix, state, 'PXAT', forget)
@@ -160,12 +239,187 @@ local function tally(entry, shard, count, campaign, delta, occurred)
   end
 end
 
+local function tally_key(seller, campaign_id, period, currency)
+  return 'n:' .. seller .. ':' .. campaign_id .. ':' .. period .. ':' .. currency
+end
+
+local function tally_state(entry, shard, suffix)
+  return entry.tallies and entry.tallies[suffix] or get(shard, suffix) or nil
+end
+
+local function total_of(state)
+  return state and (tonumber(state) or tonumber(state:match('^[^|]+'))) or 0
+end
+
+-- Grant and undo what follows from a period's total; `reached` is what thresholds are compared with.
+-- `at`: {campaign id, period, forget-at ms}.
+local function settle_period(entry, shard, at, campaign, state, total, reached, occurred)
+  local campaign_id, period, forget = unpack(at)
+  local parts, fired, refused, used = sort_marks(entry, shard, campaign_id, period, state, reached)
+  if campaign then
+    for _, step in ipairs(campaign.steps[entry.currency] or {}) do
+      local tier = step[1]
+      if reached >= step[2] and not fired[tier] then
+        local mark, granted = grant(entry, shard, campaign, at, step, reached, occurred, used[tier],
+          refused[tier])
+        refused[tier] = nil
+        parts[#parts + 1] = mark
+        if granted then
+          used[tier] = nil
+        end
+      end
+    end
+  end
+  for _, mark in pairs(refused) do
+    parts[#parts + 1] = mark
+  end
+  for _, mark in pairs(used) do
+    parts[#parts + 1] = mark
+  end
+  parts[1] = int(total)
+  keep_tally(entry, tally_key(entry.seller, campaign_id, period, entry.currency), forget,
+    concat(parts, '|'))
+end
+
+-- A streak: thresholds are compared with the least total of the last n periods, so that a change of one
+-- period matters for it and for the n - 1 behind it. `near`: {period, forget-at ms} of the n - 1 periods
+-- before, of the changed one, and of the n - 1 behind.
+local function settle_streak(entry, shard, campaign_id, near, campaign, delta, occurred)
+  local n = (#near + 1) / 2
+  local states, totals = {}, {}
+  for i = 1, #near do
+    states[i] = tally_state(entry, shard, tally_key(entry.seller, campaign_id, near[i][1],
+      entry.currency))
+    totals[i] = total_of(states[i])
+  end
+  totals[n] = totals[n] + delta
+  for i = n, #near do
+    local least = totals[i]
+    for j = i - n + 1, i do
+      least = totals[j] < least and totals[j] or least
+    end
+    if i == n or states[i] then
+      settle_period(entry, shard, {campaign_id, near[i][1], near[i][2]}, campaign, states[i] or '0',
+        totals[i], least, occurred)
+    end
+  end
+end
+
+-- Add `delta` to a period's total. `campaign` {id, steps, expires_ms, budget} is nil where only a
+-- decrease is possible (a return): what was granted carries its own threshold.
+-- `count`: {campaign id, period, forget-at ms, metric, near (of a streak)}.
+local function tally(entry, shard, count, campaign, delta, occurred)
+  if count[5] then
+    settle_streak(entry, shard, count[1], count[5], campaign, delta, occurred)
+    return
+  end
+  local state = tally_state(entry, shard, tally_key(entry.seller, count[1], count[2], entry.currency))
+  local total = total_of(state) + delta
+  settle_period(entry, shard, count, campaign, state or '0', total, total, occurred)
+end
+
+-- The marks of a period, and of one tier which waits for an amount, and what was used of it before.
+local function waiting_marks(state, tier, amount)
+  local marks, waiting, used = {}, nil, 0
+  for mark in state:gmatch('[^|]+') do
+    local of, lot, minor = mark:match('^([^,]+),([^,]+),([^,]+)')
+    if of == tier and lot == '?' and minor == amount then
+      waiting = mark
+    elseif of == tier and lot == '~' then
+      used = tonumber(minor)
+    end
+    marks[#marks + 1] = mark
+  end
+  return marks, waiting, used
+end
+
+-- A threshold that has waited for a slice is granted from what the shard was handed, or else refused; if
+-- it is not reached any more, or waits anew for another amount, nothing comes of this wait.
+local function settle_threshold(shard, op, member)
+  local tier, period, forget, amount, seller = member:match('^(%d+):([^:]+):(%d+):%d+:(%d+):(.*)$')
+  local settling = {id = op.id .. '/' .. member, seller = seller}
+  local entry = new_entry(shard, settling, 'threshold.settled', op.currency)
+  write(entry, 'ZREM', 'bw:' .. op.campaign .. ':' .. op.currency, member)
+  local suffix = tally_key(seller, op.campaign, period, op.currency)
+  local marks, waiting, used = waiting_marks(get(shard, suffix) or '0', tier, amount)
+  if waiting then
+    local at = at_mark(op.campaign, period, waiting)
+    at.used, at.amount, at.whole = used, tonumber(amount), tonumber(amount) + used
+    local granted = draw(entry, budget_of(entry, shard, op.campaign, op.currency), at.amount)
+    local mark = granted and give(entry, shard, at) or refuse(entry, shard, at)
+    if granted and at.bonus and entry.draft.available > 0 then
+      write(entry, 'ZADD', 't', 'NX', shard.now, 'pay:' .. seller .. ':' .. op.currency)
+    end
+    local kept = {}
+    for _, each in ipairs(marks) do
+      if each == waiting then
+        kept[#kept + 1] = mark
+      elseif not (granted and each:match('^([^,]+,~),') == tier .. ',~') then
+        kept[#kept + 1] = each
+      end
+    end
+    keep_tally(entry, suffix, tonumber(forget), concat(kept, '|'))
+  end
+  commit(shard, entry)
+end
+
+-- Which of the thresholds that wait can be settled now: all that the shard can pay, and the others as
+-- well, by a refusal, once the budget is spent.
+local function settled_by(budget, waiting)
+  local free, found = budget.got - budget.used, {}
+  for i = 1, #waiting do
+    local amount = tonumber(waiting[i]:match('^%d+:[^:]+:%d+:%d+:(%d+):'))
+    local payable = amount <= free
+    if payable then
+      free = free - amount
+    end
+    if payable or budget.spent_at > 0 then
+      found[#found + 1] = waiting[i]
+      budget.needed = budget.needed > amount and budget.needed - amount or 0
+    end
+  end
+  return found
+end
+
+-- A slice has come, or there is none left; what waited for it is granted or refused, so many
+-- thresholds in a call. op: campaign, currency, turn, handed (to the shard in all), spent_at (the whole
+-- budget, if nothing is left of it; else 0), timer, due. Outcomes: booked; ignored:gone; ignored:turn.
+function operations.topup(shard, op)
+  local due = call('ZSCORE', shard.prefix .. 't', op.timer)
+  if not due or tonumber(due) ~= op.due then
+    return 'ignored:gone'
+  end
+  local entry = new_entry(shard, op, 'budget.topped_up', 'XXX')
+  local budget = budget_of(entry, shard, op.campaign, op.currency)
+  if op.turn == budget.turn + 1 then
+    budget.turn, budget.got, budget.spent_at = op.turn, op.handed, op.spent_at
+  elseif op.turn ~= budget.turn then
+    return 'ignored:turn'
+  end
+  local waiting = call('ZRANGEBYSCORE', shard.prefix .. 'bw:' .. budget.name, '-inf', '+inf', 'LIMIT', 0,
+    SETTLED_MAX)
+  local settled = settled_by(budget, waiting)
+  if #settled == #waiting and #waiting < SETTLED_MAX then
+    -- Nothing waits any more; else the timer stays, and another slice is asked for.
+    budget.needed = 0
+    write(entry, 'ZREM', 't', op.timer)
+  end
+  keep_budget(entry, budget)
+  commit(shard, entry)
+  for i = 1, #settled do
+    settle_threshold(shard, op, settled[i])
+  end
+  return 'booked'
+end
+
 -- What a sale or commission adds to a metric; a sale taken back whole no longer counts.
 local function metric_of(record, metric)
   if metric == 'volume' then
     return record.base - record.returned
   elseif metric == 'earnings' then
     return record.amount - record.reversed
+  elseif metric == 'first_sale' then
+    return record.first and record.base - record.returned or 0
   end
   return (record.base > record.returned or record.base == 0) and 1 or 0
 end

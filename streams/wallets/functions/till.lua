@@ -244,43 +244,56 @@ function operations.authorise(shard, op)
 end
 
 -- Which lot a grant's money goes back to, and when that expires: the lot it came from, or the one that
--- the same threshold granted since. nil if the grant is undone: then also where that is noted, and how.
+-- the same threshold granted since. nil if the grant is undone: then the marks of its threshold by what
+-- stands in place of a lot.
 function till.lot_now(entry, shard, of)
-  local suffix = 'n:' .. entry.seller .. ':' .. of.campaign .. ':' .. of.period .. ':' .. entry.currency
-  local state = of.period ~= '' and ((entry.tallies or {})[suffix] or get(shard, suffix)) or ''
-  for mark in state:gmatch('|([^|]+)') do
-    local tier, lot, used, threshold, expires = mark:match('^([^,]+),([^,]+),([^,]+),([^,]+),?(.*)$')
-    if tonumber(tier) == of.tier then
-      if lot == '~' then
-        return nil, suffix, state, mark, tonumber(used), threshold
-      end
-      return lot, tonumber(expires) or of.expires
+  local marks = {}
+  local key = of.period ~= '' and tally_key(entry.seller, of.campaign, of.period, entry.currency)
+  for mark in (key and tally_state(entry, shard, key) or ''):gmatch('|([^|]+)') do
+    local at, lot = at_mark(of.campaign, of.period, mark)
+    if at.tier == of.tier and #lot > 1 and not at.bonus then
+      return lot, at.expires
+    elseif at.tier == of.tier then
+      marks[lot] = mark
     end
+  end
+  if marks['~'] then
+    return nil, marks
   end
   return of.lot, of.expires
 end
 
--- Money of a grant that was undone is taken back, and no longer counts as used of it.
-function till.reverse(entry, shard, of, minor, suffix, state, mark, used, threshold)
-  local after = used > minor and format('|%s,~,%s,%s', int(of.tier), int(used - minor), threshold) or ''
-  local first, last = state:find('|' .. mark, 1, true)
-  state = state:sub(1, first - 1) .. after .. state:sub(last + 1)
-  entry.tallies = entry.tallies or {}
-  entry.tallies[suffix] = state
-  local forget = call('PEXPIRETIME', shard.prefix .. suffix)
-  if forget > 0 then
-    write(entry, 'SET', suffix, state, 'PXAT', forget)
-  else
-    write(entry, 'SET', suffix, state)
+-- Money of a grant that was undone is taken back, and no longer counts as used of it. A threshold that
+-- waits for a slice of its budget then waits for so much more.
+function till.reverse(entry, shard, of, minor, marks)
+  local key = tally_key(entry.seller, of.campaign, of.period, entry.currency)
+  local expiry = call('PEXPIRETIME', shard.prefix .. key)
+  local forget = expiry > 0 and expiry or 0
+  local at, _, used = at_mark(of.campaign, of.period, marks['~'])
+  local again = {[marks['~']] = used > minor and mark_of(at, '~', used - minor) or ''}
+  undraw(entry, shard, at, minor)
+  if marks['?'] then
+    local waits, _, amount = at_mark(of.campaign, of.period, marks['?'])
+    local budget = budget_of(entry, shard, of.campaign, entry.currency)
+    again[marks['?']] = mark_of(waits, '?', amount + minor)
+    write(entry, 'ZREM', 'bw:' .. budget.name, waiting_member(entry.seller, waits, forget, amount))
+    wait_for_slice(entry, shard, budget, minor, waiting_member(entry.seller, waits, forget, amount + minor))
   end
+  local kept = {}
+  for mark in tally_state(entry, shard, key):gmatch('[^|]+') do
+    if again[mark] ~= '' then
+      kept[#kept + 1] = again[mark] or mark
+    end
+  end
+  keep_tally(entry, key, forget, concat(kept, '|'))
 end
 
 -- Money comes back to its lot, from `account`, where it was as `from`. If the lot's time is over the
 -- money expires at once, or with grace_ms has so much more.
 function till.to_lot(entry, shard, of, minor, account, from, grace_ms)
-  local id, expires, state, mark, used, threshold = till.lot_now(entry, shard, of)
+  local id, expires = till.lot_now(entry, shard, of)
   if not id then
-    till.reverse(entry, shard, of, minor, expires, state, mark, used, threshold)
+    till.reverse(entry, shard, of, minor, expires)
     move(entry, account, '/spendback', minor)
     note_lot(entry, of.lot, from, 'reversed', minor)
     return

@@ -11,6 +11,7 @@ from models.payouts import FailureCategory, PayoutState
 from models.rules import transition
 from models.shards import SHARDS, shard_of
 from streams.engine import Outgoing
+from streams.settings import DEFAULTS
 from streams.wallets.rebuild import RebuildRefused, rebuild
 from tests.streams.wallets.harness import Company, Shard
 
@@ -44,10 +45,37 @@ def keys(client: redis.Redis) -> dict[str, tuple[Any, int]]:
     return found
 
 
+CAMPAIGNS = """
+  - id: capped
+    metric: team_volume
+    levels: 1
+    period: month
+    budget: {EUR: 2100}
+    tiers:
+      - reach: {EUR: 12000}
+        bonus: {EUR: 1000}
+  - id: row
+    metric: first_sale
+    period: lifetime
+    tiers:
+      - reach: {EUR: 100}
+        credit: {percent: 1}
+  - id: streak
+    metric: volume
+    period: day
+    streak: 2
+    tiers:
+      - reach: {EUR: 100}
+        credit: {EUR: 20}
+"""
+"""Beside the packaged ones: a budget that is spent, and what only they do not have."""
+
+
 @pytest.fixture
 async def company(own_broker: str, redis_url: str, client: redis.Redis) -> AsyncIterator[Company]:
     """A company in which everything happened that can."""
-    async with Company(own_broker, redis_url) as made:
+    campaigns = (DEFAULTS / "campaigns.yaml").read_text() + CAMPAIGNS
+    async with Company(own_broker, redis_url, campaigns=campaigns) as made:
         await made.wallets.heal(range(SHARDS))
         made.publish(
             "sellers",
@@ -69,6 +97,7 @@ async def company(own_broker: str, redis_url: str, client: redis.Redis) -> Async
             made.event("sale.returned", "s4", currency="EUR", amount_minor=90_000),
         )
         await made.work()
+        await made.janitor.once()  # slices of the budget
         made.publish("sellers", made.seller("newcomer", sponsor_id="root"))
         made.publish(
             "redemptions",
@@ -106,7 +135,7 @@ class TestRebuild:
     async def test_makes_every_key_again(self, company: Company, client: redis.Redis) -> None:
         before = keys(client)
         kinds = {key.split(":")[1] for key in before}
-        assert kinds == {"m", "w", "h", "p", "d", "r", "q", "y", "n", "l", "x", "t", "e", "u"}
+        assert kinds == {*"mwhpdrqynlxteu", *"Bb"}
         client.flushall()
         rebuilt = await asyncio.to_thread(rebuild, company.settings)
         after = keys(client)

@@ -13,6 +13,7 @@ from models.shards import shard_of
 from rails.registry import open_rails
 from rails.sandbox.server import Sandbox, serve
 from streams.engine import Outgoing
+from streams.settings import DEFAULTS
 from streams.wallets import evidence
 from streams.wallets import verify as rules
 from streams.wallets.evidence import EvidenceMissing
@@ -42,7 +43,10 @@ async def company(
 ) -> AsyncIterator[Company]:
     """A company whose day is done: sales, an upline, returns, payouts that settled, credit."""
     rails = open_rails({"paypal": sandbox.rail_settings()})
-    async with Company(own_broker, redis_url, rails=rails, paypal_base_url=sandbox.url) as made:
+    campaigns = (DEFAULTS / "campaigns.yaml").read_text() + BUDGETED
+    async with Company(
+        own_broker, redis_url, rails=rails, campaigns=campaigns, paypal_base_url=sandbox.url
+    ) as made:
         made.publish(
             "sellers",
             made.seller("root"),
@@ -65,6 +69,19 @@ async def company(
         await settle(made)
         yield made
         await rails["paypal"].close()
+
+
+BUDGETED = """
+  - id: capped
+    metric: count
+    period: lifetime
+    budget: {EUR: 900}
+    tiers:
+      - reach: 2
+        credit: {EUR: 500}
+      - reach: 3
+        credit: {EUR: 600}
+"""
 
 
 async def settle(company: Company) -> None:
@@ -119,6 +136,9 @@ class TestACompanyThatWorked:
         ]  # fmt: skip
         states = {state for state, *_ in verdict.fold.payouts.values()}
         assert states == {"settled"}
+        # The second threshold found 400 of its 600.
+        [used] = verdict.fold.budgets.used["capped", "EUR"].values()
+        assert used == 500
         assert verdict.fold.earned["anna", "EUR"] == 8 * 2_500 - 625 + 2_000
 
     async def test_while_it_works_what_is_on_its_way_is_left_out(self, company: Company) -> None:
@@ -217,6 +237,7 @@ class TestAJournalThatIsWrong:
         for lot in ("one", "two"):
             await append(company, credits=[["granted", lot, "c", "2026-11", "EUR", 1, 5]])
         await append(company, payout=[derived("uncommanded"), "reserved", "paypal", 5, 0])
+        await append(company, budgets=[["c", "EUR", 5, 5, 3]])
         await append(company, payout=["nowhere", "submitted", "paypal", 5, 0])
         await append(company, at=old)
         seq = int(client.hget(META, "seq"))  # type: ignore[arg-type]
@@ -232,6 +253,7 @@ class TestAJournalThatIsWrong:
         assert "the decision is not published" in found[DECISIONS]
         assert "was not booked" in found[COMMISSIONS] or "never sent" in found[COMMISSIONS]
         assert "tier 1 of anna" in found["a threshold's grant is active at most once"]
+        assert "draws 5 EUR of c: 0 to 5 of 3" in found["no budget is overspent"]
         assert "was reserved and never commanded" in found[COMMANDS]
         assert "nowhere was handed to a rail" in found[COMMANDS]
         assert "1 entries, the first 6" in found["outboxes are empty or fresh"]
