@@ -2,6 +2,7 @@
 
     Refused
     ├── (decoding)  NOT_UTF8, NOT_JSON, TOO_LARGE, MISSING_FIELD, WRONG_TYPE, …
+    ├── (requests)  PAYOUT_NOT_POSSIBLE, NOTHING_AVAILABLE, RAILS_CLOSED, …
     └── (booking)   ID_REUSED, SALE_REUSED, RETURN_EXCEEDS_SALE, CURRENCY_MISMATCH, …
 
 NOTICE_UNDELIVERED is no refusal of an event: the company's endpoint did not take a notice of it.
@@ -41,6 +42,11 @@ class Reason(StrEnum):
     BALANCE_TOO_LARGE = "balance_too_large"
     INSUFFICIENT_CREDIT = "insufficient_credit"
     UNKNOWN_PAYOUT = "unknown_payout"
+    PAYOUT_NOT_POSSIBLE = "payout_not_possible"
+    NOTHING_AVAILABLE = "nothing_available"
+    RAILS_CLOSED = "rails_closed"
+    DAY_LIMIT = "day_limit"
+    AMOUNT_BELOW_MINIMUM = "amount_below_minimum"
     NOTICE_UNDELIVERED = "notice_undelivered"
 
 

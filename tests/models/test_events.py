@@ -258,6 +258,11 @@ BOOKING = {
     Reason.BALANCE_TOO_LARGE,
     Reason.INSUFFICIENT_CREDIT,
     Reason.UNKNOWN_PAYOUT,
+    Reason.PAYOUT_NOT_POSSIBLE,
+    Reason.NOTHING_AVAILABLE,
+    Reason.RAILS_CLOSED,
+    Reason.DAY_LIMIT,
+    Reason.AMOUNT_BELOW_MINIMUM,
 }
 """Reasons that booking gives; of a report, decoding may find the payout unknown too."""
 
