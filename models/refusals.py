@@ -50,6 +50,25 @@ class Reason(StrEnum):
     NOTICE_UNDELIVERED = "notice_undelivered"
 
 
+class Denied(StrEnum):
+    """Why the HTTP API does not take a request, beside :class:`Reason`; never for an event."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    SCOPE_MISSING = "scope_missing"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    MEDIA_TYPE_UNSUPPORTED = "media_type_unsupported"
+    BODY_TIMED_OUT = "body_timed_out"
+    KEY_MISSING = "key_missing"
+    KEY_INVALID = "key_invalid"
+    IN_FLIGHT = "in_flight"
+    TOO_LATE_TO_CANCEL = "too_late_to_cancel"
+    RATE_LIMITED = "rate_limited"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
 class Refused(Exception):
     """An event that is not taken: the reason, and one sentence that names the field.
 

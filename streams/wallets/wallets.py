@@ -28,6 +28,7 @@ from streams.wallets.store import (
     Booked,
     Clock,
     Confirming,
+    Holdings,
     Look,
     Operation,
     Page,
@@ -229,6 +230,16 @@ class Wallets:
 
         await self._with_patience(read)
         return found
+
+    async def holdings(self, seller_id: str) -> Holdings:
+        """What one seller has now."""
+        found: list[Holdings] = []
+
+        async def read() -> None:
+            found.append(await self.store.holdings(shard_of(seller_id), seller_id))
+
+        await self._with_patience(read)
+        return found[-1]
 
     async def due(
         self, shards: Sequence[int], kinds: Sequence[str], limit: int
