@@ -284,7 +284,7 @@ class Settings(_OfRails):
     api_keys: Path | None = Field(
         None, description="YAML file of the API's keys, as `payouts api-key create` writes it"
     )
-    api_requests_per_s: int = Field(
+    api_requests_per_second: int = Field(
         100, ge=1, le=100_000, description="requests a second that a key may send, per process"
     )
     api_burst: int = Field(

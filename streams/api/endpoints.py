@@ -120,7 +120,7 @@ class Profile(BaseModel):
     country: str
     zone: str
     status: str
-    sponsor: str | None
+    sponsor: str | None = None
     methods: list[Method]
 
 

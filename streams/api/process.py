@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -38,7 +39,7 @@ from streams.wallets.server import RedisServer
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store
 from streams.wallets.wallets import EntriesVoid, Terms, Wallets
-from streams.worker import ASK_AFTER_MS, company_rules, now_ms
+from streams.worker import ASK_AFTER_MS, GARBAGE_THRESHOLD, company_rules, now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Api:
         counter = Counter(
             self.wallets, Bookings(self.wallets, self._lost), rules, self._send, settings.rails()
         )
-        limits = Limits(settings.api_requests_per_s, settings.api_burst, time.monotonic)
+        limits = Limits(settings.api_requests_per_second, settings.api_burst, time.monotonic)
         bounds = Bounds(
             settings.api_body_bytes_max, float(settings.api_timeout_s), settings.api_concurrency
         )
@@ -109,6 +110,10 @@ class Api:
             asyncio.Runner(loop_factory=new_loop) as runner,
         ):
             logger.info("metrics at %s/metrics", server.url)
+            # As in the worker: what is loaded by now stays, and is not looked through for garbage.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
             return runner.run(self._until_told())
 
     async def _until_told(self) -> int:
