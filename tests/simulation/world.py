@@ -54,7 +54,7 @@ REBUILD_EVERY = 3
 ROUND_S = 1.0
 """Time between two looks at the timers, in seconds: half of what goes on would be looking."""
 
-REQUESTS_EVERY = 4
+REQUESTS_EVERY = 8
 """In one of so many histories requests come over no topic as well."""
 
 SESSION_S_MAX = 3.0
@@ -292,7 +292,7 @@ class World:
 
     def _asked(self, seed: int) -> list[Request]:
         """Requests over no topic, in some histories; drawn apart, so that the others stay."""
-        if seed % REQUESTS_EVERY != 1:
+        if seed % REQUESTS_EVERY != 3:
             return []
         dice = Dice(seed + REQUESTS_EVERY)
         return [
