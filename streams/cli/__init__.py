@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from streams.cli import (
+    api,
     cancel,
     config,
     deadletters,
@@ -33,6 +34,7 @@ MODULES = (
     *(
         demo,
         worker,
+        api,
         config,
         topics,
         doctor,
