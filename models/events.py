@@ -106,6 +106,9 @@ _RFC_3339_CHARS_MIN = len("2026-11-23T10:00:00Z")
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
 """A point in time: RFC 3339 with an offset."""
 
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
+"""An IANA time zone."""
+
 Version = Annotated[int, Field(strict=True, ge=1, le=1)]
 """The version of an event's shape; 1 is the only one there is."""
 
@@ -249,7 +252,7 @@ class SellerUpdated(Event):
 
     type: Literal["seller.updated"] = "seller.updated"
     country: Country
-    zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = "UTC"
+    zone: Zone = "UTC"
     status: SellerStatus = SellerStatus.ACTIVE
     sponsor_id: Id | None = Field(None, description="the next seller up the tree")
     joined_at: Moment | None = None
@@ -402,7 +405,7 @@ def decode(topic: str, value: bytes | None, *, now_ms: int, retention_ms: int) -
     try:
         event: Event = _ADAPTERS[topic].validate_json(value)
     except ValidationError as error:
-        raise _refusal(value, error.errors(include_url=False, include_input=False)[0]) from None
+        raise refusal_of(value, error.errors(include_url=False, include_input=False)[0]) from None
     occurred_ms = event.occurred_ms
     if occurred_ms > now_ms + _CLOCK_AHEAD_MAX_MS:
         raise Refused(Reason.DATE_OUT_OF_RANGE, "occurred_at lies in the future")
@@ -438,7 +441,8 @@ _AMOUNT_REASONS = {
 }
 
 
-def _refusal(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 - a table of cases
+def refusal_of(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 - a table of cases
+    """Why bytes are not what they should be, from what pydantic says of them."""
     kind = error["type"]
     field = ".".join(str(part) for part in error["loc"] if not _is_tag(part)) or "the message"
     detail = f"{field}: {error['msg']}"

@@ -311,6 +311,8 @@ class Fold:
     credits: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
     refusals: int = 0
+    turned_down: set[str] = field(default_factory=set)
+    """Requests that were refused: whoever sent one was told that it has no effect."""
     entries: int = 0
     lots: dict[tuple[str, str, str], Counter[str]] = field(
         default_factory=lambda: defaultdict(Counter)
@@ -348,12 +350,9 @@ class Fold:
             currency, minor = entry.volume
             self.volumes[entry.kind, currency] += minor
         if entry.refused is not None:
-            self.refusals += 1
-        elif entry.hash is not None:
-            if entry.id in self.booked:
-                self._violated("every event has one effect", f"event {entry.id} was booked twice")
-            self.booked.add(entry.id)
-            self.pending.discard(entry.id)
+            self._refuse(entry)
+        elif entry.source is not None or entry.hash is not None:
+            self._book(entry)
         self.pending.update(id_ for id_ in entry.emits if id_ not in self.booked)
         if entry.tier:
             self.tiers[entry.id] = entry.tier
@@ -372,6 +371,23 @@ class Fold:
             self.waiting.discard((entry.seller, entry.released))
         if entry.parked:
             self.parked += 1
+
+    def _book(self, entry: Entry) -> None:
+        if entry.id in self.booked:
+            self._violated("every event has one effect", f"event {entry.id} was booked twice")
+        elif entry.id in self.turned_down:
+            self._violated(
+                "every event has one effect", f"request {entry.id} was booked once refused"
+            )
+        self.booked.add(entry.id)
+        self.pending.discard(entry.id)
+
+    def _refuse(self, entry: Entry) -> None:
+        self.refusals += 1
+        if entry.source is None:
+            if entry.id in self.booked or entry.id in self.turned_down:
+                self._violated("every event has one effect", f"request {entry.id} came twice")
+            self.turned_down.add(entry.id)
 
     def _post(self, entry: Entry) -> None:
         sums: dict[str, int] = defaultdict(int)

@@ -54,6 +54,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "seller.updated": "Profile changed",
         "seller.updated.outdated": "Older profile passed over",
         "event.refused": "Event refused",
+        "request.refused": "Request refused",
         "timer.dropped": "Timer without its cause dropped",
         MARKER: "New epoch of the journal",
     }

@@ -57,11 +57,13 @@ class LedgerEntry(Published):
     seller: str
     at: Ms
     hash: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = Field(
-        None, description="digest of the event's bytes"
+        None, description="digest of the event's bytes, or of what a request asks for"
     )
-    refused: Text | None = Field(None, description="why the event was refused, if it was")
+    refused: Text | None = Field(
+        None, description="why the event or the request was refused, if it was"
+    )
     source: tuple[Text, Offset, Offset] | None = Field(
-        None, description="topic, partition and offset of the event"
+        None, description="topic, partition and offset of the event; a request has none"
     )
     postings: list[tuple[Text, Text, Minor, Minor]] = Field(
         description="account, currency, signed amount, what the account is at behind it; the"

@@ -2,6 +2,7 @@
 
     Refused
     ├── (decoding)  NOT_UTF8, NOT_JSON, TOO_LARGE, MISSING_FIELD, WRONG_TYPE, …
+    ├── (requests)  PAYOUT_NOT_POSSIBLE, NOTHING_AVAILABLE, RAILS_CLOSED, …
     └── (booking)   ID_REUSED, SALE_REUSED, RETURN_EXCEEDS_SALE, CURRENCY_MISMATCH, …
 
 NOTICE_UNDELIVERED is no refusal of an event: the company's endpoint did not take a notice of it.
@@ -51,7 +52,31 @@ class Reason(StrEnum):
     CAPTURE_EXCEEDS_AUTHORISATION = "capture_exceeds_authorisation"
     REFUND_EXCEEDS_CAPTURE = "refund_exceeds_capture"
     DISCOUNT_REUSED = "discount_reused"
+    PAYOUT_NOT_POSSIBLE = "payout_not_possible"
+    NOTHING_AVAILABLE = "nothing_available"
+    RAILS_CLOSED = "rails_closed"
+    DAY_LIMIT = "day_limit"
+    AMOUNT_BELOW_MINIMUM = "amount_below_minimum"
     NOTICE_UNDELIVERED = "notice_undelivered"
+
+
+class Denied(StrEnum):
+    """Why the HTTP API does not take a request, beside :class:`Reason`; never for an event."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    SCOPE_MISSING = "scope_missing"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    MEDIA_TYPE_UNSUPPORTED = "media_type_unsupported"
+    BODY_TIMED_OUT = "body_timed_out"
+    KEY_MISSING = "key_missing"
+    KEY_INVALID = "key_invalid"
+    IN_FLIGHT = "in_flight"
+    TOO_LATE_TO_CANCEL = "too_late_to_cancel"
+    RATE_LIMITED = "rate_limited"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
 
 
 class Refused(Exception):

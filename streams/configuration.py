@@ -44,6 +44,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("Redis", "redis_url"),
     ("Rules and files", "event_retention_days"),
     ("Ports", "metrics_host"),
+    ("API", "api_host"),
     ("Notices", "notices_url"),
     ("Logs", "log_format"),
 )

@@ -279,6 +279,28 @@ class Settings(_OfRails):
     webhook_host: str = Field("127.0.0.1", description="address that rails' webhooks arrive at")
     webhook_port: Port = Field(8443, description="their port; 0 takes a free one")
 
+    # API
+    api_host: str = Field("127.0.0.1", description="address that the HTTP API listens on")
+    api_port: Port = Field(8080, description="its port; 0 takes a free one")
+    api_keys: Path | None = Field(
+        None, description="YAML file of the API's keys, as `payouts api-key create` writes it"
+    )
+    api_requests_per_second: int = Field(
+        100, ge=1, le=100_000, description="requests a second that a key may send, per process"
+    )
+    api_burst: int = Field(
+        200, ge=1, le=1_000_000, description="requests that a key may send at once after a pause"
+    )
+    api_concurrency: int = Field(
+        256, ge=1, le=10_000, description="requests under way at a time, per process"
+    )
+    api_body_bytes_max: int = Field(
+        65_536, ge=1_024, le=1_048_576, description="largest body of a request, in bytes"
+    )
+    api_timeout_s: int = Field(
+        10, ge=1, le=60, description="longest wait for a body, Kafka or Redis, in s; then 503"
+    )
+
     # Notices
     notices_url: str = Field(
         "", repr=False, description="where the company takes notices; without it none are sent"

@@ -1,6 +1,7 @@
 """The till, for a program that waits for the answer: book one operation, and tell what came of it.
 
-A repeat under the same id and body gets the answer as it stands now.
+A repeat under the same id and body is not booked again: it gets the authorisation as it stands now,
+or, where it was refused, the same refusal.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ async def book(wallets: Wallets, operation: Operation, body: bytes) -> Answer:
     """
     asked = {**operation, "hash": body_hash(body)}
     [outcome] = await wallets.post([asked])
-    if outcome.startswith("refused:"):
-        return Answer(outcome, None)
-    return Answer(
-        outcome, await wallets.authorised(operation["seller"], operation["authorisation"])
-    )
+    word, _, first = outcome.partition(":")
+    refusal = first if word == "repeat" else outcome
+    if refusal.startswith("refused:"):
+        return Answer(refusal, None)
+    return Answer(word, await wallets.authorised(operation["seller"], operation["authorisation"]))

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from streams.cli import (
+    api,
     campaign,
     cancel,
     config,
@@ -35,6 +36,7 @@ MODULES = (
     *(
         demo,
         worker,
+        api,
         config,
         campaign,
         topics,

@@ -108,6 +108,7 @@ class Definitions:
         self._of_events(make)
         self._of_payouts(make)
         self._of_notices(make)
+        self._of_api(make)
         self._of_machinery(make)
 
     def _of_events(self, make: _Maker) -> None:
@@ -187,6 +188,16 @@ class Definitions:
         self.notices_gone = make.gauge(
             "notices_endpoint_gone", "1 once the company's endpoint wants no more: it answered 410."
         )
+
+    def _of_api(self, make: _Maker) -> None:
+        self.requests = make.counter(
+            "api_requests_total", "Requests to the HTTP API, by what was answered.",
+            *("endpoint", "status"),
+        )  # fmt: skip
+        self.request_seconds = make.histogram(
+            "api_request_seconds", "From a request's headers to its answer.", LATENCY_BUCKETS_S,
+            "endpoint",
+        )  # fmt: skip
 
     def _of_machinery(self, make: _Maker) -> None:
         self.outbox_age = make.gauge(

@@ -69,6 +69,8 @@ class Metrics:
         self._notices = _Counters(definitions.notices)
         self._batch_events = _Histograms(definitions.batch_events)
         self._stage = _Histograms(definitions.stage)
+        self._requests = _Counters(definitions.requests)
+        self._request_seconds = _Histograms(definitions.request_seconds)
         # A series that is there from the start reads 0 instead of "no data" in a first alert.
         for stage in STAGES:
             definitions.stage.labels(stage)
@@ -98,6 +100,11 @@ class Metrics:
     def stage_took(self, stage: Stage, seconds: float) -> None:
         """A stage was timed by its caller."""
         self._stage.observe(seconds, stage)
+
+    def requested(self, endpoint: str, status: int, seconds: float) -> None:
+        """A request to the API was answered. Endpoints are few and fixed words."""
+        self._requests.add(1, endpoint, str(status))
+        self._request_seconds.observe(seconds, endpoint)
 
     def decided(self, tiers: Mapping[str, int]) -> None:
         """Fraud decisions of a batch, by tier."""

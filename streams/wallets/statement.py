@@ -56,15 +56,15 @@ def statement_of(
     return {
         "seller_id": seller_id,
         "shard": shard_of(seller_id),
-        "profile": None if stored is None else _profile(seller_id, stored),
-        "accounts": _accounts(wallet),
-        "lots": _lots(lots),
+        "profile": None if stored is None else profile_shown(seller_id, stored),
+        "accounts": accounts_of(wallet),
+        "lots": lots_of(lots),
         "payouts": _newest(payouts),
         "waiting": waiting,
     }
 
 
-def _profile(seller_id: str, stored: bytes) -> dict[str, Any]:
+def profile_shown(seller_id: str, stored: bytes) -> dict[str, Any]:
     seller = read_seller(seller_id, stored)
     return {
         "revision": seller.rev,
@@ -84,7 +84,7 @@ def _standing(method: Method) -> str:
     return "on file" if refusal is None else f"refused: {refusal}"
 
 
-def _accounts(wallet: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
+def accounts_of(wallet: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
     accounts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(SELLER_ACCOUNTS, 0))
     for name, minor in wallet.items():
         currency, _, account = name.decode().partition(":")
@@ -92,7 +92,7 @@ def _accounts(wallet: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
     return dict(sorted(accounts.items()))
 
 
-def _lots(lots: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+def lots_of(lots: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
     found = []
     for lot, value in lots.items():
         currency, left, granted, expires, campaign, *_ = value.decode().split(",")

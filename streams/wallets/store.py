@@ -99,6 +99,15 @@ class Booked(NamedTuple):
     outbox: list[OutboxEntry]
 
 
+class Holdings(NamedTuple):
+    """What one seller has, as Redis holds it, and how many of her events wait for her profile."""
+
+    accounts: dict[bytes, bytes]
+    lots: dict[bytes, bytes]
+    profile: bytes | None
+    waiting: int
+
+
 @dataclass(slots=True)
 class Look:
     """What ``look`` read of one shard: stored profiles, feature states and waiting earnings."""
@@ -308,6 +317,15 @@ class Store:
         [stored] = await self._call([("find", shard, name)], read_only=True)
         return None if stored is None else bytes(stored)
 
+    async def holdings(self, shard: int, seller_id: str) -> Holdings:
+        """What one seller has.
+
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        [reply] = await self._call([("read", shard, seller_id)], read_only=True)
+        accounts, lots, profile, waiting = reply
+        return Holdings(_pairs(accounts), _pairs(lots), profile, int(waiting))
+
     async def leftovers(self, shards: Iterable[int]) -> dict[int, list[OutboxEntry]]:
         """What the shards' outboxes hold: what is not known to be in the ledger."""
         found: dict[int, list[OutboxEntry]] = {}
@@ -434,6 +452,10 @@ def _result(reply: Any) -> Any:
     if any(_is(reply, word) for word in ("SUPERSEDED", "GAP", "APART")):
         raise Superseded(str(reply)) from reply
     raise reply
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _text(raw: bytes | None) -> str:

@@ -29,6 +29,7 @@ from streams.wallets.store import (
     Booked,
     Clock,
     Confirming,
+    Holdings,
     Look,
     Operation,
     Page,
@@ -243,6 +244,16 @@ class Wallets:
         await self._with_patience(read)
         stored = found[-1]
         return None if stored is None else Authorised.parse(stored)
+
+    async def holdings(self, seller_id: str) -> Holdings:
+        """What one seller has now."""
+        found: list[Holdings] = []
+
+        async def read() -> None:
+            found.append(await self.store.holdings(shard_of(seller_id), seller_id))
+
+        await self._with_patience(read)
+        return found[-1]
 
     async def due(
         self, shards: Sequence[int], which: Timers, limit: int

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from benchmarks.api import measure_redeeming
 from benchmarks.events import profiles_and_sales
 from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.measure import JOBS, measure
@@ -21,3 +22,12 @@ def test_every_job_earns_the_sellers_the_same_and_pays_them() -> None:
     assert len({run.earned_sha256 for run in runs}) == 1
     assert all(run.payout_commands > 100 for run in runs)
     assert all(run.worker_cpu_us_per_event > 0 for run in runs)
+
+
+@pytest.mark.timeout(90)
+def test_redemptions_are_answered_beside_sales() -> None:
+    keys = new_seal_keys()
+    profiles, sales = profiles_and_sales(7, 400, seal=seal_of(keys))
+    redeeming = measure_redeeming(profiles, sales, keys, seconds=1)
+    assert redeeming.requests > 50
+    assert 0 < redeeming.calm_p50 <= redeeming.calm_p99

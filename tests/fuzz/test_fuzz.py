@@ -24,6 +24,15 @@ from tests.fuzz.rounds import ROUND_INPUTS, Round, RoundFailed, run_round
 
 SEEDS = (11, 12)
 
+OF_REQUESTS = {
+    Reason.PAYOUT_NOT_POSSIBLE,
+    Reason.NOTHING_AVAILABLE,
+    Reason.RAILS_CLOSED,
+    Reason.DAY_LIMIT,
+    Reason.AMOUNT_BELOW_MINIMUM,
+}
+"""Reasons that no event is refused for."""
+
 SELDOM = {
     Reason.AMOUNT_NEGATIVE,
     Reason.AMOUNT_TOO_LARGE,
@@ -39,6 +48,7 @@ SELDOM = {
     Reason.SALE_REUSED,
     Reason.SELLER_MISMATCH,
     Reason.TOO_MANY_WAITING,
+    *OF_REQUESTS,
 }
 """Reasons that a round may do without."""
 

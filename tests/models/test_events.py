@@ -289,6 +289,11 @@ BOOKING = {
     Reason.CAPTURE_EXCEEDS_AUTHORISATION,
     Reason.REFUND_EXCEEDS_CAPTURE,
     Reason.DISCOUNT_REUSED,
+    Reason.PAYOUT_NOT_POSSIBLE,
+    Reason.NOTHING_AVAILABLE,
+    Reason.RAILS_CLOSED,
+    Reason.DAY_LIMIT,
+    Reason.AMOUNT_BELOW_MINIMUM,
 }
 """Reasons that booking gives; of a report, decoding may find the payout unknown too."""
 

@@ -47,7 +47,8 @@ def violations(world: World) -> list[str]:
     """Everything that is wrong at rest, as ``rule: detail``."""
     found = gathered(world)
     problems = [f"{check.name}: {check.detail}" for check in judge(found).checks if not check.ok]
-    for rule in (_earned, _granted, _steady, _affordable, _bonuses, _finished, _waiting):
+    rules = (*(_earned, _granted, _steady, _affordable, _bonuses, _finished, _waiting, _answered),)
+    for rule in rules:
         problems += [f"{rule.__doc__}: {text}" for text in rule(world, found)]
     return problems
 
@@ -202,6 +203,19 @@ def _waiting(world: World, found: Evidence) -> Iterator[str]:
                 count = world.redis.command("HGET", key, name)
                 if count not in {None, b"0"}:
                     yield f"{key.decode()}: {int(count)} {name}"
+
+
+def _answered(world: World, found: Evidence) -> Iterator[str]:
+    """a request has the one effect that it is answered with"""
+    fold = found.journal.fold
+    for id_, answers in world.answers.items():
+        if len(answers) > 1:
+            yield f"{id_} was answered {' and '.join(sorted(answers))}"
+            continue
+        [answer] = answers
+        booked = answer.startswith("booked:")
+        if (id_ in fold.booked, id_ in fold.turned_down) != (booked, not booked):
+            yield f"{id_} was answered {answer}, the journal has it otherwise"
 
 
 def apart(before: Mapping[bytes, Any], after: Mapping[bytes, Any]) -> Iterator[str]:

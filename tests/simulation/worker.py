@@ -22,7 +22,9 @@ from models.config import load
 from models.ids import shard_of_payout
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
+from models.refusals import Reason
 from models.rules import Rules
+from models.sellers import read_seller
 from rails.gate import open_gates
 from rails.inspection import Inspector
 from rails.routing import Router
@@ -32,6 +34,8 @@ from streams.agents.rail_updates import RailUpdates
 from streams.agents.redemptions import Redemptions
 from streams.agents.sales import Sales
 from streams.agents.sellers import Sellers
+from streams.api.booking import Bookings, Requested
+from streams.api.problems import Problem
 from streams.desk import Desk
 from streams.engine import Batch, Outgoing
 from streams.engine.counters import EngineCounters
@@ -39,7 +43,7 @@ from streams.engine.offsets import PartitionOffsets
 from streams.engine.stream import Inbox
 from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
-from streams.wallets.store import Store, Timers
+from streams.wallets.store import Operation, Store, Timers
 from streams.wallets.wallets import Terms, Wallets
 from streams.worker import OWN_TOPICS, PUBLISHING_MAX, ROLE_TOPICS
 from tests.simulation import client
@@ -138,6 +142,8 @@ class SimulatedWorker:
             self.wallets, gates, router, client.seal(), metrics,
             clock=world.now_ms, call_ms_max=CALL_MS_MAX,
         )  # fmt: skip
+        self._rules = rules
+        self._bookings = Bookings(self.wallets, lambda error: world.raised(self, error))
         inspector = Inspector(client.seal(), dict.fromkeys(NAMES, lambda _: None))
         timers = {"book": Timers.BOOKING, "pay": Timers.RAIL}
         rounds = [Round(timers[role], partial(self._shards, role)) for role in roles]
@@ -314,3 +320,47 @@ class SimulatedWorker:
         seller = from_json(stored)["seller_id"]
         event = {**report, "seller_id": seller}
         await self.producer.send([Outgoing("rail.updates", seller.encode(), to_json(event))])
+
+    # What a process of the API does
+
+    async def answer(self, request: Request) -> str:
+        """Book a request that came over no topic, as streams/api does; what it is answered.
+
+        Raises :class:`Problem` when nobody knows.
+        """
+
+        async def decide() -> Operation:
+            if request.amount:
+                return {"op": "redeem", "kind": "credit.redeemed", "currency": "EUR",
+                        "amount": request.amount}  # fmt: skip
+            stored = (await self.wallets.look([request.seller])).profiles.get(request.seller)
+            seller = None if stored is None else read_seller(request.seller, stored)
+            pay = self._rules.pay(seller, "EUR")
+            return ({} if pay is None else {"pay": pay}) | {
+                "op": "request", "kind": "payout.requested", "currency": "EUR",
+                "rev": 0 if seller is None else seller.rev,
+            }  # fmt: skip
+
+        try:
+            answered = await self._bookings.book(request.requested, decide)
+        except Problem as problem:
+            if not isinstance(problem.code, Reason):
+                raise
+            return f"refused:{problem.code}"
+        return f"booked:{to_json(answered.figures).decode()}"
+
+
+class Request(NamedTuple):
+    """A request that comes over no topic: credit is spent, or with no amount, a payout is due."""
+
+    key: str
+    seller: str
+    amount: int
+    at_s: float
+    times: int
+    """How often it is sent, whatever is answered."""
+
+    @property
+    def requested(self) -> Requested:
+        """The same, as the API has it."""
+        return Requested("sim", self.seller, self.key, str(self.amount).encode())

@@ -35,7 +35,7 @@ from tests.simulation.loop import NothingHappens, VirtualLoop
 from tests.simulation.memory import MemoryRedis
 from tests.simulation.rail import Bank
 from tests.simulation.snapshots import SimulatedSnapshots
-from tests.simulation.worker import SimulatedWorker, owner
+from tests.simulation.worker import Request, SimulatedWorker, owner
 
 START_MS = 1_790_000_000_000
 """The wall clock when a history begins, in milliseconds since the epoch."""
@@ -54,6 +54,9 @@ REBUILD_EVERY = 3
 
 ROUND_S = 1.0
 """Time between two looks at the timers, in seconds: half of what goes on would be looking."""
+
+REQUESTS_EVERY = 8
+"""In one of so many histories requests come over no topic as well."""
 
 SESSION_S_MAX = 3.0
 """After which time a dead worker's partitions are given to others, at most."""
@@ -126,6 +129,10 @@ class World:
         client = Client(self.dice, START_MS, self.text, span_s)
         self.script = client.script(self.dice.randint(*scale.sales))
         self._span_s = span_s
+        self.requests = self._asked(seed)
+        self.answers: dict[str, set[str]] = {}
+        """What each request was answered with, by the id of its operation."""
+        self._asking = 0
         self.faults = Faults(self)
 
     # Time and what is told of it
@@ -284,6 +291,39 @@ class World:
 
         task.add_done_callback(answered)
 
+    def _asked(self, seed: int) -> list[Request]:
+        """Requests over no topic, in some histories; drawn apart, so that the others stay."""
+        if seed % REQUESTS_EVERY != 6:
+            return []
+        dice = Dice(seed + REQUESTS_EVERY)
+        return [
+            Request(
+                f"k{number}", dice.choice(self.script.sellers), dice.choice((0, 50, 120, 400)),
+                dice.random() * self._span_s, dice.randint(1, 3),
+            )
+            for number in range(dice.randint(1, 4))
+        ]  # fmt: skip
+
+    def ask(self, request: Request) -> None:
+        """Somebody asks a process, and asks again until there is an answer."""
+        alive = [w for w in self.workers.values() if not w.dead and "sales" in w.topics]
+        if not alive:
+            self.loop.call_later(1.0, self.ask, request)
+            return
+        worker = self.dice.choice(alive)
+        self.note("%s is asked for %s of %s", worker.name, request.key, request.seller)
+        task = worker._context.run(self.loop.create_task, worker.answer(request))
+
+        def answered(task: asyncio.Task[str]) -> None:
+            if task.cancelled() or task.exception() is not None:
+                self.loop.call_later(0.5 + self.dice.random(), self.ask, request)
+                return
+            self._asking -= 1
+            self.note("%s is answered %s", request.key, task.result())
+            self.answers.setdefault(request.requested.id, set()).add(task.result())
+
+        task.add_done_callback(answered)
+
     # The course of things
 
     def run(self) -> Outcome:
@@ -312,6 +352,10 @@ class World:
         for message in self.script.messages:
             at_s = (message.at_ms - START_MS) / 1000
             self.loop.call_at(at_s, self._publish, message)
+        for request in self.requests:
+            for _ in range(request.times):
+                self._asking += 1
+                self.loop.call_at(request.at_s + self.dice.random(), self.ask, request)
         self.faults.plan(self._span_s)
         await asyncio.sleep(self._span_s + 1.0)
         await self._settle()
@@ -381,8 +425,8 @@ class World:
                 yield f"nobody reads {place}"
             if self.log.committed[place] < len(self.log.partitions[place]):
                 yield f"{place} is not read to its end"
-        if self.bank.reporting:
-            yield "reports are on their way"
+        if self._asking or self.bank.reporting:
+            yield "requests or reports are on their way"
         now_ms = self.now_ms()
         for shard in HOMES:
             prefix = meta_key(shard)[:-1]

@@ -40,10 +40,11 @@ local function redo(prefix, meta, entry, retention, balances, fences)
       call(command[1], key, unpack(command, 3))
     end
   end
-  if entry.hash then
-    call('SET', prefix .. 'd:' .. entry.id, entry.hash, 'PXAT', int(entry.at + retention))
-  end
   if entry.source then
+    -- That of a request, which has no source, is among its writes, with the answer.
+    if entry.hash then
+      call('SET', prefix .. 'd:' .. entry.id, entry.hash, 'PXAT', int(entry.at + retention))
+    end
     local fence = 'f:' .. entry.source[1] .. ':' .. int(entry.source[2])
     fences[fence] = fences[fence] or tonumber(call('HGET', meta, fence) or -1)
     if entry.source[3] > fences[fence] then

@@ -1,13 +1,14 @@
 -- book: apply a batch of operations to one shard, atomically.
 -- KEYS[1] "{s<n>}:m". ARGV[1] context JSON: now (ms), known (the highest seq the caller has seen), epoch
 -- (the one the caller takes the shard to be in). ARGV[2] operations, a JSON list; each has op, id,
--- seller; from an event also kind, hash, topic, partition, offset; if it was decided upon a profile
--- also rev.
+-- seller; from an event also kind, hash, topic, partition, offset; from a request that came over no topic
+-- kind and hash; if it was decided upon a profile also rev.
 -- ARGV[3] terms JSON, which seldom change: retention_ms, wait_ms, ask_ms, campaigns (list of {id,
 -- metric, expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}); without it
 -- the context carries them.
 -- Returns {seq, {outcome of each}, {{seq, {field, value, …}}, …}}: outbox entries made by this call.
--- Outcomes: booked, parked, repeat (same id, same body), stale (offset already applied),
+-- Outcomes: booked, of a request booked:<JSON of when, and what its seller's accounts are at behind it>;
+-- parked, repeat (same id, same body), of a request repeat:<outcome>; stale (offset already applied),
 -- ignored:<why>, refused:<reason> (of its own id_reused and balance_too_large; the others stand at the
 -- operations), retry (the profile moved: look again; nothing after it is applied), error:<what> (a bug;
 -- nothing of it is applied, nor after it).
@@ -45,11 +46,14 @@ local function refusal_key(op)
   return 'u:' .. op.topic .. ':' .. int(op.partition) .. ':' .. int(op.offset)
 end
 
--- A refusal is journalled: it raises the fence, and its dead letter may not be published yet.
+-- A refusal is journalled: it raises the fence, and its dead letter may not be published yet; or its
+-- request may come again.
 local function note_refusal(shard, op, reason)
-  local entry = new_entry(shard, op, 'event.refused', 'XXX')
+  local entry = new_entry(shard, op, op.topic and 'event.refused' or 'request.refused', 'XXX')
   entry.refused = reason
-  write(entry, 'SET', refusal_key(op), reason, 'PXAT', forget_at(shard))
+  if op.topic then
+    write(entry, 'SET', refusal_key(op), reason, 'PXAT', forget_at(shard))
+  end
   commit(shard, entry)
 end
 
@@ -57,7 +61,11 @@ local function attempt(shard, op)
   if op.hash then
     local seen = get(shard, 'd:' .. op.id)
     if seen then
-      return seen == op.hash and 'repeat' or 'refused:id_reused'
+      local hash, outcome = seen:match('^(%x+)|(.*)$')
+      if (hash or seen) ~= op.hash then
+        return 'refused:id_reused'
+      end
+      return outcome and 'repeat:' .. outcome or 'repeat'
     end
   end
   if op.rev and revision_of(shard, op.seller) ~= op.rev then
@@ -72,9 +80,18 @@ local function attempt(shard, op)
   error(outcome, 0)
 end
 
+-- A request that came over no topic: what it is answered with.
+local function answer(shard, op)
+  local outcome = attempt(shard, op)
+  if outcome:sub(1, 8) == 'refused:' and outcome ~= 'refused:id_reused' then
+    note_refusal(shard, op, outcome:sub(9))
+  end
+  return outcome == 'booked' and op.answer or outcome
+end
+
 local function apply_one(shard, op)
   if not op.topic then
-    return attempt(shard, op)
+    return op.hash and answer(shard, op) or attempt(shard, op)
   end
   local fence = fence_of(shard, op)
   if op.offset <= shard.fences[fence] then

@@ -10,7 +10,8 @@
 --   w:<seller>             hash  "<currency>:<account>" = integer minor units
 --   h                      hash  house accounts, "<account>:<currency>" = integer minor units
 --   p:<seller>             "<revision>|<profile JSON>"
---   d:<event id>           body hash; kept for the retention of ids
+--   d:<id>                 of an event: body hash. Of a request that came over no topic: "<body hash>|" and
+--                          the outcome, so that its repeat is answered alike. Kept for the retention of ids
 --   r:<s|c>:<id>           what a sale or a commission earned (JSON), for returns; kept as long
 --   q:<seller>             list  earnings that wait for the seller's profile (JSON)
 --   y:<payout id>          a payout (JSON); kept for the retention once terminal
@@ -291,10 +292,33 @@ local function forget_at(shard)
   return shard.forget
 end
 
+-- A request that came over no topic has no offset: nothing but its id keeps it from a second effect. What
+-- it is answered with is kept with the id, a refusal too: a repeat that comes late must not do what its
+-- sender was told is not done.
+local function remember(shard, entry)
+  local op, draft = entry.op, entry.draft
+  if entry.refused then
+    op.answer = 'refused:' .. entry.refused
+  else
+    local parts = {'booked:{"at_ms":' .. shard.now_text}
+    for _, account in ipairs(ACCOUNTS) do
+      parts[#parts + 1] = '"' .. account .. '":' .. int(draft[account])
+    end
+    if entry.extra.payout then
+      parts[#parts + 1] = '"payout":' .. entry.extra.payout
+    end
+    op.answer = concat(parts, ',') .. '}'
+  end
+  write(entry, 'SET', 'd:' .. op.id, op.hash .. '|' .. op.answer, 'PXAT', shard.forget)
+end
+
 -- Check the entry, give it the next seq, and write its keys; the rest is written by close_shard().
 local function commit(shard, entry)
   local op = entry.op
   local postings = postings_of(shard, entry)
+  if op.hash and not op.topic then
+    remember(shard, entry)
+  end
   for name, value in pairs(entry.counted) do
     write(entry, 'HSET', 'm', name, value)
   end
@@ -353,7 +377,7 @@ local function commit(shard, entry)
     local command = writes[i]
     call(command[1], prefix .. command[2], unpack(command, 3))
   end
-  if op.hash and not entry.refused then
+  if op.topic and not entry.refused then
     call('SET', prefix .. 'd:' .. op.id, op.hash, 'PXAT', shard.forget)
   end
   -- What concerns no seller is keyed by the shard's own key, which leads to the same partition.

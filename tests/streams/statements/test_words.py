@@ -37,6 +37,8 @@ def kinds_of(expression: str) -> set[str]:
     """The kinds that an argument of `new_entry` can become."""
     if literal := re.fullmatch(r"'([\w.]+)'", expression):
         return {literal[1]}
+    if either := re.fullmatch(r"op\.topic and ('[\w.]+') or ('[\w.]+')", expression):
+        return kinds_of(either[1]) | kinds_of(either[2])
     if expression == "op.kind":
         return event_types() - NOT_BOOKED
     if expression == "'payout.' .. op.state":

@@ -4,7 +4,7 @@ A refusal leaves every key as it was, but for the shard's note that the event is
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -41,6 +41,14 @@ def take(shard: Shard, amount: int, **fields: Any) -> dict[str, Any]:
 def redeem(shard: Shard, amount: int) -> dict[str, Any]:
     """Credit is spent."""
     return shard.event("redeem", "credit.redeemed", currency="EUR", amount=amount)
+
+
+def request(shard: Shard, available: int, pay: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Somebody who has so much asks to be paid."""
+    if available:
+        assert shard.one(shard.sale(available)) == "booked"
+    terms = {} if pay is None else {"pay": pay}
+    return shard.event("request", "payout.requested", currency="EUR", rev=0, **terms)
 
 
 def profile(shard: Shard, rev: int = 0, **fields: Any) -> dict[str, Any]:
@@ -612,6 +620,13 @@ REFUSALS: list[tuple[Reason, Given]] = [
     (Reason.TOO_MANY_WAITING, lambda s: _crowded(s, lambda s: take(s, 1, **WAITING))),
     (Reason.BALANCE_TOO_LARGE, _rich),
     (Reason.INSUFFICIENT_CREDIT, lambda shard: redeem(shard, 1)),
+    (Reason.PAYOUT_NOT_POSSIBLE, lambda shard: request(shard, 0, None)),
+    (Reason.PAYOUT_NOT_POSSIBLE, lambda shard: request(shard, 1_000, None)),
+    (Reason.NOTHING_AVAILABLE, lambda shard: request(shard, 0, {"later": 1})),
+    (Reason.NOTHING_AVAILABLE, lambda shard: request(shard, 0, PAY)),
+    (Reason.RAILS_CLOSED, lambda shard: request(shard, 1_000, {"later": 1})),
+    (Reason.AMOUNT_BELOW_MINIMUM, lambda shard: request(shard, 499, PAY)),
+    (Reason.DAY_LIMIT, lambda shard: request(shard, 1_000, {**PAY, "day_max": 100})),
     (Reason.UNKNOWN_PAYOUT, lambda shard: shard.event(
         "transit", "payout.reported", payout="none", state="settled", shard=shard.number)),
 ]  # fmt: skip

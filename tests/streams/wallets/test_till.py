@@ -462,6 +462,10 @@ class TestACompany:
         assert sum(part.amount_minor for part in answer.authorised.parts) == 500
         assert await book(company.wallets, ask, b"{}") == answer._replace(outcome="repeat")
         assert (await book(company.wallets, ask, b"{ }")).outcome == "refused:id_reused"
+        dear = till.authorise("api-2", "anna", "dear", "EUR", 10**9, policy=policy)
+        for _ in range(2):
+            refused = await book(company.wallets, dear, b"{}")
+            assert refused == ("refused:insufficient_funds", None)
         assert await company.wallets.authorised("anna", "none") is None
         verdict = await asyncio.to_thread(verify, company.settings, whole=True)
         assert verdict.ok, [check for check in verdict.checks if not check.ok]

@@ -1,0 +1,195 @@
+"""Redemptions over HTTP: how many a second one process takes, and how long one waits.
+
+Each is answered once it is booked, in the ledger, and safe from a loss of Redis. The load comes
+from this process, on the same machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import redis
+
+from benchmarks.ground import Ground, Kafka
+from benchmarks.measure import TIMEOUT_S, Follower, JobFailed, await_done, cpu_s, product
+from streams.api.keys import Scope, make, write
+from streams.demo.messages import Message
+from streams.demo.process import ChildProcess, free_port
+
+CALLERS = 64
+"""Requests that are always under way while throughput is measured."""
+
+CALM_PER_S = 50
+"""Requests a second while the wait for one is measured, whatever became of those before."""
+
+SALES_PER_S = 500
+"""Sales a second that a worker books beside the API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redeeming:
+    """What redemptions took. Waits in milliseconds, from the intended send to the answer."""
+
+    requests: int
+    per_s: float
+    api_cpu_us_per_request: float
+    busy_p50: float
+    busy_p99: float
+    calm_p50: float
+    calm_p99: float
+    beside_sales_p50: float
+    beside_sales_p99: float
+
+
+def measure_redeeming(
+    profiles: Sequence[Message],
+    sales: Sequence[Message],
+    seal_keys: str,
+    *,
+    seconds: int = 8,
+    kafka: Kafka = "embedded",
+) -> Redeeming:
+    """Grant credit by sales, then spend it. ``sales``: half for that, half to be booked beside."""
+    with Ground(seal_keys, kafka=kafka) as ground:
+        follower = Follower(ground.settings.kafka_client(), ground.settings.partitions)
+        ground.book_profiles(profiles)
+        worker = ground.start(product().command)
+        first, rest = sales[: len(sales) // 2], sales[len(sales) // 2 :]
+        await_done(ground, product(), worker, follower, ground.publish(first))
+        follower.stop()
+        keys, made = ground.directory / "keys.yaml", make("bench", [Scope.SPEND])
+        write(keys, [made.key])
+        port = free_port()
+        api = ground.start(
+            (sys.executable, "-m", "streams.cli", "api"),
+            api_keys=keys,
+            api_port=port,
+            metrics_port=free_port(),
+            api_requests_per_second=100_000,
+            api_burst=1_000_000,
+        )
+        load = _Load(f"http://127.0.0.1:{port}", made.token, _with_credit(ground))
+        return asyncio.run(_measured(ground, load, api, rest, seconds))
+
+
+async def _measured(
+    ground: Ground, load: _Load, api: ChildProcess, sales: Sequence[Message], seconds: int
+) -> Redeeming:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        load.session = session
+        await load.until_up(api)
+        await load.closed(1.0)
+        before_s, began = cpu_s(api.pid), time.perf_counter()
+        busy = await load.closed(seconds)
+        took_s, used_s = time.perf_counter() - began, cpu_s(api.pid) - before_s
+        calm = await load.open(seconds)
+        beside = threading.Thread(target=_publish_slowly, args=(ground, sales))
+        beside.start()
+        loaded = await load.open(seconds)
+        await asyncio.to_thread(beside.join)
+    return Redeeming(
+        requests=len(busy),
+        per_s=round(len(busy) / took_s, 1),
+        api_cpu_us_per_request=round(used_s / len(busy) * 1e6, 1),
+        busy_p50=_percentile(busy, 50), busy_p99=_percentile(busy, 99),
+        calm_p50=_percentile(calm, 50), calm_p99=_percentile(calm, 99),
+        beside_sales_p50=_percentile(loaded, 50), beside_sales_p99=_percentile(loaded, 99),
+    )  # fmt: skip
+
+
+class _Load:
+    """Sends redemptions, and times them."""
+
+    session: aiohttp.ClientSession
+
+    def __init__(self, url: str, token: str, sellers: Sequence[tuple[str, str]]) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._sellers = cycle(sellers)
+
+    async def until_up(self, api: ChildProcess) -> None:
+        """Wait until the API answers."""
+        until = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                async with self.session.get(f"{self._url}/healthz") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            if api.exit_code() is not None or time.monotonic() > until:
+                raise JobFailed(f"the API did not start: {api.log_tail(12)}")
+            await asyncio.sleep(0.05)
+
+    async def closed(self, seconds: float) -> list[float]:
+        """So many callers that each send the next when they have an answer; each one's wait."""
+        until = time.perf_counter() + seconds
+        waits: list[float] = []
+
+        async def caller() -> None:
+            while time.perf_counter() < until:
+                waits.append(await self._redeem(time.perf_counter()))
+
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(CALLERS):
+                callers.create_task(caller())
+        return waits
+
+    async def open(self, seconds: float) -> list[float]:
+        """So many a second; each one's wait."""
+        began = time.perf_counter()
+        calls = []
+        for number in range(int(seconds * CALM_PER_S)):
+            at = began + number / CALM_PER_S
+            await asyncio.sleep(max(0.0, at - time.perf_counter()))
+            calls.append(asyncio.create_task(self._redeem(at)))
+        return list(await asyncio.gather(*calls))
+
+    async def _redeem(self, at: float) -> float:
+        seller, currency = next(self._sellers)
+        body: dict[str, Any] = {"currency": currency, "amount_minor": 1, "order_ref": "bench"}
+        headers = {**self._headers, "Idempotency-Key": f'"{uuid4()}"'}
+        url = f"{self._url}/v1/sellers/{seller}/redemptions"
+        async with self.session.post(url, json=body, headers=headers) as answer:
+            if answer.status != 201:
+                raise JobFailed(f"{answer.status}: {await answer.text()}")
+            await answer.read()
+        return (time.perf_counter() - at) * 1000
+
+
+def _with_credit(ground: Ground) -> list[tuple[str, str]]:
+    """Sellers and currencies with credit left."""
+    client: Any = redis.Redis.from_url(ground.redis.url)
+    try:
+        found = []
+        for key in client.scan_iter(match="{s*}:w:*", count=5_000):
+            for field, minor in client.hgetall(key).items():
+                currency, _, account = field.decode().partition(":")
+                if account == "credit" and int(minor) >= 500:
+                    found.append((key.decode().split(":w:")[1], currency))
+        return found
+    finally:
+        client.close()
+
+
+def _publish_slowly(ground: Ground, sales: Sequence[Message]) -> None:
+    began = time.perf_counter()
+
+    def wait(number: int) -> None:
+        time.sleep(max(0.0, began + number / SALES_PER_S - time.perf_counter()))
+
+    ground.publish(sales, on_each=wait)
+
+
+def _percentile(waits: Sequence[float], percent: int) -> float:
+    ordered = sorted(waits)
+    return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 1)

@@ -1,0 +1,369 @@
+"""Endpoints: what the API offers, as a table, and what each does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NamedTuple
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from models.events import (
+    AmountMinor,
+    Country,
+    CurrencyCode,
+    Id,
+    Moment,
+    PayoutPreference,
+    Ref,
+    SellerStatus,
+    SellerUpdated,
+    Zone,
+)
+from models.ids import shard_of_payout
+from models.payouts import PayoutState
+from models.refusals import Denied, Reason
+from models.rules import Rules
+from models.sellers import read_seller
+from rails.registry import provider
+from rails.settings import RailSettings
+from streams.agents.payouts import CANCEL, cancellable
+from streams.api.booking import Answered, Bookings, Requested
+from streams.api.keys import Key, Scope
+from streams.api.problems import Problem
+from streams.engine import Outgoing
+from streams.engine.errors import DeliveryFailed, EngineNotRunning
+from streams.wallets.statement import accounts_of, lots_of, profile_shown
+from streams.wallets.store import Operation
+from streams.wallets.wallets import Wallets
+
+Minor = Annotated[int, Field(description="integer minor units")]
+AtMs = Annotated[int, Field(description="milliseconds since the epoch")]
+
+
+class Body(BaseModel):
+    """What a request asks for. A field that is not known is refused: it may be a misspelt one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Redemption(Body):
+    """Spendback credit is spent on the company's products."""
+
+    currency: CurrencyCode
+    amount_minor: AmountMinor
+    order_ref: Ref = Field(description="what it is spent on")
+
+
+class PayoutRequest(Body):
+    """All that is available in a currency is to be paid out now."""
+
+    currency: CurrencyCode
+
+
+class ProfileUpdate(Body):
+    """A seller's profile, whole, as in `seller.updated`; replaces the one before."""
+
+    country: Country
+    zone: Zone = "UTC"
+    status: SellerStatus = SellerStatus.ACTIVE
+    sponsor_id: Id | None = None
+    joined_at: Moment | None = None
+    payout: PayoutPreference | None = Field(None, description="destinations are sealed")
+
+
+class Balances(BaseModel):
+    """A seller's accounts in one currency."""
+
+    available: Minor
+    held: Minor
+    in_flight: Minor
+    authorised: Annotated[int, Field(description="integer minor units, of open purchases")]
+    credit: Minor
+    debt: Annotated[int, Field(description="integer minor units, zero or below")]
+
+
+class Lot(BaseModel):
+    """Credit of one grant."""
+
+    lot: str
+    currency: str
+    left_minor: Minor
+    granted_minor: Minor
+    expires_ms: Annotated[int, Field(description="milliseconds since the epoch; 0 for never")]
+    campaign: str
+
+
+class Wallet(BaseModel):
+    """What a seller has. Nothing for one who is not known."""
+
+    seller_id: str
+    accounts: dict[str, Balances] = Field(description="by currency")
+    lots: list[Lot] = Field(description="unspent credit, soonest expiry first")
+    waiting: int = Field(description="events that wait for her profile")
+
+
+class Method(BaseModel):
+    """A way to pay her; never to where."""
+
+    rails: list[str]
+    standing: str = Field(description="`on file`, or `refused: <code>`")
+
+
+class Profile(BaseModel):
+    """A seller's profile, as the wallets have it."""
+
+    revision: int
+    country: str
+    zone: str
+    status: str
+    sponsor: str | None = None
+    methods: list[Method]
+
+
+class Payout(BaseModel):
+    """A payout as it stands."""
+
+    payout_id: str
+    state: PayoutState
+    rail: str
+    currency: str
+    amount_minor: Minor
+    fee_minor: Minor
+    attempt: int
+    reserved_ms: AtMs
+    changed_ms: AtMs
+    category: str | None = None
+    reason: str | None = Field(None, description="the rail's word for it")
+
+
+class Booked(BaseModel):
+    """A request that is booked. A repeat of it is answered alike, whatever happened since."""
+
+    id: str = Field(description="the id of its journal entry")
+    at_ms: AtMs
+    currency: str
+    balances: Balances = Field(description="of the currency, behind it")
+
+
+class BookedPayout(Booked):
+    """A payout that is reserved, and on its way to its rail."""
+
+    payout_id: str
+    rail: str
+    amount_minor: Minor
+    fee_minor: Minor
+
+
+class Accepted(BaseModel):
+    """An event that stands in its topic: workers take it from there."""
+
+    id: str = Field(description="of the event, or of the payout that is to be stopped")
+    status: Literal["accepted"] = "accepted"
+
+
+class Call(NamedTuple):
+    """A request that may be made: who makes it, and what was read of it."""
+
+    key: Key
+    seller_id: str
+    payout_id: str
+    body: Any
+    requested: Requested | None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One thing that can be asked."""
+
+    name: str
+    method: str
+    path: str
+    scope: Scope
+    summary: str
+    status: int
+    answer: type[BaseModel]
+    body: type[Body] | None = None
+    keyed: bool = False
+    """Whether it takes an Idempotency-Key."""
+    refusals: Sequence[Reason | Denied] = ()
+    """Codes of its own, beside those of every request."""
+
+
+_SELLER = "/v1/sellers/{seller_id}"
+
+ENDPOINTS = (
+    Endpoint("wallet", "GET", f"{_SELLER}/wallet", Scope.READ,
+             "Balances, and credit by lot", 200, Wallet),
+    Endpoint("profile", "GET", f"{_SELLER}/profile", Scope.READ,
+             "The profile that the wallets have", 200, Profile,
+             refusals=(Denied.NOT_FOUND,)),
+    Endpoint("update_profile", "PUT", f"{_SELLER}/profile", Scope.PROFILE,
+             "Replace the profile: preferences and destinations too", 202, Accepted,
+             body=ProfileUpdate),
+    Endpoint("redeem", "POST", f"{_SELLER}/redemptions", Scope.SPEND,
+             "Spend credit, soonest expiry first", 201, Booked,
+             body=Redemption, keyed=True, refusals=(Reason.INSUFFICIENT_CREDIT,)),
+    Endpoint("pay", "POST", f"{_SELLER}/payouts", Scope.PAY,
+             "Pay out now what is available", 201, BookedPayout,
+             body=PayoutRequest, keyed=True, refusals=(
+                 Reason.PAYOUT_NOT_POSSIBLE, Reason.NOTHING_AVAILABLE, Reason.RAILS_CLOSED,
+                 Reason.DAY_LIMIT, Reason.AMOUNT_BELOW_MINIMUM)),
+    Endpoint("payout", "GET", f"{_SELLER}/payouts/{{payout_id}}", Scope.READ,
+             "A payout as it stands", 200, Payout, refusals=(Reason.UNKNOWN_PAYOUT,)),
+    Endpoint("cancel", "POST", f"{_SELLER}/payouts/{{payout_id}}/cancel", Scope.PAY,
+             "Have a payout stopped, if it still can be", 202, Accepted,
+             refusals=(Reason.UNKNOWN_PAYOUT, Denied.TOO_LATE_TO_CANCEL)),
+)  # fmt: skip
+"""Everything that can be asked with a key."""
+
+Send = Callable[[Sequence[Outgoing]], Awaitable[object]]
+
+
+class Counter:
+    """Does what is asked: one method an endpoint, under its name."""
+
+    def __init__(
+        self,
+        wallets: Wallets,
+        bookings: Bookings,
+        rules: Rules,
+        send: Send,
+        rails: Mapping[str, RailSettings],
+    ) -> None:
+        self._wallets = wallets
+        self._bookings = bookings
+        self._rules = rules
+        self._send = send
+        self._rails = rails
+
+    async def wallet(self, call: Call) -> BaseModel:
+        """What a seller has."""
+        holdings = await self._wallets.holdings(call.seller_id)
+        return Wallet.model_validate(
+            {
+                "seller_id": call.seller_id,
+                "accounts": accounts_of(holdings.accounts),
+                "lots": lots_of(holdings.lots),
+                "waiting": holdings.waiting,
+            }
+        )
+
+    async def profile(self, call: Call) -> BaseModel:
+        """Her profile, without where she is paid to."""
+        stored = (await self._wallets.holdings(call.seller_id)).profile
+        if stored is None:
+            raise Problem(Denied.NOT_FOUND, "no profile of this seller has come")
+        return Profile.model_validate(profile_shown(call.seller_id, stored))
+
+    async def update_profile(self, call: Call) -> BaseModel:
+        """Her profile goes to the topic that all profiles come from: it is whole, so that it does
+        not matter what another source has sent before."""
+        update: ProfileUpdate = call.body
+        event = SellerUpdated(
+            id=str(uuid4()),
+            occurred_at=datetime.now(UTC),
+            seller_id=call.seller_id,
+            **{name: getattr(update, name) for name in ProfileUpdate.model_fields},
+        )
+        await self._publish("sellers", call.seller_id, to_json(event, exclude_none=True))
+        return Accepted(id=event.id)
+
+    async def redeem(self, call: Call) -> BaseModel:
+        """Credit is spent."""
+        body: Redemption = call.body
+
+        async def decide() -> Operation:
+            return {
+                "op": "redeem",
+                "kind": "credit.redeemed",
+                "currency": body.currency,
+                "amount": body.amount_minor,
+            }
+
+        answered = await self._booked(call, decide)
+        return Booked(**_booked(answered, body.currency))
+
+    async def pay(self, call: Call) -> BaseModel:
+        """What is available is paid out."""
+        body: PayoutRequest = call.body
+
+        async def decide() -> Operation:
+            stored = (await self._wallets.look([call.seller_id])).profiles.get(call.seller_id)
+            seller = None if stored is None else read_seller(call.seller_id, stored)
+            pay = self._rules.pay(seller, body.currency)
+            return ({} if pay is None else {"pay": pay}) | {
+                "op": "request",
+                "kind": "payout.requested",
+                "currency": body.currency,
+                "rev": 0 if seller is None else seller.rev,
+            }
+
+        answered = await self._booked(call, decide)
+        payout_id, _, rail, amount_minor, fee_minor = answered.figures["payout"]
+        return BookedPayout(
+            **_booked(answered, body.currency), payout_id=payout_id, rail=rail,
+            amount_minor=amount_minor, fee_minor=fee_minor,
+        )  # fmt: skip
+
+    async def payout(self, call: Call) -> BaseModel:
+        """A payout as it stands."""
+        found = await self._payout_of(call)
+        return Payout.model_validate({"changed_ms": found["reserved_ms"], **found})
+
+    async def cancel(self, call: Call) -> BaseModel:
+        """Ask the workers to stop a payout."""
+        found = await self._payout_of(call)
+        if not self._stoppable(found):
+            raise Problem(Denied.TOO_LATE_TO_CANCEL, f"it is {found['state']}")
+        order = {
+            "v": 1,
+            "type": CANCEL,
+            "payout_id": call.payout_id,
+            "seller_id": call.seller_id,
+            "at_ms": time.time_ns() // 1_000_000,
+        }
+        await self._publish("payouts.commands", call.seller_id, to_json(order))
+        return Accepted(id=call.payout_id)
+
+    async def _booked(self, call: Call, decide: Callable[[], Awaitable[Operation]]) -> Answered:
+        if call.requested is None:
+            raise RuntimeError("an endpoint that books takes an Idempotency-Key")
+        return await self._bookings.book(call.requested, decide)
+
+    async def _payout_of(self, call: Call) -> Mapping[str, Any]:
+        """Raises Problem if there is none, or it is another seller's."""
+        try:
+            shard_of_payout(call.payout_id)
+        except ValueError:
+            raise Problem(Reason.UNKNOWN_PAYOUT) from None
+        found = (await self._wallets.payouts([call.payout_id]))[call.payout_id]
+        if found is None or found["seller_id"] != call.seller_id:
+            raise Problem(Reason.UNKNOWN_PAYOUT)
+        return found
+
+    def _stoppable(self, payout: Mapping[str, Any]) -> bool:
+        rail = self._rails.get(payout["rail"])
+        return payout["state"] == PayoutState.RESERVED or (
+            rail is not None and cancellable(payout["state"], provider(rail.provider).capabilities)
+        )
+
+    async def _publish(self, topic: str, seller_id: str, value: bytes) -> None:
+        try:
+            await self._send([Outgoing(topic, seller_id.encode(), value)])
+        except (DeliveryFailed, EngineNotRunning) as error:
+            raise Problem(Denied.UNAVAILABLE, retry_s=1.0) from error
+
+
+def _booked(answered: Answered, currency: str) -> dict[str, Any]:
+    figures = answered.figures
+    return {
+        "id": answered.id,
+        "at_ms": figures["at_ms"],
+        "currency": currency,
+        "balances": {name: figures[name] for name in Balances.model_fields},
+    }

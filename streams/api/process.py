@@ -1,0 +1,218 @@
+"""The process that serves the API: wallets, producer and site put together, until a signal.
+
+It books as workers do, beside them, and takes no partition: shards are healed when it starts, and
+whenever Redis refuses one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+
+import uvicorn
+
+from models.config import ConfigError
+from models.shards import SHARDS
+from streams.api.booking import Bookings
+from streams.api.endpoints import Counter
+from streams.api.keys import KeyRing
+from streams.api.limits import Limits
+from streams.api.site import Bounds, Site
+from streams.connections import engine_settings
+from streams.engine import Outgoing
+from streams.engine.counters import EngineCounters
+from streams.engine.errors import ExitCode
+from streams.engine.producer import EngineProducer
+from streams.engine.worker import new_loop
+from streams.health import Health, HealthServer
+from streams.metrics import Metrics
+from streams.settings import Settings, SettingsError, variable
+from streams.wallets.journal import LEDGER, Journal
+from streams.wallets.server import RedisServer
+from streams.wallets.snapshots import Snapshots
+from streams.wallets.store import Store
+from streams.wallets.wallets import EntriesVoid, Terms, Wallets
+from streams.worker import ASK_AFTER_MS, GARBAGE_THRESHOLD, company_rules, now_ms
+
+logger = logging.getLogger(__name__)
+
+KEYS_LOOK_S = 1.0
+"""Time between two looks at the file of keys: a key that was revoked goes on for so long."""
+
+BACKLOG = 1_024
+"""Connections that may wait to be taken."""
+
+
+class Api:
+    """One process of the API."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError, ConfigError, OSError."""
+        if settings.api_keys is None:
+            raise SettingsError(
+                f"{variable('api_keys')} is not set: name a file, and make a key with "
+                "`payouts api-key create`"
+            )
+        self.settings = settings
+        self.metrics = Metrics()
+        self.health = Health(float(settings.heartbeat_timeout_s), ("healed",))
+        self.keys = KeyRing(settings.api_keys)
+        self.stopping = asyncio.Event()
+        self.started = asyncio.Event()
+        self.port = settings.api_port
+        self._code = ExitCode.OK
+        timeout_ms = settings.api_timeout_s * 1000
+        self._producer = EngineProducer(
+            engine_settings(settings, delivery_timeout_ms=timeout_ms), EngineCounters()
+        )
+        rules = company_rules(settings)
+        self.store = Store(
+            RedisServer(
+                settings.redis_url, cluster=settings.redis_cluster, **settings.redis_options()
+            )
+        )
+        self.wallets = Wallets(
+            self.store,
+            Journal(settings.kafka_client()),
+            self._send,
+            Terms(settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, rules.context()),
+            partitions=settings.partitions,
+            clock=now_ms,
+            metrics=self,
+            outage_s_max=float(settings.api_timeout_s),
+            snapshots=Snapshots(settings.kafka_client(), settings.partitions),
+        )
+        counter = Counter(
+            self.wallets, Bookings(self.wallets, self._lost), rules, self._send, settings.rails()
+        )
+        limits = Limits(settings.api_requests_per_second, settings.api_burst, time.monotonic)
+        bounds = Bounds(
+            settings.api_body_bytes_max, float(settings.api_timeout_s), settings.api_concurrency
+        )
+        self.site = Site(
+            counter, self.keys, limits, bounds, metrics=self.metrics, health=self.health
+        )
+
+    def run(self) -> int:
+        """Serve until SIGTERM, SIGINT or a failure; the exit code of the process."""
+        settings = self.settings
+        with (
+            HealthServer(
+                self.metrics, self.health, settings.metrics_host, settings.metrics_port
+            ) as server,
+            asyncio.Runner(loop_factory=new_loop) as runner,
+        ):
+            logger.info("metrics at %s/metrics", server.url)
+            # As in the worker: what is loaded by now stays, and is not looked through for garbage.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+            return runner.run(self._until_told())
+
+    async def _until_told(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        try:
+            return await self.serve()
+        except Exception:
+            logger.critical("the API ends", exc_info=True)
+            return ExitCode.START_FAILED if not self.started.is_set() else ExitCode.AGENT_RAISED
+
+    async def serve(self) -> int:
+        """Serve until ``stopping`` is set: then the requests under way are finished."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.store.close)
+            await self._producer.start()
+            stack.push_async_callback(self._producer.stop)
+            await self.wallets.heal(range(SHARDS))
+            self.health.set("healed", True)
+            with self._listening() as listener:
+                server = _Server(self._config())
+                async with asyncio.TaskGroup() as tasks:
+                    others = [
+                        tasks.create_task(self.health.keep_beating()),
+                        tasks.create_task(self._look_at_keys()),
+                        tasks.create_task(self._announce(server)),
+                    ]
+                    await server.serve([listener])
+                    for task in others:
+                        task.cancel()
+        return int(self._code)
+
+    async def _announce(self, server: _Server) -> None:
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        logger.info("API at http://%s:%d", self.settings.api_host, self.port)
+        self.started.set()
+        await self.stopping.wait()
+        logger.info("stopping")
+        server.should_exit = True
+
+    async def _look_at_keys(self) -> None:
+        while True:
+            await asyncio.sleep(KEYS_LOOK_S)
+            try:
+                if self.keys.refresh():
+                    logger.info("the keys were read again")
+            except (ConfigError, OSError) as error:
+                logger.error("the keys stay as they were: %s", error)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[socket.socket]:
+        """A socket that listens. Raises OSError for a port in use."""
+        host, port = self.settings.api_host, self.settings.api_port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        with listener:
+            self.port = int(listener.getsockname()[1])
+            yield listener
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            self.site.app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            backlog=BACKLOG,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=self.settings.drain_timeout_s,
+        )
+
+    async def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+        return await self._producer.send_batch(messages, tracked=LEDGER)
+
+    def _lost(self, error: EntriesVoid) -> None:
+        """Nothing more may be booked here: the process ends, and its supervisor starts another."""
+        if self._code is ExitCode.OK:
+            logger.critical("%s", error)
+            self._code = ExitCode.AGENT_RAISED
+            self.stopping.set()
+
+    # What the wallets report.
+
+    def redis_retry(self) -> None:
+        """A call to Redis is tried again."""
+        self.metrics.retried("redis")
+
+    def healed(self, seconds: float, entries: int, republished: int) -> None:
+        """Shards were compared with the journal and repaired."""
+        self.metrics.healed(seconds)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without signal handlers of its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the process's business."""
+        yield
