@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from models import events
-from models.ledger import MARKER, SELLER_ACCOUNTS
-from models.movements import ALSO, WORDS
+from models.ledger import MARKER, SELLER_ACCOUNTS, Entry, Posting
+from models.movements import ALSO, WORDS, words_of
 from models.payouts import PayoutState
 from streams.statements.sheet import ACCOUNT_WORDS
 from streams.wallets import library
@@ -83,3 +86,21 @@ def test_words_name_only_what_an_entry_can_fill_in() -> None:
 
 def test_every_account_of_a_seller_has_words() -> None:
     assert set(SELLER_ACCOUNTS) <= set(ACCOUNT_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("action", "accounts", "words"),
+    [
+        ("granted", ("/spendback", "a/credit"), "store credit granted (spring)"),
+        ("granted", ("/bonuses", "a/available"), "bonus granted (spring)"),
+        ("unfired", ("a/available", "/bonuses"), "bonus taken back (spring)"),
+        ("granted", ("/bonuses", "a/credit"), "store credit and bonus granted (spring)"),
+    ],
+)
+def test_what_campaigns_reward_with_is_told(
+    action: str, accounts: Sequence[str], words: str
+) -> None:
+    postings = tuple(Posting(each, "EUR", 0, 0) for each in accounts)
+    credits = ((action, "lot", "spring", "p", "EUR", 1, 70),)
+    entry = Entry(0, 1, "threshold.settled", "id", "a", 0, postings, credits=credits)
+    assert words_of(entry) == f"{WORDS['threshold.settled']}; {words}"
