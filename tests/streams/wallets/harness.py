@@ -55,6 +55,13 @@ RETENTION_MS = forget_ms(90 * DAY_MS)
 WAIT_MS = 30 * DAY_MS
 ASK_MS = 60_000
 PARTITIONS = 2
+NOT_YET = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+}
+"""Errors of a partition that was just made."""
+
 SEAL_KEYS = "test:" + "A" * 43 + "="
 
 ACCOUNTS = ("available", "held", "in_flight", "credit", "debt")
@@ -461,9 +468,8 @@ class Company:
                     for place, answer in asked.items()
                 }
             except KafkaException as error:
-                # A broker may not know yet that it leads a partition that was just made.
-                code = error.args[0].code()
-                if code != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                # A broker may not know yet that it leads a new partition, or since when.
+                if error.args[0].code() not in NOT_YET or time.monotonic() > deadline:
                     raise
 
     def _commit(self, messages: Iterable[RawMessage]) -> None:
