@@ -24,6 +24,29 @@ DELAY_MS = 20_000
 TIMEOUT_S = 0.6
 
 
+F = FailureCategory
+
+FAILURES: dict[str, FailureCategory] = {
+    "closed": F.METHOD,
+    "denied": F.METHOD,
+    "self": F.METHOD,
+    "risk": F.RECIPIENT,
+    "blocked": F.RECIPIENT,
+    "mystery": F.RECIPIENT,
+    "currency": F.TREASURY,
+    "trouble": F.RETRYABLE,
+}
+"""The sandbox's behaviours by what most rails make of them once they have accepted."""
+
+REFUSALS: dict[str, FailureCategory] = {
+    "nofunds": F.TREASURY,
+    "restricted": F.TREASURY,
+    "invalid": F.RECIPIENT,
+    "limited": F.RETRYABLE,
+}
+"""Those that refuse a submission at once, by the same."""
+
+
 @dataclass(frozen=True)
 class ContractConfig:
     """What is particular to a rail: how to open it and how its sandbox is asked for trouble."""

@@ -305,6 +305,22 @@ local function removed(key, found)
   end
 end
 
+-- Remove named parts of a hash or a sorted set, and it with the last; how many there were.
+local function remove(key, kind, ...)
+  local found, count = lookup(key, kind), 0
+  if not found then
+    return 0
+  end
+  for _, name in ipairs({...}) do
+    if found.value[name] then
+      found.value[name] = nil
+      found.size, count = found.size - 1, count + 1
+    end
+  end
+  removed(key, found)
+  return count
+end
+
 local commands, writes = {}, {}
 
 -- Strings
@@ -495,18 +511,7 @@ function writes.HINCRBY(key, field, by)
 end
 
 function writes.HDEL(key, ...)
-  local found, count = lookup(key, 'hash'), 0
-  if not found then
-    return 0
-  end
-  for _, field in ipairs({...}) do
-    if found.value[field] then
-      found.value[field] = nil
-      found.size, count = found.size - 1, count + 1
-    end
-  end
-  removed(key, found)
-  return count
+  return remove(key, 'hash', ...)
 end
 
 -- Lists
@@ -577,18 +582,7 @@ function writes.ZADD(key, ...)
 end
 
 function writes.ZREM(key, ...)
-  local found, count = lookup(key, 'zset'), 0
-  if not found then
-    return 0
-  end
-  for _, member in ipairs({...}) do
-    if found.value[member] then
-      found.value[member] = nil
-      found.size, count = found.size - 1, count + 1
-    end
-  end
-  removed(key, found)
-  return count
+  return remove(key, 'zset', ...)
 end
 
 function commands.ZSCORE(key, member)

@@ -16,7 +16,7 @@ from rails.sandbox.adyen import ROOT
 from rails.sandbox.provider import CLIENT_ID
 from rails.sandbox.server import Sandbox
 from tests.rails import specs
-from tests.rails.contract import TIMEOUT_S, ContractConfig, RailContract, World
+from tests.rails.contract import FAILURES, REFUSALS, TIMEOUT_S, ContractConfig, RailContract, World
 
 F = FailureCategory
 IBAN = "DE89370400440532013000"
@@ -55,22 +55,8 @@ class TestAdyen(RailContract):
         open=_open,
         destination=destination,
         invalid_destination="anna.secret@example.com",
-        failures={
-            "closed": F.METHOD,
-            "denied": F.METHOD,
-            "self": F.METHOD,
-            "risk": F.RECIPIENT,
-            "blocked": F.RECIPIENT,
-            "mystery": F.RECIPIENT,
-            "currency": F.TREASURY,
-            "trouble": F.RETRYABLE,
-        },
-        refusals={
-            "nofunds": F.TREASURY,
-            "restricted": F.TREASURY,
-            "invalid": F.RECIPIENT,
-            "limited": F.RETRYABLE,
-        },
+        failures=FAILURES,
+        refusals=REFUSALS,
         returns=("returned", "refunded", "reversed"),
         provider="adyen",
         claims=False,

@@ -20,7 +20,7 @@ from rails.rail import Rail
 from rails.sandbox.circle import CircleSandbox
 from rails.sandbox.server import Sandbox
 from tests.rails import specs
-from tests.rails.contract import TIMEOUT_S, ContractConfig, RailContract, World
+from tests.rails.contract import REFUSALS, TIMEOUT_S, ContractConfig, RailContract, World
 
 F = FailureCategory
 # The sandbox answers what the document does not know of: statuses 403, 418, 429 and 5xx, no JSON,
@@ -90,13 +90,7 @@ class TestCircle(RailContract):
             "currency": F.TREASURY,
             "trouble": F.RETRYABLE,
         },
-        refusals={
-            "denied": F.METHOD,
-            "nofunds": F.TREASURY,
-            "restricted": F.TREASURY,
-            "invalid": F.RECIPIENT,
-            "limited": F.RETRYABLE,
-        },
+        refusals={**REFUSALS, "denied": F.METHOD},
         returns=("returned", "refunded", "reversed"),
         currency="USD",
         provider="circle",

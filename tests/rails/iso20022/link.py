@@ -13,7 +13,7 @@ from rails.iso20022.messages import Debtor
 from rails.iso20022.rail import Iso20022Rail
 from rails.rail import Instruction, Rail
 from rails.sandbox.server import Sandbox
-from tests.rails.contract import TIMEOUT_S, ContractConfig, plain_instruction
+from tests.rails.contract import FAILURES, REFUSALS, TIMEOUT_S, ContractConfig, plain_instruction
 
 F = FailureCategory
 IBAN = "DE89370400440532013000"
@@ -49,23 +49,8 @@ CONFIG = ContractConfig(
     open=_open,
     destination=destination,
     invalid_destination="anna.secret@example.com",
-    failures={
-        "closed": F.METHOD,
-        "denied": F.METHOD,
-        "self": F.METHOD,
-        "limit": F.RECIPIENT,
-        "risk": F.RECIPIENT,
-        "blocked": F.RECIPIENT,
-        "mystery": F.RECIPIENT,
-        "currency": F.TREASURY,
-        "trouble": F.RETRYABLE,
-    },
-    refusals={
-        "nofunds": F.TREASURY,
-        "restricted": F.TREASURY,
-        "invalid": F.RECIPIENT,
-        "limited": F.RETRYABLE,
-    },
+    failures={**FAILURES, "limit": F.RECIPIENT},
+    refusals=REFUSALS,
     returns=("returned", "refunded", "reversed"),
     provider="iso20022",
     claims=False,

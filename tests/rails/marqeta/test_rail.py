@@ -17,7 +17,7 @@ from rails.rail import Rail
 from rails.sandbox.marqeta import FUNDING_SOURCE, ROOT
 from rails.sandbox.server import Sandbox
 from tests.rails import specs
-from tests.rails.contract import TIMEOUT_S, ContractConfig, RailContract, World
+from tests.rails.contract import FAILURES, REFUSALS, TIMEOUT_S, ContractConfig, RailContract, World
 
 F = FailureCategory
 # The sandbox answers what the document does not know of: statuses 401, 403, 418 and 429, no JSON.
@@ -53,22 +53,8 @@ class TestMarqeta(RailContract):
         open=_open,
         destination=lambda behaviour: f"{behaviour or 'plain'}+anna-secret",
         invalid_destination="anna.secret@example.com",
-        failures={
-            "closed": F.METHOD,
-            "denied": F.METHOD,
-            "self": F.METHOD,
-            "risk": F.RECIPIENT,
-            "blocked": F.RECIPIENT,
-            "mystery": F.RECIPIENT,
-            "currency": F.TREASURY,
-            "trouble": F.RETRYABLE,
-        },
-        refusals={
-            "nofunds": F.TREASURY,
-            "restricted": F.TREASURY,
-            "invalid": F.RECIPIENT,
-            "limited": F.RETRYABLE,
-        },
+        failures=FAILURES,
+        refusals=REFUSALS,
         returns=("returned", "refunded", "reversed"),
         provider="marqeta",
         claims=False,

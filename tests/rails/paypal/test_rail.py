@@ -14,7 +14,7 @@ from rails.paypal.rail import PayPalRail, paypal_rail
 from rails.rail import Rail
 from rails.sandbox.server import Sandbox, sandbox_rail_settings
 from tests.rails import specs
-from tests.rails.contract import TIMEOUT_S, ContractConfig, RailContract, World
+from tests.rails.contract import FAILURES, REFUSALS, TIMEOUT_S, ContractConfig, RailContract, World
 
 F = FailureCategory
 # The sandbox leaves the document on purpose: a status word and bodies nobody has documented.
@@ -48,22 +48,8 @@ class TestPayPal(RailContract):
         open=_open,
         destination=lambda behaviour: f"{behaviour or 'plain'}+anna.secret@example.com",
         invalid_destination="anna.secret at example.com",
-        failures={
-            "closed": F.METHOD,
-            "denied": F.METHOD,
-            "self": F.METHOD,
-            "risk": F.RECIPIENT,
-            "blocked": F.RECIPIENT,
-            "mystery": F.RECIPIENT,
-            "currency": F.TREASURY,
-            "trouble": F.RETRYABLE,
-        },
-        refusals={
-            "nofunds": F.TREASURY,
-            "restricted": F.TREASURY,
-            "invalid": F.RECIPIENT,
-            "limited": F.RETRYABLE,
-        },
+        failures=FAILURES,
+        refusals=REFUSALS,
         returns=("returned", "refunded", "reversed"),
     )
 

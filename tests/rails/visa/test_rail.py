@@ -17,7 +17,7 @@ from rails.visa.client import VisaClient
 from rails.visa.mapping import trace_of
 from rails.visa.rail import VisaRail, visa_rail
 from rails.visa.settings import VisaSettings
-from tests.rails.contract import TIMEOUT_S, ContractConfig, RailContract, World
+from tests.rails.contract import FAILURES, REFUSALS, TIMEOUT_S, ContractConfig, RailContract, World
 
 F, S = FailureCategory, PayoutState
 NUMBER = "4957030420210496"
@@ -54,23 +54,8 @@ class TestVisa(RailContract):
         open=_open,
         destination=destination,
         invalid_destination="anna.secret@example.com",
-        failures={
-            "closed": F.METHOD,
-            "denied": F.METHOD,
-            "self": F.METHOD,
-            "risk": F.RECIPIENT,
-            "blocked": F.RECIPIENT,
-            "limit": F.RECIPIENT,
-            "mystery": F.RECIPIENT,
-            "currency": F.TREASURY,
-            "trouble": F.RETRYABLE,
-        },
-        refusals={
-            "nofunds": F.TREASURY,
-            "restricted": F.TREASURY,
-            "invalid": F.RECIPIENT,
-            "limited": F.RETRYABLE,
-        },
+        failures={**FAILURES, "limit": F.RECIPIENT},
+        refusals=REFUSALS,
         returns=("returned", "refunded", "reversed"),
         provider="visa",
         claims=False,
