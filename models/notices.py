@@ -6,11 +6,11 @@ so that whoever gets it twice can tell.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from models.moments import rfc_3339
 from models.published import (
     BonusGranted,
     BonusRefused,
@@ -76,11 +76,12 @@ class Notice(NamedTuple):
     @property
     def event(self) -> dict[str, Any]:
         """The body, as it is sent: type, id, timestamp (RFC 3339, UTC) and data."""
-        at = datetime.fromtimestamp(self.at_ms // 1000, UTC).replace(
-            microsecond=self.at_ms % 1000 * 1000
-        )
-        timestamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {"type": self.type, "id": self.id, "timestamp": timestamp, "data": self.data}
+        return {
+            "type": self.type,
+            "id": self.id,
+            "timestamp": rfc_3339(self.at_ms),
+            "data": self.data,
+        }
 
 
 def notice_of(value: bytes) -> Notice:

@@ -8,6 +8,7 @@ import redis
 
 from streams.engine.settings import EngineSettings
 from streams.settings import Settings
+from streams.wallets.server import RedisServer
 
 _STOP_MARGIN_S = 10.0
 
@@ -60,3 +61,10 @@ def redis_client(settings: Settings, timeout_s: float = 5.0) -> Any:
     if settings.redis_cluster:
         return redis.RedisCluster.from_url(settings.redis_url, **options)
     return redis.Redis.from_url(settings.redis_url, **options)
+
+
+def redis_server(settings: Settings) -> RedisServer:
+    """The configured Redis or Redis Cluster, for what runs on an event loop."""
+    return RedisServer(
+        settings.redis_url, cluster=settings.redis_cluster, **settings.redis_options()
+    )

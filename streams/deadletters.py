@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from models.moments import rfc_3339
 from models.refusals import Reason
 from streams.engine import Outgoing, RawMessage
 from streams.logs import mask
@@ -44,14 +45,13 @@ class PlaceInvalid(ValueError):
 
 def dead_letter(message: RawMessage, reason: Reason, detail: str, now_ms: int) -> Outgoing:
     """The message for `dead-letters` that keeps a refused one. `now_ms` since the epoch."""
-    at = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
     headers: list[tuple[str, bytes | None]] = [
         ("reason", reason.value.encode()),
         ("detail", mask(detail)[:DETAIL_CHARS_MAX].encode()),
         ("topic", message.topic.encode()),
         ("partition", str(message.partition).encode()),
         ("offset", str(message.offset).encode()),
-        ("at", at.replace("+00:00", "Z").encode()),
+        ("at", rfc_3339(now_ms).encode()),
     ]
     return Outgoing(TOPIC, message.key, message.value, headers)
 

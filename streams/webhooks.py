@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, cast
 
 from confluent_kafka import Message
 
+from models.moments import rfc_3339
 from rails.destination import Seal
 from streams.deadletters import Place
 from streams.engine import Outgoing
@@ -55,12 +55,11 @@ def kept(rail: str, headers: Mapping[str, str], body: bytes, seal: Seal, now_ms:
         },
         "body": body.decode("utf-8", errors="surrogateescape"),
     }
-    at = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return Outgoing(
         WEBHOOKS.name,
         sha256(body).hexdigest().encode(),
         seal.seal_bytes(rail, json.dumps(plain).encode()),
-        [("rail", rail.encode()), ("at", at.replace("+00:00", "Z").encode())],
+        [("rail", rail.encode()), ("at", rfc_3339(now_ms).encode())],
     )
 
 

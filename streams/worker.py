@@ -37,7 +37,7 @@ from streams.agents.rail_updates import RailUpdates
 from streams.agents.redemptions import Redemptions
 from streams.agents.sales import Sales
 from streams.agents.sellers import Sellers
-from streams.connections import engine_settings
+from streams.connections import engine_settings, redis_server
 from streams.desk import Desk
 from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
 from streams.health import Health, HealthServer
@@ -49,8 +49,8 @@ from streams.notices.sender import Sender
 from streams.overdue import Overdue
 from streams.references import References
 from streams.settings import Role, Settings, SettingsError, variable
+from streams.wallets.healing import Send
 from streams.wallets.journal import LEDGER, Journal
-from streams.wallets.server import RedisServer
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
@@ -88,6 +88,40 @@ ASK_AFTER_MS = 60_000
 def now_ms() -> int:
     """The wall clock, in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def spare_garbage_collection() -> None:
+    """Collect seldom, and never what is loaded by now.
+
+    That stays; looking through it again and again, and for cycles after every few hundred
+    allocations of a batch, would cost a tenth of the CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+
+
+def open_wallets(
+    settings: Settings,
+    rules: Rules,
+    store: Store,
+    send: Send,
+    metrics: Metrics,
+    *,
+    outage_s_max: float,
+) -> Wallets:
+    """The wallets of a process. ``outage_s_max``: how long Redis may be away."""
+    return Wallets(
+        store,
+        Journal(settings.kafka_client()),
+        send,
+        Terms(settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, rules.context()),
+        partitions=settings.partitions,
+        clock=now_ms,
+        metrics=metrics,
+        outage_s_max=outage_s_max,
+        snapshots=Snapshots(settings.kafka_client(), settings.partitions),
+    )
 
 
 def open_router(settings: Settings, gates: Mapping[str, Gate]) -> Router:
@@ -155,20 +189,15 @@ class Worker:
         rules = company_rules(settings, router)
         self._verifiers = open_verifiers(rail_settings)
         self._feeds = open_feeds(rail_settings) if "webhooks" in settings.roles else []
-        server = RedisServer(
-            settings.redis_url, cluster=settings.redis_cluster, **settings.redis_options()
-        )
+        server = redis_server(settings)
         self.store = Store(server)
-        self.wallets = Wallets(
+        self.wallets = open_wallets(
+            settings,
+            rules,
             self.store,
-            Journal(settings.kafka_client()),
             self._send,
-            Terms(settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, rules.context()),
-            partitions=settings.partitions,
-            clock=now_ms,
-            metrics=self,
+            self.metrics,
             outage_s_max=settings.retry_timeout_s,
-            snapshots=Snapshots(settings.kafka_client(), settings.partitions),
         )
         desk = Desk(
             self.wallets,
@@ -245,11 +274,7 @@ class Worker:
             self.metrics, self.health, settings.metrics_host, settings.metrics_port
         ) as server:
             logger.info("metrics at %s/metrics", server.url)
-            # What is loaded by now stays; looking through it again and again for garbage, and for
-            # cycles after every few hundred allocations of a batch, would cost a tenth of the CPU.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+            spare_garbage_collection()
             return run_worker(self.app)
 
     def _agent(self, topic: str, handler: Handler) -> None:
@@ -383,16 +408,6 @@ class Worker:
         if credits:
             self.metrics.spendback(**credits)
         return offsets
-
-    # What the wallets report.
-
-    def redis_retry(self) -> None:
-        """A call to Redis is tried again."""
-        self.metrics.retried("redis")
-
-    def healed(self, seconds: float, entries: int, republished: int) -> None:
-        """Shards were compared with the journal and repaired."""
-        self.metrics.healed(seconds)
 
 
 _CREDIT_TYPE = re.compile(rb'"(?:credit|bonus)\.(granted|unfired|refused)"')

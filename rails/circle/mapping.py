@@ -94,11 +94,6 @@ class Recipient(NamedTuple):
     status: str
 
     @property
-    def payable(self) -> bool:
-        """Whether a payout may name it."""
-        return self.refusal is None
-
-    @property
     def refusal(self) -> tuple[FailureCategory, str] | None:
         """Why no payout may name it yet, or ever."""
         return RECIPIENT_STANDINGS.get(self.status, RECIPIENT_OTHERWISE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -25,7 +24,7 @@ from streams.api.endpoints import Counter
 from streams.api.keys import KeyRing
 from streams.api.limits import Limits
 from streams.api.site import Bounds, Site
-from streams.connections import engine_settings
+from streams.connections import engine_settings, redis_server
 from streams.engine import Outgoing
 from streams.engine.counters import EngineCounters
 from streams.engine.errors import ExitCode
@@ -34,12 +33,10 @@ from streams.engine.worker import new_loop
 from streams.health import Health, HealthServer
 from streams.metrics import Metrics
 from streams.settings import Settings, SettingsError, variable
-from streams.wallets.journal import LEDGER, Journal
-from streams.wallets.server import RedisServer
-from streams.wallets.snapshots import Snapshots
+from streams.wallets.journal import LEDGER
 from streams.wallets.store import Store
-from streams.wallets.wallets import EntriesVoid, Terms, Wallets
-from streams.worker import ASK_AFTER_MS, GARBAGE_THRESHOLD, company_rules, now_ms
+from streams.wallets.wallets import EntriesVoid
+from streams.worker import company_rules, open_wallets, spare_garbage_collection
 
 logger = logging.getLogger(__name__)
 
@@ -73,21 +70,14 @@ class Api:
             engine_settings(settings, delivery_timeout_ms=timeout_ms), EngineCounters()
         )
         rules = company_rules(settings)
-        self.store = Store(
-            RedisServer(
-                settings.redis_url, cluster=settings.redis_cluster, **settings.redis_options()
-            )
-        )
-        self.wallets = Wallets(
+        self.store = Store(redis_server(settings))
+        self.wallets = open_wallets(
+            settings,
+            rules,
             self.store,
-            Journal(settings.kafka_client()),
             self._send,
-            Terms(settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, rules.context()),
-            partitions=settings.partitions,
-            clock=now_ms,
-            metrics=self,
+            self.metrics,
             outage_s_max=float(settings.api_timeout_s),
-            snapshots=Snapshots(settings.kafka_client(), settings.partitions),
         )
         counter = Counter(
             self.wallets, Bookings(self.wallets, self._lost), rules, self._send, settings.rails()
@@ -110,10 +100,7 @@ class Api:
             asyncio.Runner(loop_factory=new_loop) as runner,
         ):
             logger.info("metrics at %s/metrics", server.url)
-            # As in the worker: what is loaded by now stays, and is not looked through for garbage.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+            spare_garbage_collection()
             return runner.run(self._until_told())
 
     async def _until_told(self) -> int:
@@ -199,14 +186,6 @@ class Api:
             self.stopping.set()
 
     # What the wallets report.
-
-    def redis_retry(self) -> None:
-        """A call to Redis is tried again."""
-        self.metrics.retried("redis")
-
-    def healed(self, seconds: float, entries: int, republished: int) -> None:
-        """Shards were compared with the journal and repaired."""
-        self.metrics.healed(seconds)
 
 
 class _Server(uvicorn.Server):

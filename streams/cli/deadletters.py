@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from models.refusals import Reason
 from streams.cli.console import console, remarks
 from streams.cli.errors import BadUse, CommandError, LineErrors
+from streams.cli.moments import moment
 
 if TYPE_CHECKING:
     from streams.deadletters import DeadLetter, Filter, Place
@@ -162,17 +162,8 @@ def _filter(
 
     if reason is not None and reason not in set(Reason):
         raise BadUse(f"{reason!r} is no reason; there are {', '.join(Reason)}")
-    return Filter(reason, topic, _moment(since), frozenset(map(_place, places)))
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadUse(f"{text!r} is no time; write 2026-11-23T12:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    earliest = None if since is None else moment(since, "--since")
+    return Filter(reason, topic, earliest, frozenset(map(_place, places)))
 
 
 def _place(text: str) -> Place:

@@ -152,10 +152,6 @@ class Stack:
         """End the worker as a power cut would."""
         self._children.pop().kill()
 
-    def worker_pid(self) -> int:
-        """The process id of the worker."""
-        return self._children[-1].pid
-
     def webhooks_waiting(self) -> int:
         """Webhooks that the rail sandbox has yet to deliver; 0 if it does not answer."""
         try:

@@ -162,8 +162,8 @@ class Metrics:
         """Age of the oldest booked entry not yet published; 0 when there is none."""
         self._definitions.outbox_age.set(seconds)
 
-    def healed(self, seconds: float) -> None:
-        """A partition's wallets were brought up to the journal."""
+    def healed(self, seconds: float, entries: int, republished: int) -> None:
+        """Shards were compared with the journal and repaired."""
         self._definitions.heal.observe(seconds)
 
     def sale_to_command(self, seconds: Iterable[float]) -> None:
@@ -184,6 +184,10 @@ class Metrics:
         """Partitions came or went in a rebalance; counted once each way, however many they are."""
         self._rebalances.add(bool(assigned), "assigned")
         self._rebalances.add(bool(revoked), "revoked")
+
+    def redis_retry(self) -> None:
+        """A call to Redis is tried again."""
+        self.retried("redis")
 
     def retried(self, server: Server) -> None:
         """A call was repeated because the server did not answer."""

@@ -6,22 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from models.ledger import SELLER_ACCOUNTS
+from models.moments import rfc_3339
 from models.money import decimal, exponent
 from models.movements import Movement
 from models.statement import Balances, CompanyStatement, Period, Statement
 from streams.statements.sheet import kind_words
 
 _HEAD = ("seller_id", "row", "at", "entry", "kind", "reason", "reference", "payout_id", "currency")
-
-
-def time_text(at_ms: int) -> str:
-    """A moment as RFC 3339 in UTC, to the millisecond."""
-    at = datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def seller_csv(statement: Statement, made_ms: int) -> str:
@@ -38,12 +32,12 @@ def seller_csv(statement: Statement, made_ms: int) -> str:
         opening = statement.opening.get(currency, {})
         closing = statement.closing.get(currency, {})
         since_ms, until_ms = statement.period.since_ms, min(statement.period.until_ms, made_ms)
-        start = (statement.seller_id, "opening", time_text(since_ms), *[""] * 5, currency)
+        start = (statement.seller_id, "opening", rfc_3339(since_ms), *[""] * 5, currency)
         rows.append([*start, *_balances(opening, accounts, currency)])
         for movement in statement.movements:
             if any(posting.currency == currency for posting in movement.postings):
                 rows.append(_movement_row(statement.seller_id, movement, currency, accounts))
-        end = (statement.seller_id, "closing", time_text(until_ms), *[""] * 5, currency)
+        end = (statement.seller_id, "closing", rfc_3339(until_ms), *[""] * 5, currency)
         rows.append([*end, *_balances(closing, accounts, currency)])
     return _csv(head, rows)
 
@@ -60,7 +54,7 @@ def _movement_row(
     changes = [decimal(moved[a].minor, currency) if a in moved else "" for a in accounts]
     after = [decimal(moved[a].after, currency) if a in moved else "" for a in accounts]
     return [
-        *(seller_id, "movement", time_text(movement.at_ms), _entry(movement), movement.kind),
+        *(seller_id, "movement", rfc_3339(movement.at_ms), _entry(movement), movement.kind),
         *(movement.words, movement.reference, movement.payout_id or "", currency),
         *changes,
         *after,
@@ -100,7 +94,7 @@ def movement_json(movement: Movement) -> dict[str, Any]:
     return {
         "shard": movement.shard,
         "seq": movement.seq,
-        "at": time_text(movement.at_ms),
+        "at": rfc_3339(movement.at_ms),
         "kind": movement.kind,
         "reason": movement.words,
         "reference": movement.reference,
@@ -170,8 +164,8 @@ def _period_json(period: Period, made_ms: int) -> dict[str, Any]:
     return {
         "period": period.label,
         "zone": period.zone,
-        "since": time_text(period.since_ms),
-        "until": time_text(period.until_ms),
-        "made": time_text(made_ms),
+        "since": rfc_3339(period.since_ms),
+        "until": rfc_3339(period.until_ms),
+        "made": rfc_3339(made_ms),
         "complete": made_ms >= period.until_ms,
     }

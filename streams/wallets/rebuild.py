@@ -18,12 +18,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from redis.exceptions import RedisError
 
 from models.shards import SHARDS
-from streams.connections import redis_client
+from streams.connections import redis_client, redis_server
 from streams.engine import Outgoing
 from streams.settings import Settings
 from streams.wallets.healing import Diverged, Healer, HealingFailed
 from streams.wallets.journal import Journal, JournalUnreadable
-from streams.wallets.server import RedisServer
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import RedisGone, Store, meta_key
 from streams.wallets.wallets import forget_ms
@@ -62,9 +61,7 @@ async def _rebuild(settings: Settings, *, from_empty: bool) -> Rebuilt:
     began = time.monotonic()
     journal = Journal(settings.kafka_client())
     partitions = journal.partitions()
-    store = Store(
-        RedisServer(settings.redis_url, cluster=settings.redis_cluster, **settings.redis_options())
-    )
+    store = Store(redis_server(settings))
     # Whoever empties Redis doubts what it held, and a snapshot holds the same.
     snapshots = None if from_empty else Snapshots(settings.kafka_client(), partitions)
     healer = Healer(

@@ -88,7 +88,7 @@ def test_a_rebalance_counts_once_each_way(metrics: Metrics) -> None:
 
 def test_retries_and_healing(metrics: Metrics) -> None:
     metrics.retried("redis")
-    metrics.healed(0.2)
+    metrics.healed(0.2, 3, 0)
     assert sample(metrics, "payouts_retries_total", server="redis") == 1
     assert sample(metrics, "payouts_heal_seconds_count") == 1
 
