@@ -17,7 +17,7 @@ TEST_PROCESSES := $(if $(KAFKA_BOOTSTRAP)$(PAYOUTS_TEST_REDIS_URL),0,2)
 KAFKA_VERSION := $(shell sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/kafka/pom.xml 2>/dev/null)
 KAFKA_JARS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/payout-streams/kafka-$(KAFKA_VERSION)
 KAFKA := $(if $(KAFKA_BOOTSTRAP),,$(KAFKA_JARS))
-KAFKA_TESTS := tests/kafka tests/streams/engine tests/streams/wallets/test_wallets.py \
+KAFKA_TESTS := tests/streams/engine tests/streams/wallets/test_wallets.py \
   tests/streams/wallets/test_healing.py tests/streams/wallets/test_rebuild.py \
   tests/streams/wallets/test_verify.py \
   tests/streams/cli/test_ledger.py tests/streams/cli/test_statement.py tests/streams/test_topics.py tests/streams/test_deadletters.py \
@@ -47,7 +47,12 @@ test: $(VENV)/.dev ## the tests; a part of them with ARGS=tests/streams
 	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 test-kafka: $(VENV)/.dev kafka ## tests on a real Apache Kafka, one broker and three
-	@$(PY) -m pytest --kafka apache $(if $(ARGS),$(ARGS),$(KAFKA_TESTS))
+ifdef ARGS
+	@$(PY) -m pytest --kafka apache $(ARGS)
+else
+	@$(PY) -m pytest --kafka apache tests/kafka
+	@$(PY) -m pytest --kafka apache -n $(TEST_PROCESSES) --dist worksteal $(KAFKA_TESTS)
+endif
 
 kafka: $(KAFKA) ## Apache Kafka's jars, with Java and Maven, into the cache
 

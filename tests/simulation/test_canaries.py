@@ -137,7 +137,7 @@ class TestBrokenHost:
             return failed(FailureCategory.RETRYABLE, "timed_out") if silent else outcome
 
         monkeypatch.setattr(Cashier, "_submitted", impatient)
-        caught(BOOKS)
+        caught(BOOKS, first=115)
 
     def test_an_offset_is_acknowledged_before_anything_is_published(
         self, monkeypatch: pytest.MonkeyPatch
@@ -156,7 +156,7 @@ class TestBrokenHost:
             return None
 
         monkeypatch.setattr(Wallets, "_confirm", confirm)
-        caught(EVENTS, first=140)
+        caught(EVENTS, first=225)
 
     def test_void_entries_are_redone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Trusting(Timeline[Any]):
@@ -177,7 +177,7 @@ class TestBrokenHost:
             return await apply(self, shard, entries, redo._replace(journal=redo.journal + 2))
 
         monkeypatch.setattr(Store, "apply", claim)
-        caught((SEQUENCE, EVENTS, REDONE))
+        caught((SEQUENCE, EVENTS, REDONE), first=100)
 
     def test_the_dead_letter_of_what_was_refused_is_forgotten(
         self, monkeypatch: pytest.MonkeyPatch
