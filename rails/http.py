@@ -149,7 +149,7 @@ async def submit_by(
 
 
 async def show_by(
-    answer: Awaitable[Answer], reference: str, read: Callable[[Json], Outcome]
+    answer: Awaitable[Answer], reference: str | None, read: Callable[[Json], Outcome]
 ) -> Outcome:
     """What the provider shows under its reference; without a 200, UNKNOWN under the same."""
     try:

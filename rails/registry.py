@@ -11,6 +11,7 @@ import rails.adyen.mapping
 import rails.circle.mapping
 import rails.iso20022.mapping
 import rails.marqeta.mapping
+import rails.marqeta_push.mapping
 import rails.paypal.mapping
 import rails.visa.mapping
 from rails.adyen.capabilities import ADYEN
@@ -29,6 +30,9 @@ from rails.marqeta.capabilities import MARQETA
 from rails.marqeta.rail import marqeta_rail
 from rails.marqeta.settings import MarqetaSettings
 from rails.marqeta.webhooks import marqeta_verifier
+from rails.marqeta_push.capabilities import MARQETA_PUSH
+from rails.marqeta_push.rail import push_rail
+from rails.marqeta_push.settings import PushSettings
 from rails.paypal.capabilities import PAYPAL
 from rails.paypal.rail import paypal_rail
 from rails.paypal.settings import PayPalSettings
@@ -110,6 +114,9 @@ PROVIDERS: Mapping[str, Provider[Any]] = {
         rails.marqeta.mapping.destination_refusal,
         marqeta_rail,
         marqeta_verifier,
+    ),
+    "marqeta_push": Provider(
+        PushSettings, MARQETA_PUSH, rails.marqeta_push.mapping.destination_refusal, push_rail
     ),
     "paypal": Provider(
         PayPalSettings,

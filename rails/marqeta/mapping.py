@@ -19,6 +19,7 @@ from rails.rail import Instruction, Outcome, attempt_id_of, failed, reported, un
 
 TOKEN_CHARS_MAX = 36
 MEMO_CHARS_MAX = 99
+TOKEN_TOO_LONG = "attempt_id_too_long"  # noqa: S105 - a reason
 
 _USER_TOKEN = re.compile(r"[A-Za-z0-9._~+-]{1,36}")
 _UUID_ATTEMPT = re.compile(r"([0-9a-f]{8})-(.{4})-(.{4})-(.{4})-([0-9a-f]{12})(\.[0-9]+)")
@@ -97,6 +98,11 @@ def token_of(attempt_id: str) -> str | None:
     return token if len(token) <= TOKEN_CHARS_MAX else None
 
 
+def memo_of(note: str) -> str:
+    """A note as Marqeta's memo: what is no plain text becomes blanks; empty if nothing is left."""
+    return " ".join(_NOT_MEMO.sub(" ", note).split())[:MEMO_CHARS_MAX].strip()
+
+
 def request_body(instruction: Instruction, token: str, funding_source: str) -> bytes:
     """An order. Raises DestinationInvalid, AmountInvalid, KeyError (currency).
 
@@ -112,8 +118,7 @@ def request_body(instruction: Instruction, token: str, funding_source: str) -> b
         "funding_source_token": funding_source,
         "tags": instruction.attempt_id,
     }
-    memo = " ".join(_NOT_MEMO.sub(" ", instruction.note).split())[:MEMO_CHARS_MAX].strip()
-    if memo:
+    if memo := memo_of(instruction.note):
         body["memo"] = memo
     amount = amount_text("marqeta", instruction.amount_minor, instruction.currency)
     return json_with_amount(body, amount)

@@ -10,6 +10,7 @@ from rails.http import CallFailed, submit_by
 from rails.marqeta import mapping
 from rails.marqeta.capabilities import MARQETA
 from rails.marqeta.client import MarqetaClient
+from rails.marqeta.mapping import TOKEN_TOO_LONG
 from rails.marqeta.settings import MarqetaSettings
 from rails.rail import (
     Capabilities,
@@ -21,8 +22,6 @@ from rails.rail import (
     unknown,
     wall_clock_ms,
 )
-
-TOKEN_TOO_LONG = "attempt_id_too_long"  # noqa: S105 - a reason
 
 
 class MarqetaRail:

@@ -12,7 +12,19 @@ SHARED_CHARS = range(20, 51)
 """Characters that Marqeta allows a webhook's password and its secret."""
 
 
-class MarqetaSettings(HttpSettings):
+class CoreSettings(HttpSettings):
+    """Who calls Marqeta's Core API, and where it is."""
+
+    base_url: str = Field(
+        "https://sandbox-api.marqeta.com/v3", description="Marqeta's Core API, or a sandbox of it"
+    )
+    application_token: str = Field("", description="application token, the user of every call")
+    access_token: SecretStr = Field(
+        SecretStr(""), description="admin access token; without it there is no such rail"
+    )
+
+
+class MarqetaSettings(CoreSettings):
     """Settings of one card program."""
 
     provider: ClassVar[str] = "marqeta"
@@ -21,13 +33,6 @@ class MarqetaSettings(HttpSettings):
     needs: ClassVar[tuple[str, ...]] = ("application_token", "funding_source", "webhook_password")
     webhooks_by: ClassVar[str] = "webhook_password"
 
-    base_url: str = Field(
-        "https://sandbox-api.marqeta.com/v3", description="Marqeta's Core API, or a sandbox of it"
-    )
-    application_token: str = Field("", description="application token, the user of every call")
-    access_token: SecretStr = Field(
-        SecretStr(""), description="admin access token; without it there is no rail `marqeta`"
-    )
     funding_source: str = Field(
         "", max_length=36, description="token of the program funding source that pays"
     )

@@ -125,7 +125,7 @@ class AdyenSandbox(Provider):
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Create a transfer; under a key that was used, show what it made."""
-        return await self.take(request, lambda data: self._submission(request, data), _error)
+        return await self.take(request, lambda data: self._submission(request, data), _not_created)
 
     async def find(self, request: web.Request) -> web.StreamResponse:
         """Transfers of the account with a reference, made within a time."""
@@ -277,6 +277,17 @@ def _ms(text: str | None) -> int:
 
 def _invalid(field: str) -> Refused:
     return Refused(422, "VALIDATION_ERROR", [{"name": field, "message": "Not valid", "value": ""}])
+
+
+def _not_created(refused: Refused) -> web.Response:
+    """An error of a creation: to a stranger the document has another form there than elsewhere."""
+    if refused.status != 401:
+        return _error(refused)
+    status, error_code, title = ERRORS[refused.name]
+    return json_answer(
+        status,
+        {"status": status, "errorCode": error_code, "message": title, "errorType": "security"},
+    )
 
 
 def _error(refused: Refused) -> web.Response:

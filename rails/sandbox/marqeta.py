@@ -81,9 +81,10 @@ ERRORS: Mapping[str, tuple[int, str, str]] = MappingProxyType(
         "SENDER_RESTRICTED": (403, "403001", "Forbidden"),
         "AUTHENTICATION_FAILURE": (401, "401001", "Unauthorized"),
         "VALIDATION_ERROR": (400, "400000", "Input validation failed"),
+        "INSTRUMENT_INACTIVE": (422, "422002", "Payment instrument is not active"),
         "TOKEN_TAKEN": (409, "409001", "Request already processed with a different payload"),
         "RATE_LIMIT_REACHED": (429, "429001", "Too many requests"),
-        "RESOURCE_NOT_FOUND": (404, "404001", "GPA order token not found"),
+        "RESOURCE_NOT_FOUND": (404, "404001", "Token not found"),
     }
 )
 """Status, error code and message of each of the sandbox's errors; any other has its own status."""
@@ -124,7 +125,7 @@ class MarqetaSandbox(Provider):
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Create an order; under a token that was used, show what it made."""
-        return await self.take(request, lambda data: self._submission(request, data), _error)
+        return await self.take(request, lambda data: self._submission(request, data), error_answer)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """Show an order."""
@@ -134,7 +135,7 @@ class MarqetaSandbox(Provider):
             return self.books.by_attempt(request.match_info["token"])
 
         return await self.tell(
-            request, find, lambda entry: self.order(entry, self.clock.now_ms()), _error
+            request, find, lambda entry: self.order(entry, self.clock.now_ms()), error_answer
         )
 
     def order(self, entry: Entry, now_ms: int, claimed: str | None = None) -> str:
@@ -159,7 +160,7 @@ class MarqetaSandbox(Provider):
             "user_token": entry.receiver,
             "currency_code": entry.currency,
         }
-        return _with_amount(entry, rest)
+        return with_amount(entry, rest)
 
     def _submission(self, request: web.Request, data: bytes) -> Submission:
         """A request, read. Raises Refused."""
@@ -205,7 +206,7 @@ class MarqetaScribe:
         order = self._sandbox.order(entry, at_ms, None if entry.ended else notice.word)
         state = STATES.get(notice.word, STATE_OTHERWISE)
         back = state == "REVERSED"
-        transaction = _with_amount(
+        transaction = with_amount(
             entry,
             {
                 "type": "gpa.credit.reversal" if back else "gpa.credit",
@@ -231,7 +232,7 @@ def _asked(body: Mapping[str, object], token: str) -> Asked:
         raise Refused(400, "VALIDATION_ERROR")
     if not isinstance(tags, str) or len(tags) > 255 or len(str(body.get("memo", ""))) > 99:
         raise Refused(400, "VALIDATION_ERROR")
-    return Asked(token, tags, str(user), str(currency), _cents(body.get("amount")))
+    return Asked(token, tags, str(user), str(currency), cents_of(body.get("amount")))
 
 
 def _same(asked: Asked, first: Entry) -> Entry:
@@ -242,7 +243,8 @@ def _same(asked: Asked, first: Entry) -> Entry:
     return first
 
 
-def _cents(amount: object) -> int:
+def cents_of(amount: object) -> int:
+    """The amount of a request in cents. Raises Refused."""
     if type(amount) not in {int, Decimal}:
         raise Refused(400, "VALIDATION_ERROR")
     cents = Decimal(str(amount)) * 100
@@ -251,13 +253,14 @@ def _cents(amount: object) -> int:
     return int(cents)
 
 
-def _with_amount(entry: Entry, rest: Mapping[str, object]) -> str:
+def with_amount(entry: Entry, rest: Mapping[str, object]) -> str:
     """An object with the entry's amount as a number that nobody rounded."""
     whole, cents = divmod(entry.amount_minor, 100)
     return f'{{"amount":{whole}.{cents:02},' + json.dumps(rest, separators=(",", ":"))[1:]
 
 
-def _error(refused: Refused) -> web.Response:
+def error_answer(refused: Refused) -> web.Response:
+    """An error as the Core API says it."""
     status, code, message = ERRORS.get(
         refused.name, (refused.status, f"{refused.status}000", refused.name.capitalize())
     )

@@ -32,6 +32,7 @@ from rails.sandbox.books import ENTRIES_MAX, Books, SandboxClock
 from rails.sandbox.circle import CircleSandbox
 from rails.sandbox.hooks import LATE_MS, Hooks
 from rails.sandbox.marqeta import MarqetaSandbox
+from rails.sandbox.marqeta_push import MarqetaPushSandbox
 from rails.sandbox.paypal import PayPalSandbox
 from rails.sandbox.provider import Provider, Settings
 from rails.sandbox.statement import written
@@ -51,7 +52,14 @@ WISHES = ("befall", "advance_ms", "funded", "revoke_tokens")
 
 PROVIDERS: Mapping[str, type[Provider]] = {
     one.rail: one
-    for one in (AdyenSandbox, CircleSandbox, MarqetaSandbox, PayPalSandbox, VisaSandbox)
+    for one in (
+        AdyenSandbox,
+        CircleSandbox,
+        MarqetaSandbox,
+        MarqetaPushSandbox,
+        PayPalSandbox,
+        VisaSandbox,
+    )
 }
 """The providers of the sandbox, by the name of their connector; a bank is beside them if it has a
 directory."""

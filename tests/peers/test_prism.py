@@ -102,6 +102,17 @@ def marqeta_shown(body: object) -> dict[str, object]:
     return {"payout_id": at(body, "token"), "destination": at(body, "user_token")}
 
 
+def instrument(token: object) -> str:
+    return json.dumps({"kind": "marqeta_card", "token": token, "expires": "03/2099"})
+
+
+def push_shown(body: object) -> dict[str, object]:
+    if not isinstance(at(body, "token"), str):
+        return {}
+    card = instrument(at(body, "payment_instrument_token"))
+    return {"payout_id": at(body, "token"), "destination": card}
+
+
 CRYPTO = json.dumps(
     {
         "kind": "crypto",
@@ -197,6 +208,16 @@ PEERS = [
         strict=False,
     ),
     Peer(
+        "marqeta_push",
+        specs.MARQETA,
+        {"application_token": "me", "access_token": "secret"},
+        [replace(PAYOUT, destination=instrument("card-1"), currency="USD")],
+        {("POST", "/pushtocards/disburse"), ("GET", "/pushtocards/disburse/{token}")},
+        shown=push_shown,
+        random=False,
+        strict=False,
+    ),
+    Peer(
         "circle",
         specs.CIRCLE,
         CIRCLE_SETTINGS,
@@ -215,7 +236,11 @@ PEERS = [
 
 
 CREATES = {
-    ("POST", path) for path in ("/transfers", "/v1/payments/payouts", "/gpaorders", "/v1/payouts")
+    ("POST", path)
+    for path in (
+        *("/transfers", "/v1/payments/payouts", "/gpaorders", "/pushtocards/disburse"),
+        "/v1/payouts",
+    )
 }
 
 

@@ -17,6 +17,7 @@ import pytest
 from models.payouts import FailureCategory, PayoutState, may_follow
 from rails.rail import Capabilities, Instruction, Outcome, Rail, payout_of
 from rails.sandbox.server import Sandbox, serve
+from tests.rails.exchanges import Exchange, keep_exchanges, undocumented
 
 DELAY_MS = 20_000
 """Far longer than a test takes: only the clock that is set ahead settles a payout."""
@@ -82,6 +83,12 @@ class ContractConfig:
     """Whether the same attempt, submitted again, is not executed again."""
     keeps_reference: bool = True
     """Whether a payout has the same reference while it is pending as when it is settled."""
+    document: str = ""
+    """The provider's OpenAPI document, which every exchange has to fit."""
+    documented: Callable[[Exchange], bool] = lambda _exchange: True
+    """Whether the document has an answer like the one there was: the sandbox gives others too."""
+    beside: str = ""
+    """How paths begin that the document is not about."""
 
 
 def plain_instruction(
@@ -101,10 +108,17 @@ def plain_instruction(
 class World:
     """A rail, its sandbox, and a clock that can be set ahead."""
 
-    def __init__(self, config: ContractConfig, sandbox: Sandbox, rail: Rail) -> None:
+    def __init__(
+        self,
+        config: ContractConfig,
+        sandbox: Sandbox,
+        rail: Rail,
+        exchanges: list[Exchange] | None = None,
+    ) -> None:
         self.config = config
         self.sandbox = sandbox
         self.rail = rail
+        self.exchanges = [] if exchanges is None else exchanges
         self.provider = sandbox.providers[config.provider]
 
     @property
@@ -143,13 +157,19 @@ class RailContract:
     config: ClassVar[ContractConfig]
 
     @pytest.fixture
-    async def world(self, tmp_path: Path) -> AsyncIterator[World]:
+    async def world(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+        exchanges = keep_exchanges(monkeypatch)
         async with await serve(
             settle_delay_ms=DELAY_MS, slow_ms=100, bank_directory=tmp_path
         ) as sandbox:
             rail = await self.config.open(sandbox)
-            yield World(self.config, sandbox, rail)
+            yield World(self.config, sandbox, rail, exchanges)
             await rail.close()
+        if self.config.document:
+            beside = self.config.beside
+            about = [one for one in exchanges if not beside or not one.path.startswith(beside)]
+            if found := undocumented(self.config.document, about, self.config.documented):
+                pytest.fail("\n".join(found))
 
     def needs(self, what: str) -> None:
         """Skip a rule about what the provider has not."""

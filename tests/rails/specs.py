@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
-
-from rails.http import Answer
+from jsonschema import Draft4Validator, Draft202012Validator
 
 SPECS = Path(__file__).resolve().parents[3] / "shared" / "specs"
 ADYEN = "adyen-transfers-v4.json"
@@ -68,7 +66,9 @@ def problems(name: str, schema: dict[str, Any], body: object) -> list[str]:
         **schema,
         **{part: whole[part] for part in ("components", "definitions") if part in whole},
     }
-    found = [error.message for error in Draft202012Validator(root).iter_errors(body)]
+    # Swagger's schemas are of JSON Schema's fourth draft, whose bounds are exclusive or not.
+    validator = Draft4Validator if "swagger" in whole else Draft202012Validator
+    found = [error.message for error in validator(root).iter_errors(body)]
     return [*found, *_strangers(name, schema, body, "")]
 
 
@@ -111,16 +111,6 @@ def request_problems(name: str, method: str, path: str, body: object) -> list[st
     for parameter in asked.get("parameters", ()):
         schema = parameter["schema"] if parameter.get("in") == "body" else schema
     return problems(name, schema, body) if schema else ["the document has no body here"]
-
-
-def exchange_problems(
-    name: str, method: str, path: str, sent: bytes | None, answer: Answer, *, answered: bool
-) -> list[str]:
-    """What is wrong with a request, and with its answer where the document has one for it."""
-    found = request_problems(name, method, path, json.loads(sent)) if sent else []
-    if answered:
-        found += answer_problems(name, method, path, answer.status, answer.body)
-    return [f"{method} {path} {answer.status}: {problem}" for problem in found]
 
 
 def answer_problems(name: str, method: str, path: str, status: int, body: object) -> list[str]:

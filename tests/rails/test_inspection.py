@@ -14,6 +14,8 @@ from models.sellers import Method
 from rails.adyen.settings import AdyenSettings
 from rails.destination import Seal
 from rails.inspection import OTHER_KIND, UNREADABLE, Inspector, expires_ms
+from rails.marqeta.settings import MarqetaSettings
+from rails.marqeta_push.settings import PushSettings
 from rails.paypal.settings import PayPalSettings
 from rails.registry import refusals
 
@@ -32,6 +34,10 @@ def account(kind: str, **fields: str) -> str:
 
 def card(expires: str, number: str = "4111 1111 1111 1111") -> str:
     return account("card", number=number, expires=expires)
+
+
+def instrument(expires: str) -> str:
+    return json.dumps({"kind": "marqeta_card", "token": "card-1", "expires": expires})
 
 
 IBAN = account("iban", iban="DE89370400440532013000")
@@ -196,8 +202,18 @@ class TestExpiry:
         found = inspect(card("01/2020"))
         assert found.refusal(ms("2026-11-25T00:00:00+00:00")) == "destination_expired"
 
+    def test_a_card_behind_a_token_is_no_better(self) -> None:
+        rails = refusals({"marqeta": MarqetaSettings(), "marqeta_push": PushSettings()})
+        inspector = Inspector(SEAL, rails, lambda: ms("2026-12-31T23:59:59-12:00"))
+        for expires, refused in (("12/2026", None), ("11/2026", "destination_expired")):
+            found = inspector.inspect("s-1", sealed(instrument(expires)))
+            assert found.refused == refused
+            assert found.until_ms == expires_ms(card(expires))
+            assert refused or found.rails == ("marqeta_push",)
+
     @pytest.mark.parametrize(
-        "destination", [EMAIL, "", IBAN, WRONG_IBAN, card("13/2027"), "{}", "[" * 500]
+        "destination",
+        [EMAIL, "", IBAN, WRONG_IBAN, card("13/2027"), instrument("13/2027"), "{}", "[" * 500],
     )
     def test_what_is_no_card_never_expires(self, destination: str) -> None:
         assert expires_ms(destination) == 0

@@ -27,11 +27,14 @@ S = PayoutState
 AMOUNT_MINOR = 1050
 GIVES_BACK = {S.FAILED, S.CANCELLED, S.RETURNED}
 ASKED_IN_VAIN_MAX = 6
-MUTE = {"visa"}
+MUTE = {"marqeta_push", "visa"}
 """Who sends no webhooks, so that nothing but the rail's own answers is there to be believed."""
 
 DESTINATIONS: dict[str, Callable[[str], str]] = {
     "marqeta": lambda receiver: receiver.partition("@")[0],
+    "marqeta_push": lambda receiver: json.dumps(
+        {"kind": "marqeta_card", "token": receiver.partition("@")[0], "expires": "03/2099"}
+    ),
     "paypal": str,
     "visa": lambda receiver: json.dumps(
         {"kind": "card", "number": "4111111111111111", "expires": "03/2099", "holder": receiver}
@@ -51,7 +54,7 @@ DESTINATIONS: dict[str, Callable[[str], str]] = {
     ),
 }
 
-CURRENCIES = {"circle": "USD"}
+CURRENCIES = {"circle": "USD", "marqeta_push": "USD"}
 """Of providers that do not carry the euro."""
 
 BOOKED_AS: dict[str, Callable[[str], str]] = {

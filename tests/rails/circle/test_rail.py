@@ -3,9 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from typing import ClassVar
 
 import pytest
 
@@ -15,12 +13,12 @@ from rails.circle.mapping import idempotency_key
 from rails.circle.rail import CircleRail, circle_rail
 from rails.circle.settings import CircleSettings
 from rails.circle.travel import RULES
-from rails.http import Answer
 from rails.rail import Rail
 from rails.sandbox.circle import CircleSandbox
 from rails.sandbox.server import Sandbox
 from tests.rails import specs
 from tests.rails.contract import REFUSALS, TIMEOUT_S, ContractConfig, RailContract, World
+from tests.rails.exchanges import Exchange
 
 F = FailureCategory
 # The sandbox answers what the document does not know of: statuses 403, 418, 429 and 5xx, no JSON,
@@ -28,22 +26,9 @@ F = FailureCategory
 DOCUMENTED = {200, 201, 400, 401, 404}
 
 
-class RecordingClient(CircleClient):
-    """Keeps every exchange, so that the tests can hold it against the document."""
-
-    exchanges: ClassVar[list[tuple[str, str, bytes | None, Answer]]] = []
-
-    async def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
-    ) -> Answer:
-        answer = await super()._exchange(method, path, headers, data)
-        self.exchanges.append((method, path, data, answer))
-        return answer
-
-
 def _rail(settings: CircleSettings, recipient_pause_s: float) -> CircleRail:
     return CircleRail(
-        RecordingClient(settings),
+        CircleClient(settings),
         wallet_id=settings.wallet_id,
         rule=RULES[settings.booked_in],
         identity=settings.identity,
@@ -66,9 +51,13 @@ def destination(behaviour: str = "", **fields: object) -> str:
     return json.dumps({**plain, **fields, "holder": holder})
 
 
-def sent(path: str) -> list[dict[str, object]]:
+def sent(world: World, path: str) -> list[dict[str, object]]:
     """The bodies sent to a path, in order."""
-    return [json.loads(data) for _, to, data, _ in RecordingClient.exchanges if data and to == path]
+    return [one.sent for one in world.exchanges if one.data and one.path == path]
+
+
+def _documented(exchange: Exchange) -> bool:
+    return exchange.status in DOCUMENTED and "quarantined" not in str(exchange.body)
 
 
 def provider(world: World) -> CircleSandbox:
@@ -98,31 +87,18 @@ class TestCircle(RailContract):
         duplicates=False,
         shows_reference=False,
         booked_as=lambda attempt_id: idempotency_key("payout", attempt_id),
+        document=specs.CIRCLE,
+        documented=_documented,
     )
-
-    @pytest.fixture(autouse=True)
-    async def documented(self) -> AsyncIterator[None]:
-        """After each test: every request and every answer fits the document."""
-        RecordingClient.exchanges.clear()
-        yield
-        if not specs.available(specs.CIRCLE):
-            return
-        for method, path, data, answer in RecordingClient.exchanges:
-            new = "quarantined" in str(answer.body)
-            answered = answer.body is not None and answer.status in DOCUMENTED and not new
-            plain = path.partition("?")[0]
-            assert not specs.exchange_problems(
-                specs.CIRCLE, method, plain, data, answer, answered=answered
-            )
 
     async def test_an_address_is_entered_once_and_paid_twice(self, world: World) -> None:
         first, _ = await world.submit(world.instruction())
         second, outcome = await world.submit(world.instruction())
         assert outcome.state is PayoutState.ACCEPTED
         assert world.executions(first) == world.executions(second) == 1
-        [entered] = sent("/v1/addressBook/recipients")
+        [entered] = sent(world, "/v1/addressBook/recipients")
         assert entered["metadata"] == {"nickname": "plain+Anna Secret"}
-        one, other = sent("/v1/payouts")
+        one, other = sent(world, "/v1/payouts")
         assert one["destination"] == other["destination"]
         keys = {one["idempotencyKey"], other["idempotencyKey"], entered["idempotencyKey"]}
         assert len(keys) == 3
@@ -151,7 +127,7 @@ class TestCircle(RailContract):
         for _ in range(2):
             _, outcome = await world.submit(instruction)
             assert outcome.state is PayoutState.ACCEPTED
-        [entered] = sent("/v1/addressBook/recipients")
+        [entered] = sent(world, "/v1/addressBook/recipients")
         assert (entered["address"], entered.get("addressTag")) == (fields["address"], tag)
         assert world.executions(instruction) == 1
 
@@ -167,7 +143,7 @@ class TestCircle(RailContract):
         again, outcome = await world.submit(world.instruction())
         assert outcome.state is PayoutState.ACCEPTED
         assert world.executions(again) == 1
-        assert len(sent("/v1/addressBook/recipients")) == 1
+        assert len(sent(world, "/v1/addressBook/recipients")) == 1
 
     async def test_an_address_book_that_takes_too_long_is_left(self, world: World) -> None:
         provider(world).recipient_delay_ms = 60_000
@@ -181,7 +157,7 @@ class TestCircle(RailContract):
         for amount_minor in (299_999, 300_000):
             _, outcome = await world.submit(world.instruction(amount_minor=amount_minor))
             assert outcome.state is PayoutState.ACCEPTED
-        below, above = (body["source"] for body in sent("/v1/payouts"))
+        below, above = (body["source"] for body in sent(world, "/v1/payouts"))
         assert isinstance(below, dict)
         assert isinstance(above, dict)
         assert "identities" not in below
@@ -198,10 +174,10 @@ class TestCircle(RailContract):
         large = world.instruction(destination=destination("", **hosting), amount_minor=90_001)
         outcome = await rail.submit(large)
         assert (outcome.category, outcome.reason) == (F.RECIPIENT, reason)
-        assert RecordingClient.exchanges == []
+        assert world.exchanges == []
         small = await rail.submit(replace(large, amount_minor=90_000))
         assert small.state is PayoutState.ACCEPTED
-        assert "identities" in str(sent("/v1/payouts")[0]["source"])
+        assert "identities" in str(sent(world, "/v1/payouts")[0]["source"])
         await rail.close()
 
     async def test_a_sender_nobody_knows_is_the_treasurys(self, world: World) -> None:
@@ -209,7 +185,7 @@ class TestCircle(RailContract):
         rail = await _open(world.sandbox, **dict.fromkeys(names, ""))
         outcome = await rail.submit(world.instruction(amount_minor=300_000))
         assert (outcome.category, outcome.reason) == (F.TREASURY, "travel_rule_identity_missing")
-        assert RecordingClient.exchanges == []
+        assert world.exchanges == []
         assert (await rail.submit(world.instruction())).state is PayoutState.ACCEPTED
         await rail.close()
 
@@ -230,7 +206,7 @@ class TestCircle(RailContract):
     async def test_a_country_under_sanctions_is_refused(self, world: World) -> None:
         outcome = await world.rail.submit(world.instruction(destination=destination(country="KP")))
         assert outcome.reason == "country_not_carried"
-        assert RecordingClient.exchanges == []
+        assert world.exchanges == []
 
     async def test_a_first_refusal_is_answered_again_until_the_attempt_is_another(
         self, world: World

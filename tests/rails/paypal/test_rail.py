@@ -2,45 +2,36 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import ClassVar
+from collections.abc import Mapping
 
 import pytest
 
 from models.payouts import FailureCategory, PayoutState
-from rails.http import Answer, CallFailed
+from rails.http import CallFailed
 from rails.paypal.client import PayPalClient
 from rails.paypal.rail import PayPalRail, paypal_rail
 from rails.rail import Rail
 from rails.sandbox.server import Sandbox, sandbox_rail_settings
 from tests.rails import specs
 from tests.rails.contract import FAILURES, REFUSALS, TIMEOUT_S, ContractConfig, RailContract, World
+from tests.rails.exchanges import Exchange
 
 F = FailureCategory
 # The sandbox leaves the document on purpose: a status word and bodies nobody has documented.
 OFF_THE_DOCUMENT = {"QUARANTINED"}
 
 
-class RecordingClient(PayPalClient):
-    """Keeps every exchange, so that the tests can hold it against the document."""
-
-    exchanges: ClassVar[list[tuple[str, str, bytes | None, Answer]]] = []
-
-    async def _exchange(
-        self, method: str, path: str, data: bytes | None, authorization: str
-    ) -> Answer:
-        answer = await super()._exchange(method, path, data, authorization)
-        self.exchanges.append((method, path, data, answer))
-        return answer
-
-
 async def _open(sandbox: Sandbox) -> Rail:
     settings = sandbox.rail_settings(timeout_s=TIMEOUT_S)
     return PayPalRail(
-        RecordingClient(settings),
+        PayPalClient(settings),
         now_ms=lambda: time.time_ns() // 1_000_000,
         email_subject=settings.email_subject,
     )
+
+
+def _documented(exchange: Exchange) -> bool:
+    return not any(word in json.dumps(exchange.body) for word in OFF_THE_DOCUMENT)
 
 
 class TestPayPal(RailContract):
@@ -51,32 +42,19 @@ class TestPayPal(RailContract):
         failures=FAILURES,
         refusals=REFUSALS,
         returns=("returned", "refunded", "reversed"),
+        document=specs.PAYPAL,
+        documented=_documented,
+        beside="/v1/oauth2",
     )
-
-    @pytest.fixture(autouse=True)
-    async def documented(self) -> AsyncIterator[None]:
-        """After each test: every request and every answer fits the document."""
-        RecordingClient.exchanges.clear()
-        yield
-        if not specs.available(specs.PAYPAL):
-            return
-        for method, path, data, answer in RecordingClient.exchanges:
-            if path.startswith("/v1/oauth2") or answer.body is None:
-                continue
-            if any(word in json.dumps(answer.body) for word in OFF_THE_DOCUMENT):
-                continue
-            assert not specs.exchange_problems(
-                specs.PAYPAL, method, path, data, answer, answered=True
-            )
 
     async def test_a_batch_may_succeed_while_its_item_is_unclaimed(self, world: World) -> None:
         instruction, _ = await world.submit(world.instruction("unclaimed"))
         world.to_step(instruction, 1)
-        RecordingClient.exchanges.clear()
+        world.exchanges.clear()
         assert (await world.rail.enquire(instruction)).state is PayoutState.UNCLAIMED
-        (_, _, _, answer) = RecordingClient.exchanges[-1]
-        assert isinstance(answer.body, Mapping)
-        assert answer.body["batch_header"]["batch_status"] == "SUCCESS"
+        shown = world.exchanges[-1].body
+        assert isinstance(shown, Mapping)
+        assert shown["batch_header"]["batch_status"] == "SUCCESS"
 
     @pytest.mark.parametrize(
         ("note", "state", "category"),
@@ -104,7 +82,7 @@ class TestPayPal(RailContract):
             entry = world.sandbox.books.by_attempt(instruction.payout_id)
             assert entry is not None
             assert (entry.currency, entry.amount_minor) == (currency, minor)
-        sent = [json.loads(data or b"{}") for _, _, data, _ in RecordingClient.exchanges[1:]]
+        sent = [one.sent for one in world.exchanges[1:]]
         values = [body["items"][0]["amount"]["value"] for body in sent]
         assert values == ["10000", "10000", "100.01"]
 

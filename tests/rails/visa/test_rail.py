@@ -2,14 +2,12 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import ClassVar
 
 import pytest
 
 from models.payouts import FailureCategory, PayoutState
-from rails.http import Answer
 from rails.rail import Rail
 from rails.sandbox.behaviours import DAY_MS
 from rails.sandbox.server import Sandbox
@@ -23,25 +21,10 @@ F, S = FailureCategory, PayoutState
 NUMBER = "4957030420210496"
 
 
-class RecordingClient(VisaClient):
-    """Keeps every exchange."""
-
-    exchanges: ClassVar[list[tuple[str, str, bytes | None, Answer | None]]] = []
-
-    async def _exchange(
-        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
-        self.exchanges.append((method, path, data, None))
-        answer = await super()._exchange(method, path, data, headers)
-        self.exchanges[-1] = (method, path, data, answer)
-        return answer
-
-
 async def _open(sandbox: Sandbox) -> Rail:
     settings = sandbox.rail_settings("visa", timeout_s=TIMEOUT_S)
     assert isinstance(settings, VisaSettings)
-    client = RecordingClient(settings)
-    return VisaRail(client, settings, now_ms=lambda: time.time_ns() // 1_000_000)
+    return VisaRail(VisaClient(settings), settings, now_ms=lambda: time.time_ns() // 1_000_000)
 
 
 def destination(behaviour: str = "", expires: str = "03/2099") -> str:
@@ -67,21 +50,19 @@ class TestVisa(RailContract):
     )
 
     @pytest.fixture(autouse=True)
-    async def pushed_once(self) -> AsyncIterator[None]:
+    async def pushed_once(self, world: World) -> AsyncIterator[None]:
         """After each test: no attempt was pushed twice."""
-        RecordingClient.exchanges.clear()
         yield
-        pushes = [data for method, _, data, _ in RecordingClient.exchanges if method == "POST"]
-        numbers = [json.loads(data or b"")["retrievalReferenceNumber"] for data in pushes]
+        pushes = [one.sent for one in world.exchanges if one.method == "POST"]
+        numbers = [sent["retrievalReferenceNumber"] for sent in pushes]
         assert len(set(numbers)) == len(numbers)
 
     async def test_a_push_is_as_it_was_asked_for(self, world: World) -> None:
         instruction, _ = await world.submit(world.instruction(currency="USD"))
-        _, path, data, _ = RecordingClient.exchanges[0]
-        assert path == "/visadirect/fundstransfer/v1/pushfundstransactions"
-        assert data is not None
-        assert data.startswith(b'{"amount":10.50,')
-        sent = json.loads(data)
+        [push] = world.exchanges
+        assert push.path == "/visadirect/fundstransfer/v1/pushfundstransactions"
+        assert (push.data or b"").startswith(b'{"amount":10.50,')
+        sent = push.sent
         stan, rrn = trace_of(instruction.attempt_id)
         assert sent.pop("localTransactionDateTime")[:2] == "20"
         assert sent == {
@@ -119,7 +100,7 @@ class TestVisa(RailContract):
             world.instruction(currency=currency, amount_minor=amount_minor)
         )
         assert outcome.state is S.ACCEPTED
-        assert (RecordingClient.exchanges[0][2] or b"").startswith(b'{"amount":' + text + b",")
+        assert (world.exchanges[0].data or b"").startswith(b'{"amount":' + text + b",")
         world.to_step(instruction, 1)
         assert (await world.rail.enquire(instruction)).state is S.SETTLED
 
@@ -136,9 +117,7 @@ class TestVisa(RailContract):
 
     async def test_a_decline_at_once_is_a_200(self, world: World) -> None:
         _, outcome = await world.submit(world.instruction("nofunds"))
-        answer = RecordingClient.exchanges[0][3]
-        assert answer is not None
-        assert answer.status == 200
+        assert world.exchanges[0].status == 200
         assert (outcome.state, outcome.reason) == (S.FAILED, "not_sufficient_funds")
 
     async def test_what_is_settled_has_visas_number(self, world: World) -> None:
@@ -154,9 +133,9 @@ class TestVisa(RailContract):
         instruction, _ = await world.submit(world.instruction())
         world.to_step(instruction, 1)
         world.sandbox.clock.ahead_ms += 2 * DAY_MS
-        RecordingClient.exchanges.clear()
+        world.exchanges.clear()
         assert (await world.rail.enquire(instruction)).state is S.SETTLED
-        statuses = [answer.status for *_, answer in RecordingClient.exchanges if answer]
+        statuses = [one.status for one in world.exchanges]
         assert statuses == [404, 200]
 
     @pytest.mark.parametrize(

@@ -21,7 +21,19 @@ def card(holder: str) -> str:
     return json.dumps({"kind": "card", "number": NUMBER, "expires": "03/2099", "holder": holder})
 
 
-RECEIVERS: dict[str, Callable[[str], str]] = {"marqeta": str, "visa": card}
+def instrument(token: str) -> str:
+    return json.dumps({"kind": "marqeta_card", "token": token, "expires": "03/2099"})
+
+
+RECEIVERS: dict[str, Callable[[str], str]] = {
+    "marqeta": str,
+    "marqeta_push": instrument,
+    "visa": card,
+}
+
+
+MONEY = {"marqeta": ("EUR", "DE"), "marqeta_push": ("USD", "US"), "visa": ("EUR", "DE")}
+"""What a rail carries: a currency, and the country of a seller."""
 
 
 @pytest.fixture(params=RECEIVERS)
@@ -41,7 +53,8 @@ async def company(
     own_broker: str, redis_url: str, sandbox: Sandbox, rail: str
 ) -> AsyncIterator[Company]:
     policy = (DEFAULTS / "policy.yaml").read_text(encoding="utf-8")
-    terms = f"rails:\n  {rail}: {{currencies: [EUR], fee: {{EUR: {{fixed: 20}}}}}}\n"
+    currency, _ = MONEY[rail]
+    terms = f"rails:\n  {rail}: {{currencies: [{currency}], fee: {{{currency}: {{fixed: 20}}}}}}\n"
     opened = open_rails({rail: sandbox.rail_settings(rail)})
     async with Company(
         own_broker, redis_url, rails=opened, policy=policy.replace("rails:\n", terms)
@@ -54,8 +67,10 @@ async def company(
 async def sell(company: Company, sandbox: Sandbox, rail: str, holder: str) -> None:
     """A sale by somebody with a card, paid, and the rail asked what became of it."""
     receiver = RECEIVERS[rail](holder)
-    company.publish("sellers", company.seller("anna", receiver=receiver, rail=rail))
-    company.publish("sales", company.sale("anna", 8_000, "s1"))
+    currency, country = MONEY[rail]
+    seller = company.seller("anna", receiver=receiver, rail=rail)
+    company.publish("sellers", {**seller, "country": country})
+    company.publish("sales", company.sale("anna", 8_000, "s1", currency=currency))
     while await company.work():
         pass
     sandbox.clock.ahead_ms += 60_000
@@ -86,7 +101,7 @@ async def test_a_closed_card_gives_the_money_back(
     shard = Shard(client)
     payout = shard.payouts()[shard.only_payout()]
     assert (payout["state"], payout["category"]) == ("failed", "method")
-    assert shard.balances()[0] > 0
+    assert shard.balances(MONEY[rail][0])[0] > 0
 
 
 async def test_a_lost_answer_is_found_and_not_sent_again(
@@ -96,3 +111,20 @@ async def test_a_lost_answer_is_found_and_not_sent_again(
     shard = Shard(client)
     assert shard.payouts()[shard.only_payout()]["state"] == "settled"
     assert sandbox.providers[rail].counts["create"] == 1
+
+
+@pytest.mark.parametrize("rail", ["marqeta_push", "visa"])
+async def test_silence_is_never_sent_again_where_a_repeat_might_pay_twice(
+    company: Company, client: redis.Redis, sandbox: Sandbox, rail: str
+) -> None:
+    await sell(company, sandbox, rail, "reset-before+anna-muster")
+    for _ in range(5):
+        company.clock.now_ms += 2 * 86_400_000
+        await company.janitor.once()
+    shard = Shard(client)
+    assert shard.payouts()[shard.only_payout()]["state"] == "unknown"
+    # Nothing goes back to the wallet either: the push may be on its way for all anyone knows.
+    available, _held, in_flight, *_ = shard.balances(MONEY[rail][0])
+    assert (available, in_flight > 0) == (0, True)
+    assert sandbox.providers[rail].counts["create"] == 1
+    assert sandbox.providers[rail].counts["show"] > 3
