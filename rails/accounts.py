@@ -21,7 +21,9 @@ HOLDER_CHARS_MAX = 140
 
 _HOLDER = re.compile(r"[^\x00-\x1f\x7f<>\"\\]+")
 _CARD_NUMBER = re.compile(r"[0-9]{12,19}")
-_EXPIRES = re.compile(r"(0[1-9]|1[0-2])/(20[0-9]{2})")
+EXPIRES = re.compile(r"(?:0[1-9]|1[0-2])/20[0-9]{2}")
+"""A card's last month, ``MM/YYYY``."""
+
 
 IBAN_CHARS: Mapping[str, int] = MappingProxyType(
     {
@@ -109,7 +111,7 @@ _KINDS: Mapping[str, Mapping[str, Callable[[str], str | None]]] = {
     },
     "card": {
         "number": card_invalid,
-        "expires": _form(_EXPIRES.pattern, "card_expiry_invalid"),
+        "expires": _form(EXPIRES.pattern, "card_expiry_invalid"),
     },
 }
 
@@ -154,7 +156,10 @@ def read_account(destination: str) -> Account:
     return Account(raw["kind"], holder, MappingProxyType(fields))
 
 
-def expired(account: Account, year: int, month: int) -> bool:
-    """Whether a card can no longer be paid in a month; it is good to the end of its own."""
-    match = _EXPIRES.fullmatch(account.fields.get("expires", ""))
-    return match is not None and (int(match[2]), int(match[1])) < (year, month)
+def refusal_by(read: Callable[[str], object], destination: str) -> str | None:
+    """What a reader of destinations refuses one for, as a machine code; None if it reads it."""
+    try:
+        read(destination)
+    except DestinationInvalid as error:
+        return str(error)
+    return None

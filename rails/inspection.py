@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 from models.events import PayoutMethod, SellerUpdated
 from models.sellers import EXPIRED, Method
-from rails.accounts import DestinationInvalid, read_account
 from rails.destination import Seal, SealError
-from rails.instruments import read_instrument
+from rails.expiry import expires_ms
 from rails.rail import wall_clock_ms
 
 Refusal = Callable[[str], str | None]
@@ -61,29 +59,3 @@ class Inspector:
         # Of a kind that a rail does take, its own word is the one that helps.
         reasons = sorted(set(refusals.values()) - {None, OTHER_KIND}, key=str) or [OTHER_KIND]
         return Method(method.destination, asked, reasons[0], until_ms=until_ms)
-
-
-def expires_ms(destination: str) -> int:
-    """From when on a card can no longer be paid, in milliseconds since the epoch; 0 for never."""
-    last = _last_month(destination)
-    if last is None:
-        return 0
-    year, month = last
-    # A card is good to the end of its month; nobody's month has ended before 12 hours behind UTC.
-    ended = datetime(year + month // 12, month % 12 + 1, 1, 12, tzinfo=UTC)
-    return round(ended.timestamp() * 1000)
-
-
-def _last_month(destination: str) -> tuple[int, int] | None:
-    """Year and month of a card's expiry, or of one behind a token; None of what is no card."""
-    try:
-        expires = read_account(destination).fields.get("expires")
-    except DestinationInvalid:
-        pass
-    else:
-        return None if expires is None else (int(expires[3:]), int(expires[:2]))
-    try:
-        instrument = read_instrument(destination)
-    except DestinationInvalid:
-        return None
-    return instrument.year, instrument.month

@@ -11,28 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from rails.accounts import DestinationInvalid, read_object
+from rails.accounts import EXPIRES, DestinationInvalid, read_object
 
 TOKENS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {"marqeta_card": re.compile(r"[A-Za-z0-9._~+-]{1,36}")}
 )
 """The form of a provider's tokens, by the kind of destination."""
 
-_EXPIRES = re.compile(r"(0[1-9]|1[0-2])/(20[0-9]{2})")
-
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A card behind a token. It is good to the end of its month."""
+    """A card behind a token."""
 
     kind: str
     token: str = field(repr=False)
-    year: int
-    month: int
-
-    def expired(self, year: int, month: int) -> bool:
-        """Whether it can no longer be paid in a month."""
-        return (self.year, self.month) < (year, month)
+    expires: str
+    """``MM/YYYY``."""
 
 
 def read_instrument(destination: str) -> Instrument:
@@ -48,7 +42,6 @@ def read_instrument(destination: str) -> Instrument:
         raise DestinationInvalid("destination_invalid")
     if not form.fullmatch(raw["token"]):
         raise DestinationInvalid("card_token_invalid")
-    match = _EXPIRES.fullmatch(raw["expires"])
-    if match is None:
+    if not EXPIRES.fullmatch(raw["expires"]):
         raise DestinationInvalid("card_expiry_invalid")
-    return Instrument(raw["kind"], raw["token"], int(match[2]), int(match[1]))
+    return Instrument(raw["kind"], raw["token"], raw["expires"])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from models.payouts import FailureCategory, PayoutState
-from rails.accounts import Account, DestinationInvalid, read_account
+from rails.accounts import Account, read_account, refusal_by
 from rails.amounts import AmountInvalid, value_of
 from rails.answers import Json, at, code, entries, word
 from rails.categories import M, P, R, T
@@ -118,11 +118,7 @@ FUNDS = re.compile(r"balance|funds", re.IGNORECASE)
 
 def destination_refusal(destination: str) -> str | None:
     """Why Adyen cannot pay to a destination, as a machine code; None if it can."""
-    try:
-        read_account(destination)
-    except DestinationInvalid as error:
-        return str(error)
-    return None
+    return refusal_by(read_account, destination)
 
 
 def request_body(instruction: Instruction, balance_account: str) -> dict[str, object]:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from rails.accounts import DestinationInvalid, expired, read_account
+from rails.accounts import DestinationInvalid, read_account
 from rails.adyen import mapping
 from rails.adyen.capabilities import ADYEN
 from rails.adyen.client import AdyenClient
 from rails.adyen.settings import AdyenSettings
 from rails.answers import code
+from rails.expiry import expired
 from rails.http import CallFailed, repeat_by, show_by, submit_by
 from rails.rail import Capabilities, Instruction, Outcome, refused, unknown, wall_clock_ms
 
@@ -86,8 +87,7 @@ class AdyenRail:
             account = read_account(instruction.destination)
         except DestinationInvalid as error:
             return str(error)
-        now = datetime.fromtimestamp(self._now_ms() / 1000, UTC)
-        if expired(account, now.year, now.month):
+        if expired(instruction.destination, self._now_ms()):
             return "card_expired"
         return self.capabilities.refusal(
             instruction.currency, instruction.amount_minor, account.country

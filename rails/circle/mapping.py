@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from models.ids import derived
 from models.payouts import FailureCategory, PayoutState
-from rails.accounts import DestinationInvalid
+from rails.accounts import refusal_by
 from rails.addresses import CryptoAddress, read_address
 from rails.amounts import amount_text, minor_of_text
 from rails.answers import Json, at, code, entries, word
@@ -117,11 +117,7 @@ def payout_key(attempt_id: str) -> str:
 
 def destination_refusal(destination: str) -> str | None:
     """Why Circle cannot pay to a destination, as a machine code; None if it can."""
-    try:
-        read_address(destination)
-    except DestinationInvalid as error:
-        return str(error)
-    return None
+    return refusal_by(read_address, destination)
 
 
 def recipient_body(instruction: Instruction, address: CryptoAddress) -> dict[str, object]:

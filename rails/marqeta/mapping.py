@@ -76,7 +76,9 @@ Of 400 and 422 the text may name another category (:data:`ABOUT`). The row for e
 is none: UNKNOWN. A 409 says that the token has an order of other content; a 5xx may come after
 the order was made."""
 
-ABOUT: tuple[tuple[re.Pattern[str], FailureCategory], ...] = (
+About = tuple[tuple[re.Pattern[str], FailureCategory], ...]
+
+ABOUT: About = (
     (re.compile(r"velocity|limit", re.IGNORECASE), P),
     (re.compile(r"fund|balance", re.IGNORECASE), T),
     (re.compile(r"user|cardholder|account", re.IGNORECASE), M),
@@ -132,16 +134,24 @@ def submitted(instruction: Instruction, status: int, body: Json, *, repeat: bool
     """
     if status in {200, 201}:
         return order_read(instruction, body)
+    refusal = refusal_read(status, body, SUBMIT_REFUSALS, ABOUT)
+    if repeat and refusal.state is PayoutState.FAILED:
+        return unknown(f"repeat_{refusal.reason}")
+    return refusal
+
+
+def refusal_read(
+    status: int, body: Json, refusals: Mapping[int, FailureCategory], about: About
+) -> Outcome:
+    """What an error answer means of the very submission it is to, by two tables."""
     error = word(at(body, "error_code"))
     reason = f"error_{code(error)}" if error else f"http_{status}"
-    category = SUBMIT_REFUSALS.get(status)
+    category = refusals.get(status)
     if category is None:
         return unknown(reason)
-    if repeat:
-        return unknown(f"repeat_{reason}")
     if status in {400, 422}:
         text = word(at(body, "error_message"))
-        category = next((kind for about, kind in ABOUT if about.search(text)), category)
+        category = next((kind for words, kind in about if words.search(text)), category)
     return failed(category, reason)
 
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from models.payouts import FailureCategory, PayoutState
-from rails.accounts import DestinationInvalid
+from rails.accounts import DestinationInvalid, refusal_by
 from rails.amounts import amount_text, json_with_amount, minor_of_number
 from rails.answers import Json, at, code, word
 from rails.categories import M, P, R, T
 from rails.instruments import Instrument, read_instrument
-from rails.marqeta.mapping import memo_of, token_of
+from rails.marqeta.mapping import About, memo_of, refusal_read, token_of
 from rails.rail import Instruction, Outcome, failed, unknown
 
 STATUSES: Mapping[str, PayoutState] = MappingProxyType(
@@ -46,7 +46,7 @@ Of 400 and 422 the text may name another category (:data:`ABOUT`). The row for e
 is none: UNKNOWN. A 409 would say that the token has a disbursement; a 5xx may come after it was
 made."""
 
-ABOUT: tuple[tuple[re.Pattern[str], FailureCategory], ...] = (
+ABOUT: About = (
     (re.compile(r"velocity|limit", re.IGNORECASE), P),
     (re.compile(r"fund|balance|reserve", re.IGNORECASE), T),
     (re.compile(r"instrument|card", re.IGNORECASE), M),
@@ -65,11 +65,7 @@ def read_card(destination: str) -> Instrument:
 
 def destination_refusal(destination: str) -> str | None:
     """Why Marqeta cannot push to a destination, as a machine code; None if it can."""
-    try:
-        read_card(destination)
-    except DestinationInvalid as error:
-        return str(error)
-    return None
+    return refusal_by(read_card, destination)
 
 
 def request_body(instruction: Instruction, token: str) -> bytes:
@@ -90,15 +86,7 @@ def submitted(instruction: Instruction, status: int, body: Json) -> Outcome:
     """What an answer to a submission means; it is never made twice."""
     if status in {200, 201}:
         return disbursement_read(instruction, body)
-    error = word(at(body, "error_code"))
-    reason = f"error_{code(error)}" if error else f"http_{status}"
-    category = SUBMIT_REFUSALS.get(status)
-    if category is None:
-        return unknown(reason)
-    if status in {400, 422}:
-        text = word(at(body, "error_message"))
-        category = next((kind for about, kind in ABOUT if about.search(text)), category)
-    return failed(category, reason)
+    return refusal_read(status, body, SUBMIT_REFUSALS, ABOUT)
 
 
 def disbursement_read(instruction: Instruction, disbursement: Json) -> Outcome:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from models.payouts import FailureCategory
-from rails.accounts import DestinationInvalid
+from rails.expiry import expired
 from rails.http import show_by, submit_by
 from rails.marqeta.mapping import TOKEN_TOO_LONG, token_of
 from rails.marqeta_push import mapping
@@ -78,12 +77,10 @@ class PushRail:
 
     def _refusal(self, instruction: Instruction) -> str | None:
         """Why the payout is refused on our side, as a machine code."""
-        try:
-            card = mapping.read_card(instruction.destination)
-        except DestinationInvalid as error:
-            return str(error)
-        now = datetime.fromtimestamp(self._now_ms() / 1000, UTC)
-        if card.expired(now.year, now.month):
+        refusal = mapping.destination_refusal(instruction.destination)
+        if refusal is not None:
+            return refusal
+        if expired(instruction.destination, self._now_ms()):
             return "card_expired"
         return self.capabilities.refusal(instruction.currency, instruction.amount_minor)
 

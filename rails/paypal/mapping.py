@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from models.payouts import FailureCategory, PayoutState
-from rails.accounts import DestinationInvalid
+from rails.accounts import DestinationInvalid, refusal_by
 from rails.amounts import amount_text, minor_of_text
 from rails.answers import Json, at, code, entries, word
 from rails.categories import M, P, R, T
@@ -179,11 +179,7 @@ def recipient_type(destination: str) -> str:
 
 def destination_refusal(destination: str) -> str | None:
     """Why PayPal cannot pay to a destination, as a machine code; None if it can."""
-    try:
-        recipient_type(destination)
-    except DestinationInvalid as error:
-        return str(error)
-    return None
+    return refusal_by(recipient_type, destination)
 
 
 def request_body(instruction: Instruction, email_subject: str) -> dict[str, object]:

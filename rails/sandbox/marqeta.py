@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -93,8 +94,33 @@ _DECLINED = frozenset({"FAILED", "BLOCKED"})
 _TOKEN = re.compile(r".{1,36}")
 
 
-class MarqetaSandbox(Provider):
-    """Marqeta's side."""
+class CoreSandbox(Provider):
+    """The Core API, for one kind of what is created under a token of the caller's."""
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        """Create one."""
+        return await self.take(request, lambda data: self.submission(request, data), _error)
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """Show the last one under a token."""
+
+        def find() -> Entry | None:
+            require_login(request)
+            return self.books.by_attempt(request.match_info["token"])
+
+        return await self.tell(request, find, self.shown, _error)
+
+    @abstractmethod
+    def submission(self, request: web.Request, data: bytes) -> Submission:
+        """A request, read. Raises Refused."""
+
+    @abstractmethod
+    def shown(self, entry: Entry) -> str:
+        """An entry in JSON, as it is now."""
+
+
+class MarqetaSandbox(CoreSandbox):
+    """Marqeta's side of a load."""
 
     rail = "marqeta"
 
@@ -123,20 +149,9 @@ class MarqetaSandbox(Provider):
             web.get(ROOT + "/gpaorders/{token}", self.show),
         ]
 
-    async def create(self, request: web.Request) -> web.StreamResponse:
-        """Create an order; under a token that was used, show what it made."""
-        return await self.take(request, lambda data: self._submission(request, data), error_answer)
-
-    async def show(self, request: web.Request) -> web.StreamResponse:
-        """Show an order."""
-
-        def find() -> Entry | None:
-            require_login(request)
-            return self.books.by_attempt(request.match_info["token"])
-
-        return await self.tell(
-            request, find, lambda entry: self.order(entry, self.clock.now_ms()), error_answer
-        )
+    def shown(self, entry: Entry) -> str:
+        """An entry as an order in JSON, as it is now."""
+        return self.order(entry, self.clock.now_ms())
 
     def order(self, entry: Entry, now_ms: int, claimed: str | None = None) -> str:
         """An entry as an order in JSON; ``claimed``: with a status other than its own."""
@@ -162,8 +177,8 @@ class MarqetaSandbox(Provider):
         }
         return with_amount(entry, rest)
 
-    def _submission(self, request: web.Request, data: bytes) -> Submission:
-        """A request, read. Raises Refused."""
+    def submission(self, request: web.Request, data: bytes) -> Submission:
+        """A request, read; under a token that was used, it shows what that made. Raises Refused."""
         require_login(request)
         body = json_object(data, parse_float=Decimal)
         token = str(body.get("token") or "")
@@ -179,7 +194,7 @@ class MarqetaSandbox(Provider):
             body.get("user_token"),
             lambda: bool(_asked(body, token)),
             execute,
-            lambda entry: json_answer(201, self.order(entry, self.clock.now_ms())),
+            lambda entry: json_answer(201, self.shown(entry)),
         )
 
 
@@ -259,8 +274,7 @@ def with_amount(entry: Entry, rest: Mapping[str, object]) -> str:
     return f'{{"amount":{whole}.{cents:02},' + json.dumps(rest, separators=(",", ":"))[1:]
 
 
-def error_answer(refused: Refused) -> web.Response:
-    """An error as the Core API says it."""
+def _error(refused: Refused) -> web.Response:
     status, code, message = ERRORS.get(
         refused.name, (refused.status, f"{refused.status}000", refused.name.capitalize())
     )

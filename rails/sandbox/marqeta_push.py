@@ -14,13 +14,12 @@ from typing import ClassVar
 from aiohttp import web
 
 from rails.sandbox.books import Entry, moment
-from rails.sandbox.marqeta import ROOT, cents_of, error_answer, with_amount
+from rails.sandbox.marqeta import ROOT, CoreSandbox, cents_of, with_amount
 from rails.sandbox.provider import (
     CLIENT_ID,
     SECRET,
     Asked,
     Given,
-    Provider,
     Refused,
     Submission,
     json_answer,
@@ -52,12 +51,12 @@ INACTIVE = "closed"
 """The behaviour of a card that cannot be pushed to, which is told at once."""
 
 
-class MarqetaPushSandbox(Provider):
-    """Marqeta's side."""
+class MarqetaPushSandbox(CoreSandbox):
+    """Marqeta's side of a push."""
 
     rail = "marqeta_push"
 
-    foreign: ClassVar[frozenset[str]] = Provider.foreign | {INACTIVE}
+    foreign: ClassVar[frozenset[str]] = CoreSandbox.foreign | {INACTIVE}
 
     @staticmethod
     def rail_fields(url: str) -> dict[str, object]:
@@ -72,24 +71,11 @@ class MarqetaPushSandbox(Provider):
     def routes(self) -> list[web.RouteDef]:
         """The paths of the API."""
         return [
-            web.post(DISBURSE, self.disburse),
+            web.post(DISBURSE, self.create),
             web.get(DISBURSE + "/{token}", self.show),
         ]
 
-    async def disburse(self, request: web.Request) -> web.StreamResponse:
-        """Push to a card."""
-        return await self.take(request, lambda data: self._submission(request, data), error_answer)
-
-    async def show(self, request: web.Request) -> web.StreamResponse:
-        """Show the last disbursement under a token."""
-
-        def find() -> Entry | None:
-            require_login(request)
-            return self.books.by_attempt(request.match_info["token"])
-
-        return await self.tell(request, find, self._shown, error_answer)
-
-    def _shown(self, entry: Entry) -> str:
+    def shown(self, entry: Entry) -> str:
         """An entry as a disbursement in JSON."""
         at = moment(entry.created_ms)
         status = entry.status(self.clock.now_ms())
@@ -106,7 +92,7 @@ class MarqetaPushSandbox(Provider):
             },
         )
 
-    def _submission(self, request: web.Request, data: bytes) -> Submission:
+    def submission(self, request: web.Request, data: bytes) -> Submission:
         """A request, read. Raises Refused."""
         require_login(request)
         body = json_object(data, parse_float=Decimal)
@@ -127,7 +113,7 @@ class MarqetaPushSandbox(Provider):
             body.get("payment_instrument_token"),
             lambda: bool(_asked(body, token)),
             execute,
-            lambda entry: json_answer(201, self._shown(entry)),
+            lambda entry: json_answer(201, self.shown(entry)),
         )
 
 

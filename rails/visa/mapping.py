@@ -16,7 +16,7 @@ from typing import NamedTuple
 from iso4217 import Currency
 
 from models.payouts import FailureCategory, PayoutState
-from rails.accounts import Account, DestinationInvalid, read_account
+from rails.accounts import Account, DestinationInvalid, read_account, refusal_by
 from rails.amounts import amount_text, json_with_amount, minor_of_number
 from rails.answers import Json, at, code, entries, word
 from rails.categories import M, P, R, T
@@ -135,11 +135,7 @@ def read_card(destination: str) -> Account:
 
 def destination_refusal(destination: str) -> str | None:
     """Why Visa cannot pay to a destination, as a machine code; None if it can."""
-    try:
-        read_card(destination)
-    except DestinationInvalid as error:
-        return str(error)
-    return None
+    return refusal_by(read_card, destination)
 
 
 def request_body(instruction: Instruction, settings: VisaSettings, now_ms: int) -> bytes:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
-from rails.accounts import DestinationInvalid, expired
 from rails.answers import code
+from rails.expiry import expired
 from rails.http import CallFailed, submit_by
 from rails.rail import Capabilities, Instruction, Outcome, refused, unknown, wall_clock_ms
 from rails.visa import mapping
@@ -74,12 +73,10 @@ class VisaRail:
 
     def _refusal(self, instruction: Instruction) -> str | None:
         """Why the payout is refused on our side, as a machine code."""
-        try:
-            card = mapping.read_card(instruction.destination)
-        except DestinationInvalid as error:
-            return str(error)
-        now = datetime.fromtimestamp(self._now_ms() / 1000, UTC)
-        if expired(card, now.year, now.month):
+        refusal = mapping.destination_refusal(instruction.destination)
+        if refusal is not None:
+            return refusal
+        if expired(instruction.destination, self._now_ms()):
             return "card_expired"
         return self.capabilities.refusal(instruction.currency, instruction.amount_minor)
 

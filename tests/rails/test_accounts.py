@@ -10,7 +10,6 @@ from rails.accounts import (
     IBAN_CHARS,
     DestinationInvalid,
     card_invalid,
-    expired,
     iban_invalid,
     read_account,
     routing_invalid,
@@ -111,17 +110,3 @@ def test_every_wrong_digit_of_a_card_is_noticed(body: str, data: st.DataObject) 
 
 def test_a_routing_number_has_one_check_digit() -> None:
     assert [d for d in "0123456789" if routing_invalid("01100013" + d) is None] == ["8"]
-
-
-@pytest.mark.parametrize(
-    ("year", "month", "over"),
-    [(2030, 3, False), (2030, 4, True), (2031, 1, True), (2029, 12, False)],
-)
-def test_a_card_is_good_to_the_end_of_its_month(year: int, month: int, over: bool) -> None:
-    account = read_account(text("card", number="4111111111111111", expires="03/2030"))
-    assert expired(account, year, month) is over
-
-
-def test_a_bank_account_does_not_expire() -> None:
-    account = read_account(text("iban", iban="DE89370400440532013000"))
-    assert not expired(account, 2999, 1)

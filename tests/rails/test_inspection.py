@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ from models.events import PayoutMethod, SellerUpdated
 from models.sellers import Method
 from rails.adyen.settings import AdyenSettings
 from rails.destination import Seal
-from rails.inspection import OTHER_KIND, UNREADABLE, Inspector, expires_ms
+from rails.expiry import expires_ms
+from rails.inspection import OTHER_KIND, UNREADABLE, Inspector
 from rails.marqeta.settings import MarqetaSettings
 from rails.marqeta_push.settings import PushSettings
 from rails.paypal.settings import PayPalSettings
@@ -188,16 +188,6 @@ class TestExpiry:
         assert found.refusal(end) is None
         assert found.refusal(end + 1) == "destination_expired"
 
-    def test_a_year_of_cards_is_without_gaps(self) -> None:
-        ends = [
-            datetime.fromtimestamp(expires_ms(card(f"{month:02}/{year}")) / 1000, UTC)
-            for year in (2027, 2028)
-            for month in range(1, 13)
-        ]
-        assert all(end.day == 1 for end in ends)
-        for end, after in pairwise(ends):
-            assert timedelta(days=28) <= after - end <= timedelta(days=31)
-
     def test_an_expired_card_can_be_kept_and_not_paid(self) -> None:
         found = inspect(card("01/2020"))
         assert found.refusal(ms("2026-11-25T00:00:00+00:00")) == "destination_expired"
@@ -210,13 +200,6 @@ class TestExpiry:
             assert found.refused == refused
             assert found.until_ms == expires_ms(card(expires))
             assert refused or found.rails == ("marqeta_push",)
-
-    @pytest.mark.parametrize(
-        "destination",
-        [EMAIL, "", IBAN, WRONG_IBAN, card("13/2027"), instrument("13/2027"), "{}", "[" * 500],
-    )
-    def test_what_is_no_card_never_expires(self, destination: str) -> None:
-        assert expires_ms(destination) == 0
 
 
 class TestProfile:
