@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from models.events import (
-    CreditRedeemed,
-    PurchaseAuthorised,
-    PurchaseCaptured,
-    PurchaseRefunded,
-    PurchaseVoided,
-)
+from models.events import CreditRedeemed
 from models.rules import Rules
+from models.till import PurchaseEvent
 from streams.desk import Desk, Taken
 from streams.engine import Batch
 from streams.wallets.store import Operation
@@ -23,13 +18,7 @@ class Redemptions:
 
     def __init__(self, desk: Desk, rules: Rules) -> None:
         self._desk = desk
-        self._deciders: dict[type[Any], Callable[[Any], Operation]] = {
-            CreditRedeemed: rules.redemption,
-            PurchaseAuthorised: rules.authorisation,
-            PurchaseCaptured: rules.captured,
-            PurchaseVoided: rules.voided,
-            PurchaseRefunded: rules.refunded,
-        }
+        self._rules = rules
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
@@ -37,4 +26,9 @@ class Redemptions:
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order."""
-        return [self._deciders[type(t.event)](t.event) for t in taken]
+        return [self._decided(one.event) for one in taken]
+
+    def _decided(self, event: CreditRedeemed | PurchaseEvent) -> Operation:
+        if isinstance(event, CreditRedeemed):
+            return self._rules.redemption(event)
+        return self._rules.purchase(event)
