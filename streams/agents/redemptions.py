@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, get_args
 
 from models.events import CreditRedeemed
 from models.rules import Rules
@@ -18,7 +18,10 @@ class Redemptions:
 
     def __init__(self, desk: Desk, rules: Rules) -> None:
         self._desk = desk
-        self._rules = rules
+        self._deciders: dict[type[Any], Callable[[Any], Operation]] = {
+            CreditRedeemed: rules.redemption,
+            **dict.fromkeys(get_args(PurchaseEvent), rules.purchase),
+        }
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
@@ -26,9 +29,4 @@ class Redemptions:
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order."""
-        return [self._decided(one.event) for one in taken]
-
-    def _decided(self, event: CreditRedeemed | PurchaseEvent) -> Operation:
-        if isinstance(event, CreditRedeemed):
-            return self._rules.redemption(event)
-        return self._rules.purchase(event)
+        return [self._deciders[type(t.event)](t.event) for t in taken]
