@@ -72,7 +72,7 @@ class History(BaseModel):
     """A page of a seller's movements, oldest first. Nothing for one who is not known."""
 
     movements: list[Movement]
-    cursor: str = Field(description="of the next page; opaque, and good for ever")
+    cursor: str = Field(description="of the next page; opaque, and does not expire")
     more: bool = Field(
         description="whether there may be more by now; a page with more to come may be empty"
     )
