@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.api import SALES_PER_S, Redeeming, measure_redeeming
+from benchmarks.api import SALES_PER_S, Asking, measure_bookings
 from benchmarks.events import profiles_and_sales
 from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.latency import WARM_UP_S, Latency, measure_latency
@@ -66,18 +66,17 @@ def main() -> None:
     console.print("[dim]payouts to the sandbox[/]")
     profiles, sales = profiles_and_sales(options.seed + 2, options.events, seal=seal)
     paying = measure_paying(profiles, sales, keys, kafka=options.kafka)
-    console.print("[dim]redemptions over HTTP[/]")
-    count = 2 * options.seconds * SALES_PER_S
+    console.print("[dim]redemptions and purchases over HTTP[/]")
+    count = 4 * options.seconds * SALES_PER_S
     profiles, sales = profiles_and_sales(options.seed + 3, count, seal=seal)
-    redeeming = measure_redeeming(
-        profiles, sales, keys, seconds=options.seconds, kafka=options.kafka
-    )
+    bookings = measure_bookings(profiles, sales, keys, seconds=options.seconds, kafka=options.kafka)
     _show(console, rows, latency, paying)
-    _show_redeeming(console, redeeming)
+    _show_asking(console, "redemptions", bookings.redeeming)
+    _show_asking(console, "authorised purchases", bookings.authorising)
     whole = bool(runs) and options.kafka == "embedded"
     if output := options.output or (RESULTS if whole else None):
         results = _results(rows, runs, latency, paying)
-        results["redeeming"] = asdict(redeeming)
+        results |= {name: asdict(asking) for name, asking in bookings._asdict().items()}
         output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         console.print(f"[dim]{output} written after {time.monotonic() - started:.0f} s[/]")
 
@@ -150,12 +149,12 @@ def _show(
     )
 
 
-def _show_redeeming(console: Console, redeeming: Redeeming) -> None:
+def _show_asking(console: Console, what: str, asking: Asking) -> None:
     console.print(
-        f"redemptions over HTTP: {redeeming.per_s:g}/s of one process, "
-        f"{redeeming.api_cpu_us_per_request:.0f} µs of its CPU each; in ms, p50 and p99: "
-        f"{redeeming.calm_p50} and {redeeming.calm_p99} in calm, {redeeming.beside_sales_p50} and "
-        f"{redeeming.beside_sales_p99} beside {SALES_PER_S} sales a second"
+        f"{what} over HTTP: {asking.per_s:g}/s of one process, "
+        f"{asking.api_cpu_us_per_request:.0f} µs of its CPU each; in ms, p50 and p99: "
+        f"{asking.calm_p50} and {asking.calm_p99} in calm, {asking.beside_sales_p50} and "
+        f"{asking.beside_sales_p99} beside {SALES_PER_S} sales a second"
     )
 
 

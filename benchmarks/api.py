@@ -1,4 +1,6 @@
-"""Redemptions over HTTP: how many a second one process takes, and how long one waits.
+"""Bookings over HTTP: how many a second one process takes, and how long one waits.
+
+Redemptions, and purchases that a till has authorised.
 
 Each is answered once it is booked, in the ledger, and safe from a loss of Redis. The load comes
 from this process, on the same machine.
@@ -10,10 +12,10 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import aiohttp
@@ -21,6 +23,7 @@ import redis
 
 from benchmarks.ground import Ground, Kafka
 from benchmarks.measure import TIMEOUT_S, Follower, JobFailed, await_done, cpu_s, product
+from models.sellers import read_seller
 from streams.api.keys import Scope, make, write
 from streams.demo.messages import Message
 from streams.demo.process import ChildProcess, free_port
@@ -36,8 +39,8 @@ SALES_PER_S = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Redeeming:
-    """What redemptions took. Waits in milliseconds, from the intended send to the answer."""
+class Asking:
+    """What requests of a kind took. Waits in milliseconds, from the intended send to the answer."""
 
     requests: int
     per_s: float
@@ -50,14 +53,21 @@ class Redeeming:
     beside_sales_p99: float
 
 
-def measure_redeeming(
+class Bookings(NamedTuple):
+    """What both kinds of requests took."""
+
+    redeeming: Asking
+    authorising: Asking
+
+
+def measure_bookings(
     profiles: Sequence[Message],
     sales: Sequence[Message],
     seal_keys: str,
     *,
     seconds: int = 8,
     kafka: Kafka = "embedded",
-) -> Redeeming:
+) -> Bookings:
     """Grant credit by sales, then spend it. ``sales``: half for that, half to be booked beside."""
     with Ground(seal_keys, kafka=kafka) as ground:
         follower = Follower(ground.settings.kafka_client(), ground.settings.partitions)
@@ -66,7 +76,7 @@ def measure_redeeming(
         first, rest = sales[: len(sales) // 2], sales[len(sales) // 2 :]
         await_done(ground, product(), worker, follower, ground.publish(first))
         follower.stop()
-        keys, made = ground.directory / "keys.yaml", make("bench", [Scope.SPEND])
+        keys, made = ground.directory / "keys.yaml", make("bench", [Scope.SPEND, Scope.BUY])
         write(keys, [made.key])
         port = free_port()
         api = ground.start(
@@ -78,25 +88,34 @@ def measure_redeeming(
             api_burst=1_000_000,
         )
         load = _Load(f"http://127.0.0.1:{port}", made.token, _with_credit(ground))
-        return asyncio.run(_measured(ground, load, api, rest, seconds))
+        return asyncio.run(_both(ground, load, api, rest, seconds))
+
+
+async def _both(
+    ground: Ground, load: _Load, api: ChildProcess, sales: Sequence[Message], seconds: int
+) -> Bookings:
+    half = len(sales) // 2
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        load.session = session
+        await load.until_up(api)
+        redeeming = await _measured(ground, load, api, sales[:half], seconds)
+        load.path, load.body = "authorisations", _purchase
+        return Bookings(redeeming, await _measured(ground, load, api, sales[half:], seconds))
 
 
 async def _measured(
     ground: Ground, load: _Load, api: ChildProcess, sales: Sequence[Message], seconds: int
-) -> Redeeming:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        load.session = session
-        await load.until_up(api)
-        await load.closed(1.0)
-        before_s, began = cpu_s(api.pid), time.perf_counter()
-        busy = await load.closed(seconds)
-        took_s, used_s = time.perf_counter() - began, cpu_s(api.pid) - before_s
-        calm = await load.open(seconds)
-        beside = threading.Thread(target=_publish_slowly, args=(ground, sales))
-        beside.start()
-        loaded = await load.open(seconds)
-        await asyncio.to_thread(beside.join)
-    return Redeeming(
+) -> Asking:
+    await load.closed(1.0)
+    before_s, began = cpu_s(api.pid), time.perf_counter()
+    busy = await load.closed(seconds)
+    took_s, used_s = time.perf_counter() - began, cpu_s(api.pid) - before_s
+    calm = await load.open(seconds)
+    beside = threading.Thread(target=_publish_slowly, args=(ground, sales))
+    beside.start()
+    loaded = await load.open(seconds)
+    await asyncio.to_thread(beside.join)
+    return Asking(
         requests=len(busy),
         per_s=round(len(busy) / took_s, 1),
         api_cpu_us_per_request=round(used_s / len(busy) * 1e6, 1),
@@ -106,10 +125,20 @@ async def _measured(
     )  # fmt: skip
 
 
+def _redemption(currency: str) -> dict[str, Any]:
+    return {"currency": currency, "amount_minor": 1, "order_ref": "bench"}
+
+
+def _purchase(currency: str) -> dict[str, Any]:
+    return {"currency": currency, "amount_minor": 1, "authorisation_id": str(uuid4())}
+
+
 class _Load:
-    """Sends redemptions, and times them."""
+    """Sends requests of one kind, and times them."""
 
     session: aiohttp.ClientSession
+    path = "redemptions"
+    body: Callable[[str], dict[str, Any]] = staticmethod(_redemption)
 
     def __init__(self, url: str, token: str, sellers: Sequence[tuple[str, str]]) -> None:
         self._url = url
@@ -137,7 +166,7 @@ class _Load:
 
         async def caller() -> None:
             while time.perf_counter() < until:
-                waits.append(await self._redeem(time.perf_counter()))
+                waits.append(await self._ask(time.perf_counter()))
 
         async with asyncio.TaskGroup() as callers:
             for _ in range(CALLERS):
@@ -151,14 +180,13 @@ class _Load:
         for number in range(int(seconds * CALM_PER_S)):
             at = began + number / CALM_PER_S
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
-            calls.append(asyncio.create_task(self._redeem(at)))
+            calls.append(asyncio.create_task(self._ask(at)))
         return list(await asyncio.gather(*calls))
 
-    async def _redeem(self, at: float) -> float:
+    async def _ask(self, at: float) -> float:
         seller, currency = next(self._sellers)
-        body: dict[str, Any] = {"currency": currency, "amount_minor": 1, "order_ref": "bench"}
         headers = {**self._headers, "Idempotency-Key": f'"{uuid4()}"'}
-        url = f"{self._url}/v1/sellers/{seller}/redemptions"
+        url, body = f"{self._url}/v1/sellers/{seller}/{self.path}", self.body(currency)
         async with self.session.post(url, json=body, headers=headers) as answer:
             if answer.status != 201:
                 raise JobFailed(f"{answer.status}: {await answer.text()}")
@@ -167,15 +195,19 @@ class _Load:
 
 
 def _with_credit(ground: Ground) -> list[tuple[str, str]]:
-    """Sellers and currencies with credit left."""
+    """Sellers who may buy, and currencies in which they have credit left."""
     client: Any = redis.Redis.from_url(ground.redis.url)
     try:
         found = []
         for key in client.scan_iter(match="{s*}:w:*", count=5_000):
+            seller = key.decode().partition(":w:")[2]
+            profile = client.get(key.replace(b":w:", b":p:"))
+            if profile is None or read_seller(seller, profile).suspended:
+                continue
             for field, minor in client.hgetall(key).items():
                 currency, _, account = field.decode().partition(":")
                 if account == "credit" and int(minor) >= 500:
-                    found.append((key.decode().split(":w:")[1], currency))
+                    found.append((seller, currency))
         return found
     finally:
         client.close()

@@ -72,6 +72,7 @@ class Denied(StrEnum):
     KEY_MISSING = "key_missing"
     KEY_INVALID = "key_invalid"
     IN_FLIGHT = "in_flight"
+    CURSOR_INVALID = "cursor_invalid"
     TOO_LATE_TO_CANCEL = "too_late_to_cancel"
     RATE_LIMITED = "rate_limited"
     BUSY = "busy"

@@ -20,10 +20,6 @@ from models.events import (
     CommissionReversed,
     CreditRedeemed,
     PayoutReported,
-    PurchaseAuthorised,
-    PurchaseCaptured,
-    PurchaseRefunded,
-    PurchaseVoided,
     SaleCompleted,
     SaleReturned,
     SellerUpdated,
@@ -210,35 +206,9 @@ class Rules:
             "amount": event.amount_minor,
         }
 
-    def authorisation(self, event: PurchaseAuthorised) -> Operation:
-        """A till asks to take a purchase from the wallet."""
-        return till.authorise(
-            event.id, event.seller_id, event.authorisation_id, event.currency, event.amount_minor,
-            policy=self.policy.till,
-            lines=[till.BasketLine(line.group, line.amount_minor) for line in event.lines],
-            order_ref=event.order_ref, partial=event.partial, discounts=event.discounts,
-        )  # fmt: skip
-
-    def captured(self, event: PurchaseCaptured) -> Operation:
-        """A purchase is made, whole or in part."""
-        return till.capture(
-            event.id, event.seller_id, event.authorisation_id, event.currency, event.amount_minor,
-            policy=self.policy.till, occurred_ms=event.occurred_ms, final=event.final,
-        )  # fmt: skip
-
-    def voided(self, event: PurchaseVoided) -> Operation:
-        """What was authorised is not needed."""
-        return till.void(
-            event.id, event.seller_id, event.authorisation_id, policy=self.policy.till,
-            occurred_ms=event.occurred_ms,
-        )  # fmt: skip
-
-    def refunded(self, event: PurchaseRefunded) -> Operation:
-        """Goods came back."""
-        return till.refund(
-            event.id, event.seller_id, event.authorisation_id, event.currency, event.amount_minor,
-            policy=self.policy.till,
-        )  # fmt: skip
+    def purchase(self, event: till.PurchaseEvent) -> Operation:
+        """A till asks to take a purchase from the wallet, or says what became of it."""
+        return till.operation_of(event, self.policy.till)
 
     def report(self, event: PayoutReported) -> Operation:
         """What a rail says of a payout.

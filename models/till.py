@@ -2,9 +2,8 @@
 
 Pure. A purchase is authorised, then captured, whole or in parts; what is not captured is voided or
 expires, and what was captured may be refunded. Which lots, discounts and earnings it takes is
-decided where the balances are (``till.lua``). A builder's operation is booked like any other; its
-outcome is ``booked``, ``repeat`` or ``refused:<reason>``, and :class:`Authorised` says from
-where it was taken.
+decided where the balances are (``till.lua``); :class:`Authorised` says it. An event and a request
+over HTTP come to the same operation by :func:`operation_of`, which is booked like any other.
 """
 
 from __future__ import annotations
@@ -15,9 +14,18 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from models.events import (
+    PurchaseAuthorised,
+    PurchaseCaptured,
+    PurchaseRefunded,
+    PurchaseVoided,
+)
 from models.policy import TillPolicy
 
 Operation = dict[str, Any]
+
+PurchaseEvent = PurchaseAuthorised | PurchaseCaptured | PurchaseVoided | PurchaseRefunded
+"""What a till tells or asks."""
 
 
 class BasketLine(NamedTuple):
@@ -156,12 +164,7 @@ def authorise(
     group, for what may be spent on some only. ``partial``: less will do, if less is there.
     ``discounts``: whether those she has are used.
     """
-    operation: Operation = {
-        "op": "authorise",
-        "kind": "purchase.authorised",
-        "id": operation_id,
-        "seller": seller_id,
-        "authorisation": authorisation_id,
+    operation = _operation("authorise", operation_id, seller_id, authorisation_id) | {
         "currency": currency,
         "amount": amount_minor,
         "lines": [list(line) for line in lines],
@@ -187,12 +190,7 @@ def capture(
     final: bool = False,
 ) -> Operation:
     """Take what was authorised for good, whole or a part. ``final``: the rest is released."""
-    return {
-        "op": "capture",
-        "kind": "purchase.captured",
-        "id": operation_id,
-        "seller": seller_id,
-        "authorisation": authorisation_id,
+    return _operation("capture", operation_id, seller_id, authorisation_id) | {
         "currency": currency,
         "amount": amount_minor,
         "occurred": occurred_ms,
@@ -210,12 +208,7 @@ def void(
     occurred_ms: int,
 ) -> Operation:
     """Release what is authorised and not captured."""
-    return {
-        "op": "void",
-        "kind": "purchase.voided",
-        "id": operation_id,
-        "seller": seller_id,
-        "authorisation": authorisation_id,
+    return _operation("void", operation_id, seller_id, authorisation_id) | {
         "occurred": occurred_ms,
         "grace_ms": policy.release_grace_ms,
     }
@@ -231,16 +224,50 @@ def refund(
     policy: TillPolicy,
 ) -> Operation:
     """Give back what was captured, whole or a part, to where it came from."""
-    return {
-        "op": "refund",
-        "kind": "purchase.refunded",
-        "id": operation_id,
-        "seller": seller_id,
-        "authorisation": authorisation_id,
+    return _operation("refund", operation_id, seller_id, authorisation_id) | {
         "currency": currency,
         "amount": amount_minor,
         "grace_ms": policy.refund_grace_ms,
     }
+
+
+_KINDS = {
+    "authorise": "purchase.authorised",
+    "capture": "purchase.captured",
+    "void": "purchase.voided",
+    "refund": "purchase.refunded",
+}
+
+
+def _operation(op: str, operation_id: str, seller_id: str, authorisation_id: str) -> Operation:
+    return {
+        "op": op,
+        "kind": _KINDS[op],
+        "id": operation_id,
+        "seller": seller_id,
+        "authorisation": authorisation_id,
+    }
+
+
+def operation_of(event: PurchaseEvent, policy: TillPolicy) -> Operation:
+    """What books an event of a purchase, or a request over HTTP, which is told as such an event."""
+    names = (event.id, event.seller_id, event.authorisation_id)
+    match event:
+        case PurchaseAuthorised():
+            return authorise(
+                *names, event.currency, event.amount_minor, policy=policy,
+                lines=[BasketLine(line.group, line.amount_minor) for line in event.lines],
+                order_ref=event.order_ref, partial=event.partial, discounts=event.discounts,
+            )  # fmt: skip
+        case PurchaseCaptured():
+            return capture(
+                *names, event.currency, event.amount_minor, policy=policy,
+                occurred_ms=event.occurred_ms, final=event.final,
+            )  # fmt: skip
+        case PurchaseVoided():
+            return void(*names, policy=policy, occurred_ms=event.occurred_ms)
+        case PurchaseRefunded():
+            return refund(*names, event.currency, event.amount_minor, policy=policy)
 
 
 def give_discount(operation_id: str, seller_id: str, discount: Discount) -> Operation:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from models.events import (
-    CreditRedeemed,
-    PurchaseAuthorised,
-    PurchaseCaptured,
-    PurchaseRefunded,
-    PurchaseVoided,
-)
+from models.events import CreditRedeemed
 from models.rules import Rules
+from models.till import PurchaseEvent
 from streams.desk import Desk, Taken
 from streams.engine import Batch
 from streams.wallets.store import Operation
@@ -25,10 +20,7 @@ class Redemptions:
         self._desk = desk
         self._deciders: dict[type[Any], Callable[[Any], Operation]] = {
             CreditRedeemed: rules.redemption,
-            PurchaseAuthorised: rules.authorisation,
-            PurchaseCaptured: rules.captured,
-            PurchaseVoided: rules.voided,
-            PurchaseRefunded: rules.refunded,
+            **dict.fromkeys(get_args(PurchaseEvent), rules.purchase),
         }
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +12,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from models.refusals import Denied, Reason
-from streams.api.endpoints import ENDPOINTS, Endpoint
+from streams.api.endpoints import Endpoint
 from streams.api.keys import Scope
 from streams.api.problems import MEDIA_TYPE, TITLES, ProblemDetails
+from streams.api.routes import ROUTES
 
 OF_ALL = (
     *(Denied.UNAUTHENTICATED, Denied.SCOPE_MISSING, Denied.RATE_LIMITED, Denied.NOT_FOUND),
@@ -29,6 +31,9 @@ OF_BODIES = (
 )
 """Codes that one with a body may be."""
 
+OF_QUERIES = (Reason.INVALID_FIELD,)
+"""Codes that one with parameters behind its path may be."""
+
 OF_KEYED = (
     *(Denied.KEY_MISSING, Denied.KEY_INVALID, Denied.IN_FLIGHT),
     *(Reason.ID_REUSED, Reason.BALANCE_TOO_LARGE),
@@ -37,6 +42,7 @@ OF_KEYED = (
 
 _ID = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"}
 _KEY = {"type": "string", "pattern": '^("[A-Za-z0-9._:-]{1,128}"|[A-Za-z0-9._:-]{1,128})$'}
+_NAME = re.compile(r"{(\w+)}")
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -44,6 +50,7 @@ def codes_of(endpoint: Endpoint) -> list[Reason | Denied]:
     """Every code that an endpoint may answer with."""
     codes: list[Reason | Denied] = [*endpoint.refusals, *OF_ALL]
     codes += OF_BODIES if endpoint.body else ()
+    codes += OF_QUERIES if endpoint.query else ()
     codes += OF_KEYED if endpoint.keyed else ()
     return list(dict.fromkeys(codes))
 
@@ -51,13 +58,13 @@ def codes_of(endpoint: Endpoint) -> list[Reason | Denied]:
 def document() -> str:
     """The document, as JSON that ends in a newline."""
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
-    for one in ENDPOINTS:
+    for one in ROUTES:
         paths[one.path][one.method.lower()] = _operation(one)
     paths["/healthz"] = {"get": _open("health", "Whether requests are taken", "application/json")}
     paths["/openapi.json"] = {"get": _open("openapi", "This document", "application/json")}
     models: list[tuple[type[BaseModel], Any]] = [
-        *((one.answer, "serialization") for one in ENDPOINTS),
-        *((one.body, "validation") for one in ENDPOINTS if one.body is not None),
+        *((one.answer, "serialization") for one in ROUTES),
+        *((one.body, "validation") for one in ROUTES if one.body is not None),
         (ProblemDetails, "serialization"),
     ]
     return json.dumps(
@@ -66,8 +73,9 @@ def document() -> str:
             "info": {
                 "title": "payout-streams",
                 "version": "1",
-                "description": "Balances, redemptions and payouts of a direct-selling company's"
-                " sellers. Amounts are integer minor units of an ISO 4217 currency.",
+                "description": "Balances, purchases, redemptions, payouts and history of a"
+                " direct-selling company's sellers. Amounts are integer minor units of an ISO 4217"
+                " currency.",
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/"}],
@@ -111,10 +119,13 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
-    names = [name for name in ("seller_id", "payout_id") if f"{{{name}}}" in endpoint.path]
+    names = _NAME.findall(endpoint.path)
     found: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": _ID} for name in names
     ]
+    if endpoint.query is not None:
+        for name, schema in endpoint.query.model_json_schema()["properties"].items():
+            found.append({"name": name, "in": "query", "required": False, "schema": schema})
     if endpoint.keyed:
         found.append(
             {

@@ -6,17 +6,21 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 from models.events import (
+    TAGS_MAX,
     AmountMinor,
     Country,
+    CreditRedeemed,
     CurrencyCode,
+    Event,
     Id,
+    Label,
     Moment,
     PayoutPreference,
     Ref,
@@ -40,6 +44,8 @@ from streams.engine.errors import DeliveryFailed, EngineNotRunning
 from streams.wallets.statement import accounts_of, lots_of, profile_shown
 from streams.wallets.store import Operation
 from streams.wallets.wallets import Wallets
+
+E = TypeVar("E", bound=Event)
 
 Minor = Annotated[int, Field(description="integer minor units")]
 AtMs = Annotated[int, Field(description="milliseconds since the epoch")]
@@ -73,6 +79,10 @@ class ProfileUpdate(Body):
     status: SellerStatus = SellerStatus.ACTIVE
     sponsor_id: Id | None = None
     joined_at: Moment | None = None
+    tier: Label | None = Field(None, description="her rank, in the company's own words")
+    tags: Annotated[list[Label], Field(max_length=TAGS_MAX)] = Field(
+        default_factory=list, description="what else campaigns choose sellers by"
+    )
     payout: PayoutPreference | None = Field(None, description="destinations are sealed")
 
 
@@ -170,10 +180,23 @@ class Call(NamedTuple):
     """A request that may be made: who makes it, and what was read of it."""
 
     key: Key
-    seller_id: str
-    payout_id: str
+    path: Mapping[str, str]
+    """The ids in its path, by their names there."""
+    query: Any
     body: Any
     requested: Requested | None
+
+    @property
+    def seller_id(self) -> str:
+        """Whose wallet it is about."""
+        return self.path["seller_id"]
+
+    @property
+    def to_book(self) -> Requested:
+        """What is to be booked once."""
+        if self.requested is None:
+            raise RuntimeError("an endpoint that books takes an Idempotency-Key")
+        return self.requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,38 +211,39 @@ class Endpoint:
     status: int
     answer: type[BaseModel]
     body: type[Body] | None = None
+    query: type[Body] | None = None
     keyed: bool = False
     """Whether it takes an Idempotency-Key."""
     refusals: Sequence[Reason | Denied] = ()
     """Codes of its own, beside those of every request."""
 
 
-_SELLER = "/v1/sellers/{seller_id}"
+SELLER = "/v1/sellers/{seller_id}"
 
 ENDPOINTS = (
-    Endpoint("wallet", "GET", f"{_SELLER}/wallet", Scope.READ,
+    Endpoint("wallet", "GET", f"{SELLER}/wallet", Scope.READ,
              "Balances, and credit by lot", 200, Wallet),
-    Endpoint("profile", "GET", f"{_SELLER}/profile", Scope.READ,
+    Endpoint("profile", "GET", f"{SELLER}/profile", Scope.READ,
              "The profile that the wallets have", 200, Profile,
              refusals=(Denied.NOT_FOUND,)),
-    Endpoint("update_profile", "PUT", f"{_SELLER}/profile", Scope.PROFILE,
+    Endpoint("update_profile", "PUT", f"{SELLER}/profile", Scope.PROFILE,
              "Replace the profile: preferences and destinations too", 202, Accepted,
              body=ProfileUpdate),
-    Endpoint("redeem", "POST", f"{_SELLER}/redemptions", Scope.SPEND,
+    Endpoint("redeem", "POST", f"{SELLER}/redemptions", Scope.SPEND,
              "Spend credit, soonest expiry first", 201, Booked,
              body=Redemption, keyed=True, refusals=(Reason.INSUFFICIENT_CREDIT,)),
-    Endpoint("pay", "POST", f"{_SELLER}/payouts", Scope.PAY,
+    Endpoint("pay", "POST", f"{SELLER}/payouts", Scope.PAY,
              "Pay out now what is available", 201, BookedPayout,
              body=PayoutRequest, keyed=True, refusals=(
                  Reason.PAYOUT_NOT_POSSIBLE, Reason.NOTHING_AVAILABLE, Reason.RAILS_CLOSED,
                  Reason.DAY_LIMIT, Reason.AMOUNT_BELOW_MINIMUM)),
-    Endpoint("payout", "GET", f"{_SELLER}/payouts/{{payout_id}}", Scope.READ,
+    Endpoint("payout", "GET", f"{SELLER}/payouts/{{payout_id}}", Scope.READ,
              "A payout as it stands", 200, Payout, refusals=(Reason.UNKNOWN_PAYOUT,)),
-    Endpoint("cancel", "POST", f"{_SELLER}/payouts/{{payout_id}}/cancel", Scope.PAY,
+    Endpoint("cancel", "POST", f"{SELLER}/payouts/{{payout_id}}/cancel", Scope.PAY,
              "Have a payout stopped, if it still can be", 202, Accepted,
              refusals=(Reason.UNKNOWN_PAYOUT, Denied.TOO_LATE_TO_CANCEL)),
 )  # fmt: skip
-"""Everything that can be asked with a key."""
+"""What the counter does; :mod:`streams.api.routes` has everything."""
 
 Send = Callable[[Sequence[Outgoing]], Awaitable[object]]
 
@@ -278,15 +302,10 @@ class Counter:
         body: Redemption = call.body
 
         async def decide() -> Operation:
-            return {
-                "op": "redeem",
-                "kind": "credit.redeemed",
-                "currency": body.currency,
-                "amount": body.amount_minor,
-            }
+            return self._rules.redemption(told(CreditRedeemed, call))
 
         answered = await self._booked(call, decide)
-        return Booked(**_booked(answered, body.currency))
+        return Booked(**booked(answered, body.currency))
 
     async def pay(self, call: Call) -> BaseModel:
         """What is available is paid out."""
@@ -306,7 +325,7 @@ class Counter:
         answered = await self._booked(call, decide)
         payout_id, _, rail, amount_minor, fee_minor = answered.figures["payout"]
         return BookedPayout(
-            **_booked(answered, body.currency), payout_id=payout_id, rail=rail,
+            **booked(answered, body.currency), payout_id=payout_id, rail=rail,
             amount_minor=amount_minor, fee_minor=fee_minor,
         )  # fmt: skip
 
@@ -323,25 +342,24 @@ class Counter:
         order = {
             "v": 1,
             "type": CANCEL,
-            "payout_id": call.payout_id,
+            "payout_id": found["payout_id"],
             "seller_id": call.seller_id,
             "at_ms": time.time_ns() // 1_000_000,
         }
         await self._publish("payouts.commands", call.seller_id, to_json(order))
-        return Accepted(id=call.payout_id)
+        return Accepted(id=found["payout_id"])
 
     async def _booked(self, call: Call, decide: Callable[[], Awaitable[Operation]]) -> Answered:
-        if call.requested is None:
-            raise RuntimeError("an endpoint that books takes an Idempotency-Key")
-        return await self._bookings.book(call.requested, decide)
+        return await self._bookings.book(call.to_book, decide)
 
     async def _payout_of(self, call: Call) -> Mapping[str, Any]:
         """Raises Problem if there is none, or it is another seller's."""
+        payout_id = call.path["payout_id"]
         try:
-            shard_of_payout(call.payout_id)
+            shard_of_payout(payout_id)
         except ValueError:
             raise Problem(Reason.UNKNOWN_PAYOUT) from None
-        found = (await self._wallets.payouts([call.payout_id]))[call.payout_id]
+        found = (await self._wallets.payouts([payout_id]))[payout_id]
         if found is None or found["seller_id"] != call.seller_id:
             raise Problem(Reason.UNKNOWN_PAYOUT)
         return found
@@ -359,7 +377,18 @@ class Counter:
             raise Problem(Denied.UNAVAILABLE, retry_s=1.0) from error
 
 
-def _booked(answered: Answered, currency: str) -> dict[str, Any]:
+def told(event: type[E], call: Call) -> E:
+    """What is asked for, as the event that would tell of it: rules know no other way in."""
+    return event(
+        id=call.to_book.id,
+        occurred_at=datetime.now(UTC),
+        **call.path,
+        **(call.body.model_dump() if call.body is not None else {}),
+    )
+
+
+def booked(answered: Answered, currency: str) -> dict[str, Any]:
+    """The fields of :class:`Booked`."""
     figures = answered.figures
     return {
         "id": answered.id,

@@ -32,7 +32,10 @@ class Scope(StrEnum):
     """What a key may be used for."""
 
     READ = "wallets.read"
+    HISTORY = "history.read"
     SPEND = "credit.spend"
+    BUY = "purchases.write"
+    REFUND = "purchases.refund"
     PAY = "payouts.write"
     PROFILE = "sellers.write"
 

@@ -21,8 +21,11 @@ from models.config import ConfigError
 from models.shards import SHARDS
 from streams.api.booking import Bookings
 from streams.api.endpoints import Counter
+from streams.api.history import Histories
 from streams.api.keys import KeyRing
 from streams.api.limits import Limits
+from streams.api.purchases import Till
+from streams.api.routes import handles
 from streams.api.site import Bounds, Site
 from streams.connections import engine_settings, redis_server
 from streams.engine import Outgoing
@@ -33,6 +36,7 @@ from streams.engine.worker import new_loop
 from streams.health import Health, HealthServer
 from streams.metrics import Metrics
 from streams.settings import Settings, SettingsError, variable
+from streams.statements.ledger import Ledger
 from streams.wallets.journal import LEDGER
 from streams.wallets.store import Store
 from streams.wallets.wallets import EntriesVoid
@@ -79,16 +83,17 @@ class Api:
             self.metrics,
             outage_s_max=float(settings.api_timeout_s),
         )
-        counter = Counter(
-            self.wallets, Bookings(self.wallets, self._lost), rules, self._send, settings.rails()
+        bookings = Bookings(self.wallets, self._lost)
+        doing = handles(
+            Counter(self.wallets, bookings, rules, self._send, settings.rails()),
+            Till(self.wallets, bookings, rules),
+            Histories(Ledger(settings)),
         )
         limits = Limits(settings.api_requests_per_second, settings.api_burst, time.monotonic)
         bounds = Bounds(
             settings.api_body_bytes_max, float(settings.api_timeout_s), settings.api_concurrency
         )
-        self.site = Site(
-            counter, self.keys, limits, bounds, metrics=self.metrics, health=self.health
-        )
+        self.site = Site(doing, self.keys, limits, bounds, metrics=self.metrics, health=self.health)
 
     def run(self) -> int:
         """Serve until SIGTERM, SIGINT or a failure; the exit code of the process."""

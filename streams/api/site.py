@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -24,10 +24,11 @@ from models.events import Id, refusal_of
 from models.refusals import Denied, Reason
 from streams.api.booking import Requested
 from streams.api.document import document
-from streams.api.endpoints import ENDPOINTS, Call, Counter, Endpoint
+from streams.api.endpoints import Call, Endpoint
 from streams.api.keys import Key, KeyRing
 from streams.api.limits import Limits
 from streams.api.problems import PATH, TITLES, Problem, described
+from streams.api.routes import ROUTES, Handle
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.wallets.store import RedisGone
@@ -41,8 +42,6 @@ _KEY = re.compile(r"\"([A-Za-z0-9._:-]{1,128})\"|([A-Za-z0-9._:-]{1,128})")
 the same without its quotes, as many clients send it."""
 
 _ID: TypeAdapter[str] = TypeAdapter(Id)
-
-Handle = Callable[[Call], Awaitable[BaseModel]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Site:
 
     def __init__(
         self,
-        counter: Counter,
+        handles: Mapping[str, Handle],
         keys: KeyRing,
         limits: Limits,
         bounds: Bounds,
@@ -80,9 +79,8 @@ class Site:
                 Route("/healthz", self._healthz),
                 Route(PATH + "{code}", self._problem),
                 *(
-                    Route(one.path, self._served(one, getattr(counter, one.name)),
-                          methods=[one.method])
-                    for one in ENDPOINTS
+                    Route(one.path, self._served(one, handles[one.name]), methods=[one.method])
+                    for one in ROUTES
                 ),
             ],
             exception_handlers={HTTPException: _astray},
@@ -140,19 +138,21 @@ class Site:
 
     async def _read(self, endpoint: Endpoint, key: Key, request: Request) -> Call:
         """What is asked for. Raises Problem."""
-        seller_id = _id(request, "seller_id")
-        payout_id = _id(request, "payout_id") if "payout_id" in request.path_params else ""
+        path = {name: _id(request, name) for name in request.path_params}
+        query = None if endpoint.query is None else _asked_for(endpoint.query, request)
         idempotency_key = _idempotency_key(request) if endpoint.keyed else None
         body = None
-        asked = f"{endpoint.name}\n".encode()
+        # The seller is in the request's id. What else it is about is bound to its key as well.
+        about = [value for name, value in path.items() if name != "seller_id"]
+        asked = "".join(f"{each}\n" for each in (endpoint.name, *about)).encode()
         if endpoint.body is not None:
             body = _parsed(endpoint.body, await self._body(request))
             # What is understood of it, not its bytes: a client may write the same JSON otherwise.
             asked += body.model_dump_json().encode()
         requested = None
         if idempotency_key is not None:
-            requested = Requested(key.client, seller_id, idempotency_key, asked)
-        return Call(key, seller_id, payout_id, body, requested)
+            requested = Requested(key.client, path["seller_id"], idempotency_key, asked)
+        return Call(key, path, query, body, requested)
 
     async def _body(self, request: Request) -> bytes:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -205,6 +205,17 @@ def _idempotency_key(request: Request) -> str:
     if match is None:
         raise Problem(Denied.KEY_INVALID, "one string of 1 to 128 letters, digits, . _ : -")
     return str(match[1] or match[2])
+
+
+def _asked_for(model: type[BaseModel], request: Request) -> BaseModel:
+    pairs = request.query_params.multi_items()
+    try:
+        if len(dict(pairs)) < len(pairs):
+            raise Problem(Reason.INVALID_FIELD, "a parameter comes twice")
+        return model.model_validate_strings(dict(pairs))
+    except ValidationError as error:
+        refused = refusal_of(b"", error.errors(include_url=False, include_input=False)[0])
+    raise Problem(refused.reason, refused.detail)
 
 
 def _parsed(model: type[BaseModel], body: bytes) -> BaseModel:

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from models.ledger import Entry, Timeline
 from models.shards import partition_of, shard_of
@@ -33,6 +34,8 @@ class ShardReading:
     at_ms: int = 0
     offset: int = 0
     """From where on the topic has every entry that is not told yet."""
+    cut: bool = False
+    """Whether it was ended in front of the topic's end."""
 
     def take(self, each: Journaled) -> Iterator[tuple[Journaled, str, int]]:
         """What counts from now on: the entry, its seller and its time."""
@@ -42,11 +45,16 @@ class ShardReading:
                 if found is None:
                     raise ValueError("no seller and time")
                 self.at_ms = max(self.at_ms, int(found[2]))
-                early = self.timeline.early.values()
-                self.offset = min((offset for offset, _ in early), default=each.offset + 1)
+                self.pass_by(each.offset)
                 yield counted, found[1].decode(), self.at_ms
         except ValueError as error:
             raise JournalUnreadable(f"ledger offset {each.offset}: {error}") from error
+        self.pass_by(each.offset)
+
+    def pass_by(self, offset: int) -> None:
+        """What the topic has there is seen."""
+        early = self.timeline.early.values()
+        self.offset = min((at for at, _ in early), default=offset + 1)
 
 
 class Ledger:
@@ -56,21 +64,45 @@ class Ledger:
         """Take the settings of the broker."""
         self._journal = Journal(settings.kafka_client())
 
+    @cached_property
+    def _partitions(self) -> int:
+        return self._journal.partitions()
+
+    def _partition(self, seller_id: str) -> int:
+        return partition_of(seller_id, self._partitions)
+
     def of_seller(
-        self, seller_id: str, reading: ShardReading | None = None
+        self,
+        seller_id: str,
+        reading: ShardReading | None = None,
+        *,
+        messages_max: int | None = None,
     ) -> Generator[tuple[Entry, int]]:
-        """A seller's entries, from the beginning or from where a reading stands."""
-        for value, at_ms in self.raw_of_seller(seller_id, reading):
+        """A seller's entries, from the beginning or from where a reading stands.
+
+        ``messages_max``: of all sellers on the partition, after which the reading is cut.
+        """
+        for value, at_ms in self.raw_of_seller(seller_id, reading, messages_max=messages_max):
             yield _parsed(value), at_ms
 
     def raw_of_seller(
-        self, seller_id: str, reading: ShardReading | None = None
+        self,
+        seller_id: str,
+        reading: ShardReading | None = None,
+        *,
+        messages_max: int | None = None,
     ) -> Generator[tuple[bytes, int]]:
         """The same as the topic has them, with what an entry wrote beside its postings."""
         shard, reading = shard_of(seller_id), reading or ShardReading()
-        partition = partition_of(seller_id, self._journal.partitions())
-        for each in self._journal.read_all(partition, reading.offset):
+        began = reading.offset
+        for number, each in enumerate(self._journal.read_all(self._partition(seller_id), began)):
+            # Behind an entry that came before its turn a reading stands still: it goes on until
+            # that has come, or another would begin there again for ever.
+            if messages_max is not None and number >= messages_max and reading.offset > began:
+                reading.cut = True
+                return
             if each.shard != shard:
+                reading.pass_by(each.offset)
                 continue
             for counted, seller, at_ms in reading.take(each):
                 if seller == seller_id:
@@ -78,7 +110,7 @@ class Ledger:
 
     def with_postings(self) -> Generator[tuple[Entry, int]]:
         """Every entry that moves anything; those of a shard in their order."""
-        for partition in range(self._journal.partitions()):
+        for partition in range(self._partitions):
             readings: dict[int, ShardReading] = defaultdict(ShardReading)
             for each in self._journal.read_all(partition):
                 for counted, _, at_ms in readings[each.shard].take(each):

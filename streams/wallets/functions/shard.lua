@@ -307,6 +307,9 @@ local function remember(shard, entry)
     if entry.extra.payout then
       parts[#parts + 1] = '"payout":' .. entry.extra.payout
     end
+    if entry.told then
+      parts[#parts + 1] = entry.told
+    end
     op.answer = concat(parts, ',') .. '}'
   end
   write(entry, 'SET', 'd:' .. op.id, op.hash .. '|' .. op.answer, 'PXAT', shard.forget)

@@ -193,6 +193,27 @@ function till.use_available(entry, basket, authorised)
   end
 end
 
+function till.figures(of)
+  return {of.amount, of.captured, of.refunded, of.released}
+end
+
+-- What a request is answered with: its purchase as it is behind the entry, in all and by where it comes
+-- from. Lots and discounts are left out: the answer is kept as long as the request's id.
+function till.told(authorised)
+  local by = {}
+  for _, of in ipairs(authorised.parts) do
+    local account = of.discount and 'discount' or of.lot and 'credit' or of.account
+    local sums = by[account] or {0, 0, 0, 0}
+    for i, minor in ipairs(till.figures(of)) do
+      sums[i] = sums[i] + minor
+    end
+    by[account] = sums
+  end
+  return '"purchase":' .. encode({id = authorised.id, currency = authorised.currency,
+    figures = till.figures(authorised), expires = authorised.expires, ended = authorised.ended,
+    partial = authorised.partial, by = by})
+end
+
 -- What is authorised is kept, with a time at which it ends, until nothing is left of it. The journal
 -- gets its figures as they are behind the entry.
 function till.store(entry, shard, authorised)
@@ -205,6 +226,9 @@ function till.store(entry, shard, authorised)
     authorised.ended = authorised.ended or 'captured'
     write(entry, 'SET', key, encode(authorised), 'PXAT', forget_at(shard))
     write(entry, 'ZREM', 't', timer)
+  end
+  if entry.op.hash and not entry.op.topic then
+    entry.told = till.told(authorised)
   end
   entry.extra.purchase = format('["%s","%s",%s,%s,%s,%s]', authorised.id, entry.currency,
     int(authorised.amount), int(authorised.captured), int(authorised.refunded), int(authorised.released))

@@ -11,9 +11,12 @@ from models.config import ConfigError
 from models.refusals import Denied, Reason
 from streams.api.document import codes_of, document
 from streams.api.endpoints import ENDPOINTS, Counter
+from streams.api.history import HISTORY, Histories
 from streams.api.keys import KeyRing, Scope, make, read, write
 from streams.api.limits import Limits
 from streams.api.problems import TITLES
+from streams.api.purchases import PURCHASES, Till
+from streams.api.routes import ROUTES
 
 ROOT = Path(__file__).parents[3]
 
@@ -24,7 +27,7 @@ def test_the_document_is_current() -> None:
 
 
 def test_every_code_has_a_status_and_is_answered_by_something() -> None:
-    answered = {code for one in ENDPOINTS for code in codes_of(one)}
+    answered = {code for one in ROUTES for code in codes_of(one)}
     assert set(TITLES) == answered | {Denied.METHOD_NOT_ALLOWED}
     assert set(Denied) <= set(TITLES)
     # No code means two things.
@@ -32,10 +35,12 @@ def test_every_code_has_a_status_and_is_answered_by_something() -> None:
 
 
 def test_every_endpoint_is_done_by_something_and_needs_a_scope() -> None:
-    assert all(callable(getattr(Counter, one.name)) for one in ENDPOINTS)
-    assert {one.scope for one in ENDPOINTS} == set(Scope)
+    for doer, table in ((Counter, ENDPOINTS), (Till, PURCHASES), (Histories, HISTORY)):
+        assert all(callable(getattr(doer, one.name)) for one in table)
+    assert len({one.name for one in ROUTES}) == len(ROUTES)
+    assert {one.scope for one in ROUTES} == set(Scope)
     paths = json.loads(document())["paths"]
-    for one in ENDPOINTS:
+    for one in ROUTES:
         operation = paths[one.path][one.method.lower()]
         assert "security" not in operation
         assert {"401", "403", "429", "503"} <= operation["responses"].keys()
@@ -46,7 +51,7 @@ def test_the_page_names_every_code_path_and_scope(page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     for code in TITLES:
         assert f"`{code}`" in text, code
-    for one in ENDPOINTS:
+    for one in ROUTES:
         assert f"`{one.method} {one.path}`" in text, one.name
     for scope in Scope:
         assert f"`{scope}`" in text, scope

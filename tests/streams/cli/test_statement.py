@@ -131,7 +131,7 @@ class TestSeller:
 
     async def test_a_journal_that_contradicts_itself_is_told(self, company: Company) -> None:
         page = await told("wallet", "history", "anna", "--json")
-        seq, epoch, *_ = page["cursor"].split("-")
+        _, seq, epoch, *_ = page["cursor"].split("-")
         wrong = {
             "v": 1, "shard": shard_of("anna"), "seq": int(seq) + 1, "epoch": int(epoch),
             "kind": "credit.redeemed", "id": "x", "seller": "anna", "at": company.clock.now_ms,
@@ -215,7 +215,9 @@ class TestHistory:
         assert "--after" in result.stderr
 
     async def test_a_cursor_of_another_journal(self, company: Company) -> None:
-        result = await run("wallet", "history", "anna", "--after", "5-1-999999-0")
+        result = await run(
+            "wallet", "history", "anna", "--after", f"{shard_of('anna')}-5-1-999999-0"
+        )
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
         assert "is of another journal" in result.stderr
 
@@ -241,6 +243,7 @@ class TestBadInput:
             ("wallet show anna --at 2098-01-01", 2, "is in the future"),
             ("wallet show anna --at yesterday", 2, "is a date or time such as"),
             ("wallet history anna --after x", 2, "is no cursor"),
+            ("wallet history anna --after 0-5-1-9-0", 2, "is of another seller's history"),
         ],
     )
     async def test_is_one_line(self, company: Company, words: str, code: int, said: str) -> None:

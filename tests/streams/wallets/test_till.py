@@ -14,7 +14,6 @@ from models.policy import TillPolicy
 from models.refusals import Reason
 from models.shards import SHARDS
 from models.till import BasketLine, Discount
-from streams.till import book
 from streams.wallets.rebuild import rebuild
 from streams.wallets.verify import verify
 from tests.streams.wallets.harness import DAY_MS, NOW_MS, Company, Shard, campaign
@@ -451,21 +450,3 @@ class TestACompany:
         left = await company.wallets.authorised("anna", "left")
         assert left is not None
         assert (left.ended, left.left_minor) == ("expired", 0)
-
-    async def test_a_program_is_told_what_was_taken(self, company: Company) -> None:
-        await bought(company)
-        policy = company.rules.policy.till
-        ask = till.authorise("api-1", "anna", "api", "EUR", 500, policy=policy)
-        answer = await book(company.wallets, ask, b"{}")
-        assert answer.outcome == "booked"
-        assert answer.authorised is not None
-        assert sum(part.amount_minor for part in answer.authorised.parts) == 500
-        assert await book(company.wallets, ask, b"{}") == answer._replace(outcome="repeat")
-        assert (await book(company.wallets, ask, b"{ }")).outcome == "refused:id_reused"
-        dear = till.authorise("api-2", "anna", "dear", "EUR", 10**9, policy=policy)
-        for _ in range(2):
-            refused = await book(company.wallets, dear, b"{}")
-            assert refused == ("refused:insufficient_funds", None)
-        assert await company.wallets.authorised("anna", "none") is None
-        verdict = await asyncio.to_thread(verify, company.settings, whole=True)
-        assert verdict.ok, [check for check in verdict.checks if not check.ok]
