@@ -1,8 +1,11 @@
 """What the world outside sends: a few sellers in few shards, so that their events collide.
 
-Sales, returns before and behind their sale, profiles early, late or never, commissions,
-redemptions, purchases, repeats, bad messages. The script is made before the run: what each seller
-must have earned follows from it alone.
+Sales, returns before and behind their sale, profiles early, late or never; and in some histories
+each, commissions, redemptions, purchases, returns of no sale, bad messages. Some of all comes
+twice. The script is made before the run: what each seller must have earned follows from it alone.
+
+Each kind of event has dice of its own, so that another kind leaves the histories without it as
+they are.
 """
 
 from __future__ import annotations
@@ -75,43 +78,47 @@ def names(shard: int, count: int) -> tuple[str, ...]:
 class Client:
     """Makes the script of one run."""
 
-    def __init__(
-        self, dice: Dice, start_ms: int, text: Callable[[int], str], span_s: float
-    ) -> None:
+    def __init__(self, seed: int, start_ms: int, text: Callable[[int], str], span_s: float) -> None:
         """``span_s``: within how many seconds everything is sent; ``text`` writes a time."""
-        self._dice = dice
+        self._seed = seed
+        self._dice = Dice(seed)
         self._start_ms = start_ms
         self._text = text
         self._span_s = span_s
         self._ids = 0
         self._messages: list[Message] = []
 
-    def script(self, sales: int) -> Expected:
-        """Everything that is sent, in the order of its time."""
+    def script(self, sales: tuple[int, int]) -> Expected:
+        """All that is sent, in the order of its time. ``sales``: how many, at least and at most."""
         dice = self._dice
         homes = HOMES[: dice.randint(2, 3)]
-        sellers = [names(dice.choice(homes), 9)[at] for at in range(dice.randint(2, 5))]
+        sellers = [names(dice.choice(homes), 9)[at] for at in range(dice.randint(2, 4))]
         sponsors = {
             seller: sellers[at - 1] if at % CHAIN and dice.chance(0.8) else None
             for at, seller in enumerate(sellers)
         }
         for seller in sellers:
             self._profiles(seller, sponsors[seller])
-        for number in range(sales):
+        for number in range(dice.randint(*sales)):
             self._sale(dice.choice(sellers), f"sale-{number}")
-        for number in range(dice.randint(0, 2)):
-            self._outside(dice.choice(sellers), f"outside-{number}")
-        for _ in range(dice.randint(0, 3)):
-            self._redeem(dice.choice(sellers))
-        for number in range(dice.randint(0, 3)):
-            self._purchase(dice.choice(sellers), f"purchase-{number}")
-        for _ in range(dice.randint(0, 2)):
-            self._return(dice.choice(sellers), None, dice.choice((300, 2_000)), self._at())
-        for _ in range(dice.randint(0, 3)):
-            self._bad(dice.choice(sellers))
+        for part, share in self._parts():
+            self._dice = Dice(f"{self._seed} {part.__name__}")
+            if self._dice.chance(share):
+                for number in range(self._dice.randint(1, 2)):
+                    part(self._dice.choice(sellers), number)
         self._repeats()
         self._messages.sort(key=lambda message: message.at_ms)
         return Expected(self._messages, sellers)
+
+    def _parts(self) -> tuple[tuple[Callable[[str, int], None], float], ...]:
+        """What is in some histories only, and in which share of them."""
+        return (
+            (self._outside, 0.3),
+            (self._redeem, 0.4),
+            (self._purchase, 0.35),
+            (self._return_of_no_sale, 0.3),
+            (self._bad, 0.35),
+        )
 
     def _at(self, after: float = 0.0) -> float:
         """A time within the span, in seconds."""
@@ -178,7 +185,11 @@ class Client:
             event["sale_id"] = sale
         self._put("sales", at_s, event, kind)
 
-    def _outside(self, seller: str, commission: str) -> None:
+    def _return_of_no_sale(self, seller: str, _: int) -> None:
+        self._return(seller, None, self._dice.choice((300, 2_000)), self._at())
+
+    def _outside(self, seller: str, number: int) -> None:
+        commission = f"outside-{number}"
         amount = self._dice.choice((90, 700, 3_000))
         at = self._at()
         event = {"seller_id": seller, "commission_id": commission, "currency": "EUR"}
@@ -191,17 +202,17 @@ class Client:
                 **event, "type": "commission.reversed", "amount_minor": part,
             })  # fmt: skip
 
-    def _redeem(self, seller: str) -> None:
+    def _redeem(self, seller: str, _: int) -> None:
         self._put("redemptions", self._at(), {
             "type": "credit.redeemed", "seller_id": seller, "currency": "EUR",
             "amount_minor": self._dice.choice((50, 120, 400)), "order_ref": f"order-{self._ids}",
         })  # fmt: skip
 
-    def _purchase(self, seller: str, authorisation: str) -> None:
+    def _purchase(self, seller: str, number: int) -> None:
         """Authorised, then captured, voided and refunded, in any order and more than there is."""
         dice = self._dice
         amount = dice.choice((60, 150, 700))
-        common = {"seller_id": seller, "authorisation_id": authorisation}
+        common = {"seller_id": seller, "authorisation_id": f"purchase-{number}"}
         at = self._at()
         self._put("redemptions", at, {
             **common, "type": "purchase.authorised", "currency": "EUR", "amount_minor": amount,
@@ -215,7 +226,7 @@ class Client:
                 event["final"] = dice.chance(0.3)
             self._put("redemptions", self._at(0.0 if dice.chance(0.1) else at), event)
 
-    def _bad(self, seller: str) -> None:
+    def _bad(self, seller: str, _: int) -> None:
         """What must end in the dead letters whenever it comes."""
         dice = self._dice
         at = self._at()

@@ -45,6 +45,15 @@ local function length_of(value)
   return count > 0 and most or nil
 end
 
+-- Names of fields as they are written: the same ones all the time.
+local NAMES = setmetatable({}, {
+  __index = function(names, key)
+    local written = '"' .. gsub(tostring(key), '[%c"\\/\127]', ESCAPES) .. '":'
+    names[key] = written
+    return written
+  end,
+})
+
 local encode_value
 local function encode_object(value, out)
   out[#out + 1] = '{'
@@ -54,7 +63,7 @@ local function encode_object(value, out)
       out[#out + 1] = ','
     end
     first = false
-    out[#out + 1] = '"' .. gsub(tostring(key), '[%c"\\/\127]', ESCAPES) .. '":'
+    out[#out + 1] = NAMES[key]
     encode_value(item, out)
   end
   out[#out + 1] = '}'
@@ -118,23 +127,16 @@ end
 -- A string with escapes, from behind its opening quote.
 local escaped_with_unicode
 local function escaped(text, at)
-  local stop, slashes = at - 1, 0
-  repeat
-    stop = find(text, '"', stop + 1, true)
-    if not stop then
-      error('Expected value but found unterminated string', 0)
-    end
-    -- A quote behind an odd number of backslashes is one of the string's own.
-    slashes = 0
-    while byte(text, stop - 1 - slashes) == 92 do
-      slashes = slashes + 1
-    end
-  until slashes % 2 == 0
-  local found = sub(text, at, stop - 1)
-  if find(found, '\\u', 1, true) or find(found, '\\[^"\\/bfnrt]') then
+  -- Its end is the first quote without a backslash before it, unless one stands behind two.
+  local stop = find(text, '[^\\]"', at - 1)
+  if not stop then
     return escaped_with_unicode(text, at)
   end
-  return gsub(found, '\\(.)', UNESCAPES), stop + 1
+  local found = sub(text, at, stop)
+  if find(found, '\\\\"', 1, true) or find(found, '\\[^"\\/bfnrt]') then
+    return escaped_with_unicode(text, at)
+  end
+  return gsub(found, '\\(.)', UNESCAPES), stop + 2
 end
 
 function escaped_with_unicode(text, at)
@@ -177,9 +179,9 @@ end
 
 local decode_value
 local function decode_string(text, at)
-  local stop = find(text, '["\\]', at + 1)
-  if stop and byte(text, stop) == 34 then
-    return sub(text, at + 1, stop - 1), stop + 1
+  local found, behind = match(text, '^"([^"\\]*)"()', at)
+  if found then
+    return found, behind
   end
   return escaped(text, at + 1)
 end
@@ -191,25 +193,34 @@ local function decode_object(text, at)
     return found, at + 1
   end
   while true do
-    local key, value
-    if byte(text, at) ~= 34 then
-      error('Expected object key string', 0)
+    -- Nearly every key has no escape in it, and its colon at once.
+    local key, behind = match(text, '^"([^"\\]*)":()', at)
+    if not key then
+      if byte(text, at) ~= 34 then
+        error('Expected object key string', 0)
+      end
+      key, behind = decode_string(text, at)
+      behind = behind_space(text, behind)
+      if byte(text, behind) ~= 58 then
+        error('Expected colon', 0)
+      end
+      behind = behind + 1
     end
-    key, at = decode_string(text, at)
-    at = behind_space(text, at)
-    if byte(text, at) ~= 58 then
-      error('Expected colon', 0)
-    end
-    value, at = decode_value(text, at + 1)
-    found[key] = value
-    at = behind_space(text, at)
+    found[key], at = decode_value(text, behind)
     local mark = byte(text, at)
+    if mark ~= 44 and mark ~= 125 then
+      at = behind_space(text, at)
+      mark = byte(text, at)
+    end
     if mark == 125 then
       return found, at + 1
     elseif mark ~= 44 then
       error('Expected comma or object end', 0)
     end
-    at = behind_space(text, at + 1)
+    at = at + 1
+    if byte(text, at) ~= 34 then
+      at = behind_space(text, at)
+    end
   end
 end
 
@@ -236,8 +247,11 @@ local function decode_array(text, at)
 end
 
 function decode_value(text, at)
-  at = behind_space(text, at)
-  local code = byte(text, at) or error('Expected value but found T_END', 0)
+  local code = byte(text, at)
+  if not code or code <= 32 then
+    at = behind_space(text, at)
+    code = byte(text, at) or error('Expected value but found T_END', 0)
+  end
   if code == 34 then
     return decode_string(text, at)
   elseif code == 123 then

@@ -52,7 +52,7 @@ COLLECT_EVERY = 50
 REBUILD_EVERY = 3
 """In one of so many histories Redis is emptied at the end and made again."""
 
-ROUND_S = 1.0
+ROUND_S = 2.0
 """Time between two looks at the timers, in seconds: half of what goes on would be looking."""
 
 REQUESTS_EVERY = 8
@@ -74,7 +74,7 @@ class Scale(NamedTuple):
     """Time between two looks at what another healer does, in seconds."""
 
 
-SHORT = Scale((1, 4), (0.5, 1.0, 3.0), 0.3)
+SHORT = Scale((1, 3), (0.5, 1.0, 3.0), 0.3)
 LONG = Scale((2, 11), (1.0, 3.0, 6.0), 0.05)
 """A longer history takes twice the time of a short one."""
 
@@ -108,6 +108,7 @@ class World:
         self.redis_down_until_s = 0.0
         self.violations: list[str] = []
         self._unsent = 0
+        self._tasks: list[asyncio.Task[Any]] = []
         self.settling = False
         self.cut_chance = self.dice.choice((0.0, 0.003, 0.02))
         self.redis = MemoryRedis(self.now_ms)
@@ -126,8 +127,7 @@ class World:
         self._starts = 0
         self._seed = seed
         span_s = self.dice.choice(scale.spans_s)
-        client = Client(self.dice, START_MS, self.text, span_s)
-        self.script = client.script(self.dice.randint(*scale.sales))
+        self.script = Client(seed, START_MS, self.text, span_s).script(scale.sales)
         self._span_s = span_s
         self.requests = self._asked(seed)
         self.answers: dict[str, set[str]] = {}
@@ -179,15 +179,16 @@ class World:
 
     # Workers
 
-    def start(self, slot: str) -> None:
-        """A supervisor starts a process."""
-        if slot in self.workers and not self.workers[slot].dead:
-            return
-        self._starts += 1
-        name = f"{slot}{self._starts}"
-        self.note("%s starts", name)
-        self.workers[slot] = SimulatedWorker(self, name, self.slots[slot])
-        self.rebalance(polite=True)
+    def start(self, *slots: str) -> None:
+        """A supervisor starts processes; those that are up are left."""
+        down = [s for s in slots if s not in self.workers or self.workers[s].dead]
+        for slot in down:
+            self._starts += 1
+            name = f"{slot}{self._starts}"
+            self.note("%s starts", name)
+            self.workers[slot] = SimulatedWorker(self, name, self.slots[slot])
+        if down:
+            self.rebalance(polite=True)
 
     def kill(self, slot: str, back_s: float) -> None:
         """A process is killed, and started again after a while."""
@@ -329,7 +330,7 @@ class World:
     def run(self) -> Outcome:
         """Live the history to its end, and judge it."""
         loop = self.loop
-        loop.set_task_factory(_owned)
+        loop.set_task_factory(self._begun)
         loop.set_exception_handler(lambda _loop, context: None)
         try:
             loop.run_until_complete(self._live())
@@ -346,8 +347,7 @@ class World:
         )  # fmt: skip
 
     async def _live(self) -> None:
-        for slot in self.slots:
-            self.start(slot)
+        self.start(*self.slots)
         self._unsent = len(self.script.messages)
         for message in self.script.messages:
             at_s = (message.at_ms - START_MS) / 1000
@@ -374,9 +374,7 @@ class World:
         self.cut_chance = 0.0
         self.faults.stop()
         self.bank.calm = True
-        for slot in self.slots:
-            self.start(slot)
-        self.rebalance(polite=True)
+        self.start(*self.slots)
         self.bank.hurry()
         leap_ms = 1_000
         for _ in range(JUMPS_MAX):
@@ -408,7 +406,7 @@ class World:
             if self.loop.time() > until_s:
                 self.violations.append(f"it comes to rest: {why}")
                 return False
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.5)
         return True
 
     def _reasons(self) -> Iterator[str]:
@@ -458,10 +456,22 @@ class World:
             if first:
                 yield int(float(first[1]))
 
+    def _begun(
+        self, loop: asyncio.AbstractEventLoop, work: Any, context: Any = None
+    ) -> asyncio.Task[Any]:
+        """A task that its process knows of."""
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
+        self._tasks.append(task)
+        worker = owner.get()
+        if worker is not None:
+            worker.tasks.append(task)
+        return task
+
     def _end(self) -> None:
         for worker in self.workers.values():
             worker.dead = True
-        tasks = asyncio.all_tasks(self.loop)
+        # asyncio knows them as well, among those of all histories that are not collected yet.
+        tasks = [task for task in self._tasks if not task.done()]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -472,15 +482,6 @@ class World:
 def _done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _owned(loop: asyncio.AbstractEventLoop, work: Any, context: Any = None) -> asyncio.Task[Any]:
-    """A task that its process knows of."""
-    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
-    worker = owner.get()
-    if worker is not None:
-        worker.tasks.append(task)
-    return task
 
 
 PORTIONS = {"APPLY_MAX": 2, "RESTORE_MAX": 2, "READ_MAX": 3}

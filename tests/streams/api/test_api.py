@@ -160,10 +160,12 @@ def topic(shop: Shop, name: str) -> list[bytes]:
 
 async def test_a_profile_goes_to_its_topic_and_comes_back(open_shop: Shop) -> None:
     sealed = open_shop.company.seal.seal("anna", "anna@example.com")
-    update = {"country": "AT", "zone": "Europe/Vienna",
+    update = {"country": "AT", "zone": "Europe/Vienna", "tier": "gold", "tags": ["vip"],
               "payout": {"rail": "paypal", "destination": sealed}}  # fmt: skip
     reply = await open_shop.call("PUT", PROFILE, update)
     assert (reply.status, reply.body["status"]) == (202, "accepted")
+    sent = json.loads(topic(open_shop, "sellers")[-1])
+    assert (sent["tier"], sent["tags"]) == ("gold", ["vip"]), "what is not sent would be deleted"
     await open_shop.company.work()
     found = await open_shop.call("GET", PROFILE)
     assert (found.body["country"], found.body["zone"]) == ("AT", "Europe/Vienna")
