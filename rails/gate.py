@@ -15,22 +15,32 @@ from rails.pace import Pace
 from rails.rail import Outcome, Rail
 from rails.settings import RailSettings
 
+ENQUIRIES_PART = 4
+"""One of so many calls that a rail takes at once is kept for asking what became of payouts: that
+says whether money left, and may not wait for submissions that hang."""
+
 
 class Gate:
-    """One rail, its breaker, its pace, and so many places for submissions under way."""
+    """One rail, its breaker, its pace, and so many places for submissions under way.
+
+    Enquiries and cancellations have places of their own: ``async with gate.enquiries``.
+    """
 
     def __init__(
         self,
         rail: Rail,
         breaker: Breaker,
         pace: Pace,
-        concurrency_max: int,
+        submissions_max: int,
         monotonic: Callable[[], float],
+        *,
+        enquiries_max: int = 1,
     ) -> None:
         self.rail = rail
         self.breaker = breaker
         self._pace = pace
-        self._free = concurrency_max
+        self.enquiries = asyncio.Semaphore(enquiries_max)
+        self._free = submissions_max
         self._monotonic = monotonic
         self._turn = asyncio.Event()
         self._queue: dict[str, float] = {}
@@ -103,11 +113,13 @@ def open_gates(
     for name, rail in rails.items():
         own = settings.get(name) or RailSettings()
         per_minute = own.requests_per_minute_max or rail.capabilities.requests_per_minute_max
+        enquiries_max = max(1, own.concurrency_max // ENQUIRIES_PART)
         gates[name] = Gate(
             rail,
             Breaker(lambda: int(monotonic() * 1000), own.breaker_open_ms),
             Pace(per_minute, monotonic),
-            own.concurrency_max,
+            max(1, own.concurrency_max - enquiries_max),
             monotonic,
+            enquiries_max=enquiries_max,
         )
     return gates

@@ -13,15 +13,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pydantic_core import from_json
-
 from models.budgets import read_needs, slice_of_budget, topped_up
-from models.payouts import PayoutState
 from models.rules import Rules
 from models.sellers import read_seller
 from streams.agents.payouts import Cashier
+from streams.lanes import Lanes
 from streams.metrics import Metrics
-from streams.wallets.store import Clock, Due, Operation, ShardStanding, Timers
+from streams.wallets.store import NOTHING, Clock, Due, Operation, ShardStanding, Timers
 from streams.wallets.wallets import Wallets
 
 logger = logging.getLogger(__name__)
@@ -59,7 +57,7 @@ class Janitor:
     ) -> None:
         """``rounds``: what this worker looks after."""
         self._wallets = wallets
-        self._cashier = cashier
+        self._lanes = Lanes(cashier)
         self._rules = rules
         self._rounds = rounds
         self._clock = clock
@@ -68,24 +66,36 @@ class Janitor:
         """Shard → the first seq of its outbox, and since when it has been that."""
 
     async def run(self) -> None:
-        """Go on until cancelled. Each round keeps its own time: a slow rail holds up no booking."""
+        """Go on until cancelled. Each round keeps its own time: a slow rail holds up no booking.
+
+        Nor does a round wait for what it began at rails.
+        """
         async with asyncio.TaskGroup() as tasks:
             for one in self._rounds:
-                tasks.create_task(_again_and_again(partial(self.round, one)))
+                tasks.create_task(_again_and_again(partial(self._begin, one, tasks)))
 
     async def once(self) -> int:
         """Go one round of each kind; how many timers were carried out."""
         return sum([await self.round(one) for one in self._rounds])
 
     async def round(self, one: Round) -> int:
-        """Carry out what is due; how many timers that were."""
+        """Carry out what is due, to its end; how many timers that were."""
+        async with asyncio.TaskGroup() as tasks:
+            return await self._begin(one, tasks)
+
+    async def _begin(self, one: Round, tasks: asyncio.TaskGroup) -> int:
+        """Book what is due, or begin with it at the rails; how many timers that were."""
         mine = one.shards()
         if not mine:
             return 0
-        standings = await self._wallets.due(mine, one.which, TIMERS_MAX)
+        at_rails = one.which is Timers.RAIL
+        page = self._lanes.page(TIMERS_MAX) if at_rails else TIMERS_MAX
+        passed_over = self._lanes.passed_over if at_rails else NOTHING
+        standings = await self._wallets.due(mine, one.which, page, passed_over)
         found = [(shard, due) for shard, at in standings.items() for due in at.timers]
-        if one.which is Timers.RAIL:
-            await self._ask(found)
+        if at_rails:
+            self._lanes.send(standings, page, tasks)
+            await self._post([_drop(*each) for each in found if each[1].stored is None])
         else:
             await self._look_at_outboxes(standings)
             await self._book(found)
@@ -138,17 +148,6 @@ class Janitor:
         stuck = [shard for shard, age_s in ages.items() if age_s > OUTBOX_AGE_MAX_S]
         if stuck:
             await self._wallets.republish(stuck)
-
-    async def _ask(self, found: Sequence[tuple[int, Due]]) -> None:
-        await self._post([_drop(shard, due) for shard, due in found if due.stored is None])
-        payouts = [from_json(due.stored) for _, due in found if due.stored is not None]
-        reserved = [p for p in payouts if p["state"] == PayoutState.RESERVED]
-        if reserved:
-            # Its command was lost between Kafka and the rail; the mark makes a second one harmless.
-            await self._cashier.submit(reserved)
-        others = [p for p in payouts if p["state"] != PayoutState.RESERVED]
-        if others:
-            await self._cashier.enquire(others)
 
     def _booking(self, shard: int, due: Due) -> Operation:
         kind, _, rest = due.timer.partition(":")

@@ -47,7 +47,6 @@ from streams.notices.courier import Courier
 from streams.notices.pending import PendingNotices
 from streams.notices.sender import Sender
 from streams.overdue import Overdue
-from streams.references import References
 from streams.settings import Role, Settings, SettingsError, variable
 from streams.wallets.healing import Send
 from streams.wallets.journal import LEDGER, Journal
@@ -321,7 +320,7 @@ class Worker:
             self._verifiers,
             self._publish_report,
             self._seller_of,
-            attempt_of_reference=References(self.store).attempt_of,
+            attempt_of_reference=self.store.attempt_of,
             keep=self._keep_call,
             count=self.metrics.webhook,
         )

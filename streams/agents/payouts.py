@@ -27,15 +27,11 @@ from rails.rail import Capabilities, Instruction, Outcome, Rail, failed, unknown
 from rails.routing import Next, Router
 from streams.engine import Batch, RawMessage
 from streams.metrics import Metrics
-from streams.references import References
 from streams.together import Together
 from streams.wallets.store import Clock, Operation
 from streams.wallets.wallets import Wallets
 
 logger = logging.getLogger(__name__)
-
-ENQUIRIES_MAX = 64
-"""Enquiries under way at once, of one worker."""
 
 CALL_MARGIN_MS = 5_000
 """How long after a call must have ended the payout is asked about, if nothing was heard of it."""
@@ -90,8 +86,6 @@ class Cashier:
         self._seal = seal
         self._metrics = metrics
         self._ask_ms = call_ms_max + CALL_MARGIN_MS
-        self._references = References(wallets.store)
-        self._places = asyncio.Semaphore(ENQUIRIES_MAX)
         self._book = Together(self._book_all)
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
@@ -119,8 +113,7 @@ class Cashier:
         if payout["state"] == PayoutState.RESERVED:
             await self._wallets.post([_cancelled(payout)])
         elif gate is not None and cancellable(payout["state"], gate.rail.capabilities):
-            async with self._places:
-                outcome = await self._asked(payout, gate.rail.cancel)
+            outcome = await self._asked(gate, payout, gate.rail.cancel)
             await self._book(Answer(payout, outcome, first=False))
         else:
             logger.warning("%s is %s: too late to cancel", payout["payout_id"], payout["state"])
@@ -198,15 +191,7 @@ class Cashier:
             instruction = self._instruction(payout)
         except SealError:
             return failed(FailureCategory.METHOD, "destination_unreadable")
-        return await self._known(rail, instruction, await rail.submit(instruction))
-
-    async def _known(self, rail: Rail, instruction: Instruction, outcome: Outcome) -> Outcome:
-        """The outcome, once its reference is kept for a rail that reports by nothing else."""
-        reference = outcome.provider_ref
-        named = rail.capabilities.reports_by_ref_only and reference != instruction.provider_ref
-        if named and reference is not None:
-            await self._references.keep(rail.name, reference, instruction.attempt_id)
-        return outcome
+        return await rail.submit(instruction)
 
     async def _put_off(self, payouts: Sequence[Payout], gate: Gate | None) -> None:
         """Payouts whose rail is not used now, and that it has never seen: on another, or later."""
@@ -239,23 +224,21 @@ class Cashier:
                 calls.create_task(self._enquire_one(payout))
 
     async def _enquire_one(self, payout: Payout) -> None:
-        async with self._places:
-            outcome = await self._enquired(payout)
-        await self._book(Answer(payout, outcome, first=False))
-
-    async def _enquired(self, payout: Payout) -> Outcome:
         gate = self._gates.get(payout["rail"])
         if gate is None:
-            return unknown("rail_not_configured", payout.get("provider_ref"))
-        return await self._asked(payout, gate.rail.enquire)
+            outcome = unknown("rail_not_configured", payout.get("provider_ref"))
+        else:
+            outcome = await self._asked(gate, payout, gate.rail.enquire)
+        await self._book(Answer(payout, outcome, first=False))
 
-    async def _asked(self, payout: Payout, ask: Ask) -> Outcome:
+    async def _asked(self, gate: Gate, payout: Payout, ask: Ask) -> Outcome:
+        """What a rail says, once one of its places for enquiries is free."""
         try:
             instruction = self._instruction(payout)
         except SealError:
             return unknown("destination_unreadable", payout.get("provider_ref"))
-        rail = self._gates[payout["rail"]].rail
-        return await self._known(rail, instruction, await ask(instruction))
+        async with gate.enquiries:
+            return await ask(instruction)
 
     async def _given_up(self, payouts: Sequence[Payout]) -> list[Payout]:
         """Submitted payouts, as unknown; without those that were heard of meanwhile."""
@@ -289,16 +272,22 @@ class Cashier:
         """Book answers: a proven failure as the next attempt, where there is to be one."""
         nexts = await self._nexts([one for one in answers if one.outcome.category is not None])
         operations = [
-            _booking(one)
+            self._booking(one)
             if (after := nexts.get(one.payout["payout_id"])) is None
             else _rerouted(one.payout, after, one)
             for one in answers
         ]
         booked = await self._wallets.post(operations)
         if stuck := _not_rerouted(answers, operations, booked):
-            await self._wallets.post([_booking(one) for one in stuck])
+            await self._wallets.post([self._booking(one) for one in stuck])
         self._count(answers, booked, stuck)
         return [None] * len(answers)
+
+    def _booking(self, answer: Answer) -> Operation:
+        """What a rail answered; found by its reference, if the rail's reports name nothing else."""
+        gate = self._gates.get(answer.payout["rail"])
+        by_ref = gate is not None and gate.rail.capabilities.reports_by_ref_only
+        return _booking(answer) | ({"by_ref": True} if by_ref else {})
 
     def _count(
         self, answers: Sequence[Answer], booked: Sequence[str], stuck: Sequence[Answer]

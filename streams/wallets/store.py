@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -23,6 +24,8 @@ __all__ = ["RedisGone", "Store", "Unhealed", "meta_key"]
 
 Operation = dict[str, Any]
 """One operation for the ``book`` function; what each takes stands in its Lua file."""
+
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 LEFTOVERS_MAX = 1_000
 """Outbox entries that are read in one call."""
@@ -257,15 +260,23 @@ class Store:
         )
 
     async def due(
-        self, shards: Sequence[int], which: Timers, now_ms: int, limit: int
+        self,
+        shards: Sequence[int],
+        which: Timers,
+        now_ms: int,
+        limit: int,
+        passed_over: Mapping[int, int] = NOTHING,
     ) -> dict[int, ShardStanding]:
         """The first timers that are due in some shards, and how the shards stand.
 
-        Raises :class:`RedisGone`, :class:`Unhealed`.
+        ``passed_over``: how many of the first of a shard are left out. Raises :class:`RedisGone`,
+        :class:`Unhealed`.
         """
-        replies = await self._call(
-            [("due", shard, str(now_ms), str(limit), which) for shard in shards], read_only=True
-        )
+        calls: list[Call] = [
+            ("due", shard, str(now_ms), str(limit), which, str(passed_over.get(shard, 0)))
+            for shard in shards
+        ]
+        replies = await self._call(calls, read_only=True)
         standings: dict[int, ShardStanding] = {}
         for shard, reply in zip(shards, replies, strict=True):
             seq, flat, length, first, waiting, parked = reply
@@ -305,6 +316,16 @@ class Store:
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
         return await self._found(shard, f"y:{payout_id}")
+
+    async def attempt_of(self, rail: str, reference: str) -> str | None:
+        """The attempt's id behind a rail's reference; None if it is nobody's.
+
+        Any shard may have it. Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        name = f"i:{rail}:{reference}"
+        calls: list[Call] = [("find", shard, name) for shard in range(SHARDS)]
+        found = await self._call(calls, read_only=True)
+        return next((str(each, "ascii") for each in found if each is not None), None)
 
     async def authorised(self, shard: int, seller_id: str, authorisation_id: str) -> bytes | None:
         """What a till has authorised, as stored, JSON; None if there is no such authorisation.

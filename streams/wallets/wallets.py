@@ -26,6 +26,7 @@ from streams.wallets.healing import Healer, Send, publish
 from streams.wallets.journal import Journal
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import (
+    NOTHING,
     Booked,
     Clock,
     Confirming,
@@ -256,13 +257,20 @@ class Wallets:
         return found[-1]
 
     async def due(
-        self, shards: Sequence[int], which: Timers, limit: int
+        self,
+        shards: Sequence[int],
+        which: Timers,
+        limit: int,
+        passed_over: Mapping[int, int] = NOTHING,
     ) -> dict[int, ShardStanding]:
-        """The first timers that are due, of shards that this worker looks after."""
+        """The first timers that are due, of shards that this worker looks after.
+
+        ``passed_over``: how many of the first of a shard are left out.
+        """
         standings: dict[int, ShardStanding] = {}
 
         async def read() -> None:
-            standings.update(await self.store.due(shards, which, self._clock(), limit))
+            standings.update(await self.store.due(shards, which, self._clock(), limit, passed_over))
 
         await self._with_patience(read)
         return standings

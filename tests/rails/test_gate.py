@@ -428,7 +428,21 @@ class TestOpenGates:
         gates = open_gates(rails, own, lambda: 0.0)
         assert {name: gate.rail for name, gate in gates.items()} == rails
         entered = {name: await gate.enter(999) for name, gate in gates.items()}
-        assert entered == {"slow": 3, "quick": 64, "narrow": 2, "slower_by_us": 5}
+        assert entered == {"slow": 3, "quick": 48, "narrow": 1, "slower_by_us": 5}
+
+    @pytest.mark.parametrize(
+        ("concurrency", "submissions", "enquiries"), [(1, 1, 1), (2, 1, 1), (7, 6, 1), (64, 48, 16)]
+    )
+    async def test_enquiries_have_places_that_submissions_cannot_take(
+        self, concurrency: int, submissions: int, enquiries: int
+    ) -> None:
+        own = {"a": PayPalSettings(concurrency=concurrency)}
+        gate = open_gates({"a": IdleRail("a", capabilities("EUR"))}, own)["a"]
+        assert await gate.enter(999) == submissions
+        for _ in range(enquiries):
+            assert not gate.enquiries.locked()
+            await gate.enquiries.acquire()
+        assert gate.enquiries.locked()
 
     async def test_the_trouble_of_one_rail_is_not_the_others(self) -> None:
         rails = {name: IdleRail(name, capabilities("EUR")) for name in ("a", "b")}

@@ -1,6 +1,6 @@
 -- due: what the shard has to do by now, and how it stands. Changes nothing.
 -- KEYS[1] "{s<n>}:m". ARGV[1] now in ms, ARGV[2] most timers to return, ARGV[3] of which key: "t" those
--- that lead to a booking, "e" those that lead to a rail.
+-- that lead to a booking, "e" those that lead to a rail, ARGV[4] how many of the first to pass over.
 -- Returns {seq, {timer, due, stored payout, profile or budget or false, …}, length of the outbox, first
 -- id of the outbox or false, events that wait for a profile, returns that wait for their sale}.
 -- Error UNHEALED: the shard may have lost its timers.
@@ -10,8 +10,8 @@ local function due(keys, args)
   if not at.sound then
     return unhealed(keys[1], at)
   end
-  local timers = call('ZRANGEBYSCORE', prefix .. args[3], '-inf', args[1], 'WITHSCORES', 'LIMIT', '0',
-    args[2])
+  local timers = call('ZRANGEBYSCORE', prefix .. args[3], '-inf', args[1], 'WITHSCORES', 'LIMIT',
+    args[4], args[2])
   local result = {}
   for i = 1, #timers, 2 do
     local stored = false

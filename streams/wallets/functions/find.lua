@@ -1,6 +1,7 @@
--- find: a payout or an authorisation as it stands. Changes nothing.
--- KEYS[1] "{s<n>}:m". ARGV[1] kind of key and name: "y:<payout id>" or "a:<seller>/<authorisation>".
--- Returns it (JSON) or false.
+-- find: a payout or an authorisation as it stands, or whose a reference is. Changes nothing.
+-- KEYS[1] "{s<n>}:m". ARGV[1] kind of key and name: "y:<payout id>", "a:<seller>/<authorisation>" or
+-- "i:<rail>:<reference>".
+-- Returns it (JSON, of a reference the attempt's id) or false.
 -- Error UNHEALED: the shard may have lost it.
 local function find(keys, args)
   enter()

@@ -244,6 +244,14 @@ local function take_hints(payout, op)
   end
 end
 
+-- Let a payout be found by its rail's reference, for as long as ids are kept: journalled as the payout is,
+-- so that an emptied Redis still knows whose a report is that comes long after the payout has ended.
+local function index(entry, shard, payout)
+  local attempt = payout.attempt > 0 and '.' .. int(payout.attempt) or ''
+  write(entry, 'SET', 'i:' .. payout.rail .. ':' .. payout.provider_ref, payout.payout_id .. attempt,
+    'PXAT', forget_at(shard))
+end
+
 -- When a payout is asked about next; nil for never.
 local function ask_at(shard, op, payout)
   if payout.hinted then
@@ -293,7 +301,8 @@ end
 -- op: payout, state, and optionally attempt (the one that is spoken of), only_from, expect
 -- {amount_minor, currency, rail, destination, attempt}, again (an enquiry's answer: booked also if it
 -- changes nothing, as the time of the next one) with hints (how many there were when it was asked),
--- provider_ref, category, reason, ask_ms (when to enquire next), retry_ms (when what became available is
+-- provider_ref, by_ref (true: the rail's reports name nothing else, so that the payout has to be found by
+-- it), category, reason, ask_ms (when to enquire next), retry_ms (when what became available is
 -- paid anew), hash/topic/… of a rail's report.
 -- Outcomes: booked; ignored (a transition that may not be, or nothing new); refused unknown_payout.
 function operations.transit(shard, op)
@@ -332,6 +341,10 @@ function operations.transit(shard, op)
   payout.state = op.state
   -- How often the rail was asked since there was news: the next enquiry comes ever later.
   payout.asked = before == op.state and payout.asked + 1 or 0
+  if op.by_ref and op.provider_ref and (op.provider_ref ~= payout.provider_ref or before ~= op.state) then
+    payout.provider_ref = op.provider_ref
+    index(entry, shard, payout)
+  end
   payout.provider_ref = op.provider_ref or payout.provider_ref
   payout.category = op.category
   payout.reason = op.reason

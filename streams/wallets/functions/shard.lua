@@ -15,6 +15,8 @@
 --   r:<s|c>:<id>           what a sale or a commission earned (JSON), for returns; kept as long
 --   q:<seller>             list  earnings that wait for the seller's profile (JSON)
 --   y:<payout id>          a payout (JSON); kept for the retention once terminal
+--   i:<rail>:<reference>   the attempt's id behind a rail's reference, where its reports name nothing else;
+--                          kept as long as ids
 --   n:<seller>:<campaign>:<period>:<currency>   "<total>|<tier>,<lot>,<amount>,<threshold>,<expires ms or
 --                                0>[,<flags>]|…"; spendback.lua says what the marks mean
 --   B: b: bw:                  what campaigns may cost: see budget.lua
@@ -24,7 +26,7 @@
 --                                nothing of it is left
 --   g:<seller>             hash  discount id = what it takes off a purchase to come (JSON, till.lua)
 --   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
---   x:<entity>             fraud feature state, or the payout of a reference at a rail
+--   x:<entity>             fraud feature state
 --   t                      zset  timers that lead to a booking, by due time in ms
 --   e                      zset  payouts to ask a rail about, by due time in ms: of its own, since other
 --                                workers look after it, and what they leave may not hold up a booking

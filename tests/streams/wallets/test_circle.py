@@ -12,8 +12,8 @@ from models.shards import SHARDS
 from rails.circle.rail import circle_rail
 from rails.circle.settings import CircleSettings
 from rails.sandbox.server import Sandbox, serve
-from streams.references import References
 from streams.settings import DEFAULTS
+from streams.wallets.store import Unhealed
 from tests.streams.wallets.harness import Company, Shard
 
 ADDRESS = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
@@ -64,15 +64,32 @@ async def test_a_sale_is_on_the_chain(
     assert (row["rail"], row["executions"], row["paid_times"]) == ("circle", 1, 1)
     assert (row["paid_minor"], row["currency"]) == (payout["amount_minor"], "USD")
     # Circle's id is all that its reports name.
-    references = References(company.store)
+    attempt_of = company.store.attempt_of
     assert row["reference"] == payout["provider_ref"]
-    assert await references.attempt_of("circle", payout["provider_ref"]) == payout_id
-    assert await references.attempt_of("circle", "another") is None
-    assert await references.attempt_of("paypal", payout["provider_ref"]) is None
+    assert await attempt_of("circle", payout["provider_ref"]) == payout_id
+    assert await attempt_of("circle", "another") is None
+    assert await attempt_of("paypal", payout["provider_ref"]) is None
     # Nothing of the wallet is in any topic but the sealed profile.
     told = b"".join(message.value or b"" for message in company.sent)
     assert ADDRESS.encode() not in told
     assert b"Muster" not in told
+
+
+async def test_a_return_after_redis_was_emptied_finds_its_payout(
+    company: Company, client: redis.Redis
+) -> None:
+    await sell(company, ADDRESS)
+    shard = Shard(client)
+    [payout] = shard.payouts().values()
+    assert payout["state"] == "settled"
+    client.flushall()
+    await company.store.load()
+    # Nothing may be said of what is not healed yet: the provider has to come again.
+    with pytest.raises(Unhealed):
+        await company.store.attempt_of("circle", payout["provider_ref"])
+    await company.wallets.heal(range(SHARDS))
+    found = await company.store.attempt_of("circle", payout["provider_ref"])
+    assert found == payout["payout_id"]
 
 
 async def test_to_a_wrong_address_nothing_is_reserved(

@@ -124,7 +124,10 @@ async def move_payouts(made: Company, client: redis.Redis) -> None:
     assert len(payouts) > len(ends)
     for number, payout in enumerate(payouts[:-1]):
         state, category = ends[number % len(ends)]
-        steps = [transition(f"t{number}", payout, PayoutState.SUBMITTED)]
+        handed_over = transition(
+            f"t{number}", payout, PayoutState.SUBMITTED, provider_ref=f"R{number}"
+        )
+        steps = [handed_over | {"by_ref": True}]
         if state is PayoutState.RETURNED:
             steps.append(transition(f"v{number}", payout, PayoutState.SETTLED))
         steps.append(transition(f"u{number}", payout, state, category=category, reason="a/b\\c"))
@@ -135,7 +138,7 @@ class TestRebuild:
     async def test_makes_every_key_again(self, company: Company, client: redis.Redis) -> None:
         before = keys(client)
         kinds = {key.split(":")[1] for key in before}
-        assert kinds == {*"mwhpdrqynlxteu", *"Bb"}
+        assert kinds == {*"mwhpdrqyinlxteu", *"Bb"}
         client.flushall()
         rebuilt = await asyncio.to_thread(rebuild, company.settings)
         after = keys(client)
