@@ -1,4 +1,4 @@
-"""Redemptions: credit spent on the company's products, and purchases that a till takes."""
+"""Redemptions: credit spent on the company's products, purchases at the till, reinvestments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from models.events import (
     CreditRedeemed,
+    EarningsReinvested,
     PurchaseAuthorised,
     PurchaseCaptured,
     PurchaseRefunded,
@@ -29,6 +30,7 @@ class Redemptions:
             PurchaseCaptured: rules.captured,
             PurchaseVoided: rules.voided,
             PurchaseRefunded: rules.refunded,
+            EarningsReinvested: rules.reinvestment,
         }
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:

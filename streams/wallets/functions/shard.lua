@@ -167,7 +167,7 @@ local function new_entry(shard, op, kind, currency)
     authorised = wallet.authorised, credit = wallet.credit, debt = wallet.debt}
   return {op = op, kind = kind, seller = op.seller, currency = currency, draft = draft,
     wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {},
-    counted = {}}
+    counted = {}, shard = shard}
 end
 
 -- Move an amount from one account to another. A house account is written with a leading slash.
@@ -307,6 +307,7 @@ local function remember(shard, entry)
     if entry.extra.payout then
       parts[#parts + 1] = '"payout":' .. entry.extra.payout
     end
+    parts[#parts + 1] = entry.told
     op.answer = concat(parts, ',') .. '}'
   end
   write(entry, 'SET', 'd:' .. op.id, op.hash .. '|' .. op.answer, 'PXAT', shard.forget)
@@ -344,6 +345,10 @@ local function commit(shard, entry)
   n = n + 4
   if #entry.emits > 0 then
     parts[n + 1] = ',"emits":["' .. concat(entry.emits, '","') .. '"]'
+    n = n + 1
+  end
+  if entry.lots then
+    parts[n + 1] = ',"lots":[' .. concat(entry.lots, ',') .. ']'
     n = n + 1
   end
   for name, value in pairs(entry.extra) do
