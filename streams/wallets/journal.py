@@ -26,8 +26,10 @@ _HEAD = re.compile(
 )
 
 
-_REINVESTED = b'["reinvested.'
-"""Where an entry says so, in its lots; in text within it the quotes are escaped."""
+_REINVESTED = b'"lots":[["reinvested.'
+"""Where an entry says so: of its lots the first, in front of its postings."""
+_LOTS_WITHIN = 640
+"""Longer than what may stand in front of it, in bytes."""
 _FIGURES = re.compile(rb'[A-Z]{3}","([A-Z]{3})","reinvested","left",(\d{1,16})\]')
 
 
@@ -74,8 +76,7 @@ def reinvested(messages: Iterable[Outgoing]) -> Counter[tuple[str, str]]:
     amounts: Counter[tuple[str, str]] = Counter()
     for message in messages:
         value = message.value or b""
-        # To look for a text costs far less than to match a pattern everywhere.
-        at = value.find(_REINVESTED) if message.topic == LEDGER else -1
+        at = value.find(_REINVESTED, 0, _LOTS_WITHIN) if message.topic == LEDGER else -1
         if at >= 0 and (found := _FIGURES.match(value, at + len(_REINVESTED))):
             amounts[found[1].decode(), "reinvested"] += int(found[2])
     return amounts

@@ -338,6 +338,11 @@ local function commit(shard, entry)
     parts[n + 1] = ',"source":["' .. op.topic .. '",' .. int(op.partition) .. ',' .. int(op.offset) .. ']'
     n = n + 1
   end
+  -- In front, where whoever counts what is reinvested finds it without a look at the rest.
+  if entry.lots then
+    parts[n + 1] = ',"lots":[' .. concat(entry.lots, ',') .. ']'
+    n = n + 1
+  end
   parts[n + 1] = ',"postings":['
   parts[n + 2] = postings
   parts[n + 3] = '],"writes":'
@@ -345,10 +350,6 @@ local function commit(shard, entry)
   n = n + 4
   if #entry.emits > 0 then
     parts[n + 1] = ',"emits":["' .. concat(entry.emits, '","') .. '"]'
-    n = n + 1
-  end
-  if entry.lots then
-    parts[n + 1] = ',"lots":[' .. concat(entry.lots, ',') .. ']'
     n = n + 1
   end
   for name, value in pairs(entry.extra) do
