@@ -131,12 +131,13 @@ def measure(
     seal_keys: str,
     *,
     kafka: Kafka = "embedded",
+    changes: Mapping[str, object] | None = None,
 ) -> Figures:
-    """Run a job once on ground of its own."""
+    """Run a job once on ground of its own. ``changes``: of the job's settings."""
     with Ground(seal_keys, kafka=kafka) as ground:
         follower = Follower(ground.settings.kafka_client(), ground.settings.partitions)
         ground.book_profiles(profiles)
-        child = ground.start(job.command)
+        child = ground.start(job.command, **(changes or {}))
         ends = ground.publish(warm_up)
         await_done(ground, job, child, follower, ends)
         time.sleep(0.3)

@@ -247,6 +247,23 @@ class PayoutPreference(PayoutMethod):
     changed_at: Moment | None = None
 
 
+class ReinvestPreference(BaseModel):
+    """How much of each earning in a currency becomes credit instead of going out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    percent: Annotated[int, Field(strict=True, ge=0, le=100)] = Field(
+        description="of each earning, what debt left of it; whole percent"
+    )
+    keep_minor: AmountMinorOrZero = Field(
+        0, description="so much of what is available is not reinvested"
+    )
+
+
+ReinvestPreferences = dict[CurrencyCode, ReinvestPreference]
+"""By currency; one that is not there is not reinvested."""
+
+
 class SellerUpdated(Event):
     """A seller's profile, whole; replaces the one before. The topic is compacted."""
 
@@ -261,6 +278,9 @@ class SellerUpdated(Event):
         default_factory=list, description="what else campaigns choose sellers by"
     )
     payout: PayoutPreference | None = None
+    reinvest: ReinvestPreferences = Field(
+        default_factory=dict, description="what of her earnings becomes credit, by currency"
+    )
 
 
 class CreditRedeemed(Event):
@@ -329,6 +349,16 @@ class PurchaseRefunded(Event):
     amount_minor: AmountMinor
 
 
+class EarningsReinvested(Event):
+    """A seller turns earnings that are available into credit, once; with the policy's bonus."""
+
+    type: Literal["earnings.reinvested"] = "earnings.reinvested"
+    currency: CurrencyCode
+    amount_minor: AmountMinor | None = Field(
+        None, description="integer minor units; without it all that is available"
+    )
+
+
 class RateQuoted(Event):
     """A treasury's mid rate, as a ratio of integers. Keyed by the pair, not by a seller."""
 
@@ -358,7 +388,12 @@ class PayoutReported(Event):
 SaleEvent = Annotated[SaleCompleted | SaleReturned, Field(discriminator="type")]
 CommissionEvent = Annotated[CommissionEarned | CommissionReversed, Field(discriminator="type")]
 RedemptionEvent = Annotated[
-    CreditRedeemed | PurchaseAuthorised | PurchaseCaptured | PurchaseVoided | PurchaseRefunded,
+    CreditRedeemed
+    | PurchaseAuthorised
+    | PurchaseCaptured
+    | PurchaseVoided
+    | PurchaseRefunded
+    | EarningsReinvested,
     Field(discriminator="type"),
 ]
 
@@ -372,6 +407,7 @@ TOPICS: dict[str, tuple[type[Event], ...]] = {
         PurchaseCaptured,
         PurchaseVoided,
         PurchaseRefunded,
+        EarningsReinvested,
     ),
     "rates": (RateQuoted,),
     "rail.updates": (PayoutReported,),
@@ -444,7 +480,7 @@ _AMOUNT_REASONS = {
 def refusal_of(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 - a table of cases
     """Why bytes are not what they should be, from what pydantic says of them."""
     kind = error["type"]
-    field = ".".join(str(part) for part in error["loc"] if not _is_tag(part)) or "the message"
+    field = _field(error["loc"])
     detail = f"{field}: {error['msg']}"
     if kind == "json_invalid":
         try:
@@ -459,6 +495,8 @@ def refusal_of(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 -
         return Refused(Reason.UNKNOWN_TYPE, detail)
     if field == "version":
         return Refused(Reason.UNKNOWN_VERSION, detail)
+    if field.endswith(".percent") and kind in {"greater_than_equal", "less_than_equal"}:
+        return Refused(Reason.PERCENT_OUT_OF_RANGE, detail)
     if field.endswith("_minor") and kind != "missing":
         return Refused(_AMOUNT_REASONS.get(kind, Reason.AMOUNT_NOT_INTEGER), detail)
     if field.endswith("_at") and kind != "missing":
@@ -468,6 +506,16 @@ def refusal_of(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 -
         return Refused(_REASONS[kind], detail)
     return Refused(Reason.WRONG_TYPE if kind.endswith("_type") else Reason.INVALID_FIELD, detail)
 
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """Where an error is, as a path, without a mapping's wrong key: that may be anything."""
+    if location and location[-1] == _KEY:
+        location = location[:-2]
+    return ".".join(str(part) for part in location if not _is_tag(part)) or "the message"
+
+
+_KEY = "[key]"
+"""How pydantic ends the location of a mapping's wrong key."""
 
 _TAGS = frozenset(
     str(model.model_fields["type"].default) for models in TOPICS.values() for model in models

@@ -324,6 +324,10 @@ class Fold:
     """Per seller and currency: of what she earned, what purchases have authorised or captured."""
     discounts: dict[tuple[str, str], str] = field(default_factory=dict)
     """Per seller and discount: what became of it last."""
+    reinvested: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Per seller and currency: of what she earned, what became credit, net of what returns took."""
+    own_lots: set[tuple[str, str, str]] = field(default_factory=set)
+    """Seller, currency and lot of the lots that are a seller's own money, not the house's."""
     shares: dict[tuple[int, str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per shard its share of each house account."""
 
@@ -449,13 +453,15 @@ class Fold:
         moved: Counter[tuple[str, str]] = Counter()
         for posting in entry.postings:
             name = posting.account.rpartition("/")[2]
-            if name in {"credit", "authorised", "sales", "discounts"}:
+            if name in {"credit", "authorised", "sales", "discounts", "spendback"}:
                 moved[name, posting.currency] += posting.minor
         for lot, currency, before, after, minor in entry.lots:
             self._lot((entry.seller, currency, lot), before, after, minor)
             moved["lot " + after, currency] -= minor
             moved["lot " + before, currency] += minor
+            moved["house", currency] += self._of_house(entry, (lot, currency, before, after, minor))
         self._told(entry)
+        self._reinvest(entry, moved)
         for currency in {currency for _, currency in moved}:
             if moved["credit", currency] + moved["lot left", currency]:
                 self._violated("lots add up", f"{entry.id} moves other credit than of its lots")
@@ -465,11 +471,36 @@ class Fold:
 
     def _lot(self, key: tuple[str, str, str], before: str, after: str, minor: int) -> None:
         places = self.lots[key]
-        if before != "granted":
+        if before not in {"granted", "reinvested"}:
             places[before] -= minor
             if places[before] < 0:
                 self._violated("lots add up", f"lot {key[2]} of {key[0]} has no {minor} {before}")
         places[after] += minor
+
+    def _of_house(self, entry: Entry, note: tuple[str, str, str, str, int]) -> int:
+        """What a lot's move brings the house, and of own lots what of the earnings it is."""
+        lot, currency, before, after, minor = note
+        key = (entry.seller, currency, lot)
+        if before == "reinvested":
+            self.own_lots.add(key)
+            self.reinvested[key[:2]] += minor
+            return 0
+        if after == "reversed" and key in self.own_lots:
+            self.reinvested[key[:2]] -= minor
+            return 0
+        if after == "expired" and key in self.own_lots:
+            self._violated(REINVESTED, f"{entry.id} lets {lot} of {entry.seller} expire")
+        return minor * ((after in {"expired", "reversed"}) - (before == "granted"))
+
+    def _reinvest(self, entry: Entry, moved: Mapping[tuple[str, str], int]) -> None:
+        """Whether the house paid what it granted, and got back what was its own, and no more."""
+        for currency in {of for _, of in moved}:
+            house = moved.get(("spendback", currency), 0)
+            of_lots = moved.get(("house", currency), 0)
+            if house != of_lots:
+                self._violated(
+                    REINVESTED, f"{entry.id} moves {house} {currency} of the house, lots {of_lots}"
+                )
 
     def _told(self, entry: Entry) -> None:
         held: dict[str, int] = {p.currency: 0 for p in entry.postings}
@@ -527,6 +558,7 @@ class Fold:
 
 
 PURCHASE = "a purchase takes no more than was authorised"
+REINVESTED = "what is reinvested stays the seller's, as credit"
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {
     "granted": frozenset({None, "used", "expired"}),

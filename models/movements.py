@@ -13,6 +13,7 @@ from typing import NamedTuple
 from models.ledger import MARKER, Entry, Posting
 from models.money import text
 from models.payouts import PayoutState
+from models.reinvestment import BONUS_LOT, OWN_LOT
 
 WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -51,6 +52,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "purchase.voided": "Purchase called off",
         "purchase.expired": "Purchase not paid in time",
         "purchase.refunded": "Purchase paid back",
+        "earnings.reinvested": "Earnings turned into store credit",
         "seller.updated": "Profile changed",
         "seller.updated.outdated": "Older profile passed over",
         "event.refused": "Event refused",
@@ -65,6 +67,9 @@ what the payout brings to the seller, ``{rail}`` its rail; what an entry has not
 ALSO: Mapping[str, str] = MappingProxyType(
     {
         "reserved": "payout{amount}{rail} reserved",
+        "reinvested": "{reinvested} reinvested",
+        "bonus": "bonus of {reinvested} on it",
+        "unbonus": "bonus of {reinvested} on what was reinvested taken back",
         "granted": "{reward} granted ({campaigns})",
         "unfired": "{reward} taken back ({campaigns})",
         "fee": "fee {fee}",
@@ -131,6 +136,7 @@ def words_of(entry: Entry) -> str:
     told = [WORDS.get(entry.kind, entry.kind)]
     if entry.payout and entry.payout[1] == PayoutState.RESERVED and _posted(entry, "/in_flight"):
         told.append(ALSO["reserved"])
+    told += _reinvested(entry)
     told += [ALSO[action] for action in ("granted", "unfired") if _campaigns(entry, action)]
     told += [
         ALSO["fee"].replace("{fee}", text(posting.minor, posting.currency))
@@ -148,9 +154,29 @@ def _filled(words: str, entry: Entry) -> str:
         amount = f" of {text(entry.payout[3], _currency(entry))}"
     action = next((a for a in ("granted", "unfired") if words == ALSO[a]), "")
     campaigns = ", ".join(_campaigns(entry, action))
-    reward = " and ".join(words for name, words in _REWARDS.items() if _posted(entry, name))
+    reward = " and ".join(words for name, words in _REWARDS.items() if _rewarded(entry, name))
     filled = words.replace("{volume}", volume).replace("{amount}", amount).replace("{rail}", rail)
     return filled.replace("{campaigns}", campaigns).replace("{reward}", reward)
+
+
+def _reinvested(entry: Entry) -> list[str]:
+    """What an entry reinvested, and of the bonus on it granted or took back."""
+    told = []
+    for lot, currency, before, after, minor in entry.lots:
+        bonus = lot.startswith(BONUS_LOT)
+        word = "reinvested" if before == "reinvested" else ""
+        word = "bonus" if bonus and before == "granted" else word
+        word = "unbonus" if bonus and after == "reversed" else word
+        if word:
+            told.append(ALSO[word].replace("{reinvested}", text(minor, currency)))
+    return told
+
+
+def _rewarded(entry: Entry, account: str) -> bool:
+    """Whether an entry moved a campaign's reward on an account: not what was reinvested."""
+    if account == "/credit" and entry.lots:
+        return not all(lot.startswith((OWN_LOT, BONUS_LOT)) for lot, *_ in entry.lots)
+    return _posted(entry, account)
 
 
 def _currency(entry: Entry) -> str:
@@ -165,6 +191,6 @@ def _posted(entry: Entry, account: str) -> bool:
 
 def _campaigns(entry: Entry, action: str) -> list[str]:
     """The campaigns whose reward an entry granted or took back, if it moved any."""
-    if not any(_posted(entry, account) for account in _REWARDS):
+    if not any(_rewarded(entry, account) for account in _REWARDS):
         return []
     return sorted({campaign for word, _, campaign, *_ in entry.credits if word == action})

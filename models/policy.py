@@ -19,6 +19,9 @@ AUTHORISATION_HOURS_MAX = 30 * 24
 GRACE_DAYS_MAX = 365
 """Longest grace for credit that comes back behind its expiry, in days."""
 
+BONUS_DAYS_MAX = 3_650
+"""Longest life of the bonus on what is reinvested, in days."""
+
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
@@ -173,6 +176,17 @@ class TillPolicy(Section):
         return self.release_grace_days * _DAY_MS
 
 
+class ReinvestPolicy(Section):
+    """What sellers get on top of the earnings that they turn into credit."""
+
+    bonus: BasisPoints = Field(
+        0, description="bonus on what is reinvested, in percent of it; rounded down"
+    )
+    bonus_days: Annotated[int, Field(strict=True, ge=0, le=BONUS_DAYS_MAX)] = Field(
+        0, description="whole days (UTC) for which the bonus can be spent; 0 for ever"
+    )
+
+
 RailName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 
 
@@ -190,6 +204,7 @@ class PayoutPolicy(Section):
     )
     fraud: FraudPolicy
     till: TillPolicy = TillPolicy()
+    reinvest: ReinvestPolicy = ReinvestPolicy()
 
     @model_validator(mode="after")
     def _rails_have_limits(self) -> Self:

@@ -22,7 +22,7 @@ Ms = Annotated[int, Field(strict=True, description="milliseconds since the epoch
 Offset = Annotated[int, Field(strict=True, ge=0)]
 
 
-LotSource = Literal["granted", "left", "authorised", "spent"]
+LotSource = Literal["granted", "reinvested", "left", "authorised", "spent"]
 LotPlace = Literal["left", "authorised", "spent", "expired", "reversed"]
 DiscountStep = Literal["granted", "used", "returned", "expired"]
 
@@ -86,7 +86,8 @@ class LedgerEntry(Published):
     lots: list[tuple[Text, Text, LotSource, LotPlace, MinorOrZero]] | None = Field(
         None,
         description="lot, currency, from where and to where credit of it went, amount: what was"
-        " granted of a lot is what is left, authorised, spent, expired and reversed of it",
+        " granted or reinvested of a lot is what is left, authorised, spent, expired and reversed"
+        " of it. `reinvested` is the seller's own money",
     )
     purchase: tuple[Text, Text, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero] | None = Field(
         None,

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     AMOUNT_NOT_INTEGER = "amount_not_integer"
     AMOUNT_NEGATIVE = "amount_negative"
     AMOUNT_TOO_LARGE = "amount_too_large"
+    PERCENT_OUT_OF_RANGE = "percent_out_of_range"
     DATE_OUT_OF_RANGE = "date_out_of_range"
     PAST_RETENTION = "past_retention"
     ID_REUSED = "id_reused"

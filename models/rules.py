@@ -12,13 +12,14 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic_core import from_json
 
-from models import till
+from models import reinvestment, till
 from models.campaigns import Campaign, Campaigns, Period, near, period_of, running, steps
 from models.decisions import Tier
 from models.events import (
     CommissionEarned,
     CommissionReversed,
     CreditRedeemed,
+    EarningsReinvested,
     PayoutReported,
     SaleCompleted,
     SaleReturned,
@@ -210,6 +211,13 @@ class Rules:
         """A till asks to take a purchase from the wallet, or says what became of it."""
         return till.operation_of(event, self.policy.till)
 
+    def reinvestment(self, event: EarningsReinvested) -> Operation:
+        """A seller turns what is available into credit."""
+        return reinvestment.reinvest(
+            event.id, event.seller_id, event.currency, event.amount_minor,
+            policy=self.policy.reinvest,
+        )  # fmt: skip
+
     def report(self, event: PayoutReported) -> Operation:
         """What a rail says of a payout.
 
@@ -269,9 +277,19 @@ class Rules:
         if up is not None:
             up["occurred_at"] = event.occurred_at.isoformat()
             operation["up"] = up
-        if tier is Tier.INSTANT and (pay := self.pay(seller, event.currency)) is not None:
-            operation["pay"] = pay
+        if tier is Tier.INSTANT:
+            operation |= self._onward(seller, event.currency)
         return operation
+
+    def _onward(self, seller: Seller, currency: str) -> Operation:
+        """Where an earning goes on to: what of it is reinvested, and on which terms she is paid."""
+        onward: Operation = {}
+        standing = seller.reinvest.get(currency) if seller.reinvest else None
+        if standing is not None and not seller.suspended:
+            onward["reinvest"] = reinvestment.standing_terms(standing, self.policy.reinvest)
+        if (pay := self.pay(seller, currency)) is not None:
+            onward["pay"] = pay
+        return onward
 
     def _reverse(
         self, event: SaleReturned | CommissionReversed, record: str, base_minor: int
@@ -328,9 +346,7 @@ class Rules:
             if item.get("take"):
                 del up["commission"]
             release["up"] = {**up, "occurred_at": item["occurred_at"]}
-        if (pay := self.pay(seller, currency)) is not None:
-            release["pay"] = pay
-        return release
+        return release | self._onward(seller, currency)
 
     def _counts(self, currency: str, occurred_ms: int, seller: Seller, level: int) -> Counts:
         """In which campaigns and periods an event counts: ``[index from 1, period, forget at]``.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from models.events import SellerStatus, SellerUpdated
 from models.features import Profile
+from models.reinvestment import Standing
 
 EXPIRED = "destination_expired"
 """Why a card is not paid whose month is over."""
@@ -53,6 +54,8 @@ class Seller:
     tier: str | None = None
     """Her rank, in the company's own words."""
     tags: frozenset[str] = frozenset()
+    reinvest: Mapping[str, Standing] = field(default_factory=dict)
+    """What of her earnings she wants to become credit, by currency."""
 
 
 @lru_cache(maxsize=65_536)
@@ -73,6 +76,7 @@ def read_seller(seller_id: str, stored: bytes) -> Seller:
         Profile(raw["country"], raw.get("joined"), raw.get("changed"), suspended),
         raw.get("tier"),
         frozenset(raw.get("tags", ())),
+        {currency: Standing(*terms) for currency, terms in raw.get("reinvest", {}).items()},
     )
 
 
@@ -107,6 +111,9 @@ def stored_profile(event: SellerUpdated, methods: Sequence[Method], before: Sell
         raw["joined"] = round(event.joined_at.timestamp() * 1000)
     if event.payout and event.payout.changed_at:
         raw["changed"] = round(event.payout.changed_at.timestamp() * 1000)
+    wanted = {currency: one for currency, one in event.reinvest.items() if one.percent}
+    if wanted:
+        raw["reinvest"] = {c: Standing(one.percent, one.keep_minor) for c, one in wanted.items()}
     if methods:
         known = {one.destination: one.disabled for one in before.methods} if before else {}
         raw["methods"] = [_stored(one, known.get(one.destination)) for one in methods]

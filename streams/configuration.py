@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from models.policy import TillPolicy
+from models.policy import ReinvestPolicy, TillPolicy
 from rails.registry import PROVIDERS
 from streams.settings import (
     DEFAULTS,
@@ -72,12 +72,21 @@ def configuration_markdown() -> str:
         ]
         if title == "Rules and files":
             lines += [_TILL, *(_policy_row(n, f) for n, f in TillPolicy.model_fields.items())]
+            fields = ReinvestPolicy.model_fields.items()
+            lines += [_REINVEST, *(_policy_row(n, f) for n, f in fields)]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
 _TILL = """
 The policy's section `till` says how purchases are paid from the wallet
 ([Purchases](money.md#purchases)):
+
+| key | default | values | meaning |
+| --- | --- | --- | --- |"""
+
+_REINVEST = """
+Its section `reinvest` says what sellers get on top of the earnings that they turn into credit
+([Reinvesting](money.md#reinvesting)):
 
 | key | default | values | meaning |
 | --- | --- | --- | --- |"""
@@ -124,5 +133,10 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if origin in (UnionType, Union):
         return _kind(next(part for part in get_args(annotation) if part is not type(None)))
-    kinds: dict[Any, str] = {bool: "`true`, `false`", Path: "path", SecretStr: "secret"}
+    kinds: dict[Any, str] = {
+        bool: "`true`, `false`",
+        int: "a percentage",
+        Path: "path",
+        SecretStr: "secret",
+    }
     return kinds.get(annotation, "text")

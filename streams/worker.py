@@ -49,7 +49,7 @@ from streams.notices.sender import Sender
 from streams.overdue import Overdue
 from streams.settings import Role, Settings, SettingsError, variable
 from streams.wallets.healing import Send
-from streams.wallets.journal import LEDGER, Journal
+from streams.wallets.journal import LEDGER, Journal, reinvested
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
@@ -406,6 +406,8 @@ class Worker:
         )
         if credits:
             self.metrics.spendback(**credits)
+        if amounts := reinvested(messages):
+            self.metrics.booked(amounts)
         return offsets
 
 

@@ -1,11 +1,11 @@
-"""Redemptions: credit spent on the company's products, and purchases that a till takes."""
+"""Redemptions: credit spent on the company's products, purchases at the till, reinvestments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, get_args
 
-from models.events import CreditRedeemed
+from models.events import CreditRedeemed, EarningsReinvested
 from models.rules import Rules
 from models.till import PurchaseEvent
 from streams.desk import Desk, Taken
@@ -21,6 +21,7 @@ class Redemptions:
         self._deciders: dict[type[Any], Callable[[Any], Operation]] = {
             CreditRedeemed: rules.redemption,
             **dict.fromkeys(get_args(PurchaseEvent), rules.purchase),
+            EarningsReinvested: rules.reinvestment,
         }
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:

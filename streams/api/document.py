@@ -28,6 +28,7 @@ OF_BODIES = (
     *(Reason.NOT_JSON, Reason.TOO_LARGE, Reason.MISSING_FIELD, Reason.WRONG_TYPE),
     *(Reason.INVALID_FIELD, Reason.UNKNOWN_CURRENCY, Reason.AMOUNT_NOT_INTEGER),
     *(Reason.AMOUNT_NEGATIVE, Reason.AMOUNT_TOO_LARGE, Reason.DATE_OUT_OF_RANGE),
+    Reason.PERCENT_OUT_OF_RANGE,
 )
 """Codes that one with a body may be."""
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
+from models import reinvestment
 from models.events import (
     TAGS_MAX,
     AmountMinor,
@@ -24,6 +25,7 @@ from models.events import (
     Moment,
     PayoutPreference,
     Ref,
+    ReinvestPreferences,
     SellerStatus,
     SellerUpdated,
     Zone,
@@ -65,6 +67,15 @@ class Redemption(Body):
     order_ref: Ref = Field(description="what it is spent on")
 
 
+class ReinvestRequest(Body):
+    """Earnings that are available are to become credit now, with the policy's bonus."""
+
+    currency: CurrencyCode
+    amount_minor: AmountMinor | None = Field(
+        None, description="integer minor units; without it all that is available"
+    )
+
+
 class PayoutRequest(Body):
     """All that is available in a currency is to be paid out now."""
 
@@ -84,6 +95,9 @@ class ProfileUpdate(Body):
         default_factory=list, description="what else campaigns choose sellers by"
     )
     payout: PayoutPreference | None = Field(None, description="destinations are sealed")
+    reinvest: ReinvestPreferences = Field(
+        default_factory=dict, description="what of her earnings becomes credit, by currency"
+    )
 
 
 class Balances(BaseModel):
@@ -98,14 +112,16 @@ class Balances(BaseModel):
 
 
 class Lot(BaseModel):
-    """Credit of one grant."""
+    """Credit of one grant, or what was reinvested, or the bonus on that."""
 
     lot: str
     currency: str
     left_minor: Minor
     granted_minor: Minor
     expires_ms: Annotated[int, Field(description="milliseconds since the epoch; 0 for never")]
-    campaign: str
+    campaign: str = Field(
+        description="`@reinvested` for what was reinvested, `@reinvest-bonus` for the bonus on it"
+    )
 
 
 class Wallet(BaseModel):
@@ -124,6 +140,13 @@ class Method(BaseModel):
     standing: str = Field(description="`on file`, or `refused: <code>`")
 
 
+class Reinvesting(BaseModel):
+    """How much of each earning in a currency becomes credit."""
+
+    percent: int
+    keep_minor: Annotated[int, Field(description="integer minor units that stay available")]
+
+
 class Profile(BaseModel):
     """A seller's profile, as the wallets have it."""
 
@@ -133,6 +156,7 @@ class Profile(BaseModel):
     status: str
     sponsor: str | None = None
     methods: list[Method]
+    reinvest: dict[str, Reinvesting] = Field(description="by currency")
 
 
 class Payout(BaseModel):
@@ -167,6 +191,13 @@ class BookedPayout(Booked):
     rail: str
     amount_minor: Minor
     fee_minor: Minor
+
+
+class BookedReinvestment(Booked):
+    """Earnings that are credit now."""
+
+    amount_minor: Minor
+    bonus_minor: Minor
 
 
 class Accepted(BaseModel):
@@ -232,6 +263,11 @@ ENDPOINTS = (
     Endpoint("redeem", "POST", f"{SELLER}/redemptions", Scope.SPEND,
              "Spend credit, soonest expiry first", 201, Booked,
              body=Redemption, keyed=True, refusals=(Reason.INSUFFICIENT_CREDIT,)),
+    Endpoint("reinvest", "POST", f"{SELLER}/reinvestments", Scope.SPEND,
+             "Turn what is available into credit", 201, BookedReinvestment,
+             body=ReinvestRequest, keyed=True, refusals=(
+                 Reason.UNKNOWN_SELLER, Reason.SELLER_SUSPENDED, Reason.NOTHING_AVAILABLE,
+                 Reason.INSUFFICIENT_FUNDS)),
     Endpoint("pay", "POST", f"{SELLER}/payouts", Scope.PAY,
              "Pay out now what is available", 201, BookedPayout,
              body=PayoutRequest, keyed=True, refusals=(
@@ -306,6 +342,22 @@ class Counter:
 
         answered = await self._booked(call, decide)
         return Booked(**booked(answered, body.currency))
+
+    async def reinvest(self, call: Call) -> BaseModel:
+        """Earnings become credit."""
+        body: ReinvestRequest = call.body
+
+        async def decide() -> Operation:
+            return reinvestment.reinvest(
+                "", call.seller_id, body.currency, body.amount_minor,
+                policy=self._rules.policy.reinvest,
+            )  # fmt: skip
+
+        answered = await self._booked(call, decide)
+        amount_minor, bonus_minor = answered.figures["reinvested"]
+        return BookedReinvestment(
+            **booked(answered, body.currency), amount_minor=amount_minor, bonus_minor=bonus_minor
+        )
 
     async def pay(self, call: Call) -> BaseModel:
         """What is available is paid out."""

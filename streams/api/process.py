@@ -37,7 +37,7 @@ from streams.health import Health, HealthServer
 from streams.metrics import Metrics
 from streams.settings import Settings, SettingsError, variable
 from streams.statements.ledger import Ledger
-from streams.wallets.journal import LEDGER
+from streams.wallets.journal import LEDGER, reinvested
 from streams.wallets.store import Store
 from streams.wallets.wallets import EntriesVoid
 from streams.worker import company_rules, open_wallets, spare_garbage_collection
@@ -181,7 +181,10 @@ class Api:
         )
 
     async def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
-        return await self._producer.send_batch(messages, tracked=LEDGER)
+        offsets = await self._producer.send_batch(messages, tracked=LEDGER)
+        if amounts := reinvested(messages):
+            self.metrics.booked(amounts)
+        return offsets
 
     def _lost(self, error: EntriesVoid) -> None:
         """Nothing more may be booked here: the process ends, and its supervisor starts another."""

@@ -151,16 +151,21 @@ def _print_movements(movements: Sequence[Movement]) -> None:
 
 
 def _print(statement: Mapping[str, Any]) -> None:
+    from models.money import text
+
     out = console()
     out.print(f"[bold]{statement['seller_id']}[/]  shard {statement['shard']}", markup=True)
     if statement["profile"] is None:
         out.print("no profile yet")
     else:
         profile = {**statement["profile"]}
-        methods = profile.pop("methods")
+        methods, reinvest = profile.pop("methods"), profile.pop("reinvest")
         out.print("  ".join(f"{name} {value}" for name, value in profile.items()))
         for number, method in enumerate(methods, 1):
             out.print(f"paid {number}. over {', '.join(method['rails'])}: {method['standing']}")
+        for currency, wanted in reinvest.items():
+            kept = text(wanted["keep_minor"], currency)
+            out.print(f"reinvests {wanted['percent']} % of {currency}, keeps {kept}")
     if statement["waiting"]:
         out.print(f"{statement['waiting']} earnings and returns wait for the profile")
     _print_accounts(statement["accounts"])

@@ -119,7 +119,7 @@ class Metrics:
     def booked(self, amounts_minor: Mapping[tuple[str, str], int]) -> None:
         """Money booked in a batch, by (currency, direction), in minor units, never negative.
 
-        Directions are few and fixed words: earned, reversed, paid, returned, redeemed.
+        Directions are few and fixed words: earned, reinvested.
         """
         for (currency, direction), amount_minor in amounts_minor.items():
             self._booked.add(amount_minor, currency, direction)

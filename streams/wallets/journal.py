@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -23,6 +24,13 @@ SILENCE_MAX_S = 30.0
 _HEAD = re.compile(
     rb'^\{"v":1,"shard":(\d{1,3}),"seq":(\d{1,16}),(?:"more":(\d{1,4}),)?"epoch":(\d{1,16}),'
 )
+
+
+_REINVESTED = b'"lots":[["reinvested.'
+"""Where an entry says so: of its lots the first, in front of its postings."""
+_LOTS_WITHIN = 640
+"""Longer than what may stand in front of it, in bytes."""
+_FIGURES = re.compile(rb'[A-Z]{3}","([A-Z]{3})","reinvested","left",(\d{1,16})\]')
 
 
 class Head(NamedTuple):
@@ -60,6 +68,18 @@ def head(value: bytes) -> Head:
         raise JournalUnreadable("a ledger message does not start like a journal entry")
     shard, seq, more, epoch = found.groups(b"0")
     return Head(int(shard), int(seq), int(epoch), int(more))
+
+
+def reinvested(messages: Iterable[Outgoing]) -> Counter[tuple[str, str]]:
+    """What entries among messages reinvested: by currency and the word ``reinvested``, in minor
+    units."""
+    amounts: Counter[tuple[str, str]] = Counter()
+    for message in messages:
+        value = message.value or b""
+        at = value.find(_REINVESTED, 0, _LOTS_WITHIN) if message.topic == LEDGER else -1
+        if at >= 0 and (found := _FIGURES.match(value, at + len(_REINVESTED))):
+            amounts[found[1].decode(), "reinvested"] += int(found[2])
+    return amounts
 
 
 def marker(shard: int, epoch: int, nonce: str, now_ms: int) -> Outgoing:

@@ -76,6 +76,7 @@ def profile_shown(seller_id: str, stored: bytes) -> dict[str, Any]:
             {"rails": list(method.rails), "standing": _standing(method)}
             for method in seller.methods
         ],
+        "reinvest": {currency: one._asdict() for currency, one in seller.reinvest.items()},
     }
 
 

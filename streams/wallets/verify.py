@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from models.ledger import PURCHASE, Fold
+from models.ledger import PURCHASE, REINVESTED, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.shards import shard_of
 from streams.settings import Settings
@@ -180,6 +180,27 @@ def lots_otherwise(evidence: Evidence) -> Iterator[str]:
             )
 
 
+def reinvested_apart(evidence: Evidence) -> Iterator[str]:
+    """Reinvested earnings that are the house's, or that expire, or other credit than they were.
+
+    What became credit, and no return took, is left in Redis, authorised or spent.
+    """
+    yield from _violations(REINVESTED)(evidence)
+    fold = evidence.journal.fold
+    steady = dict(evidence.steady())
+    found: Counter[tuple[str, str]] = Counter()
+    for key in fold.own_lots:
+        state, places = steady.get(shard_of(key[0])), fold.lots[key]
+        left = places["left"] if state is None else state.lots.get(key, 0)
+        found[key[:2]] += left + places["authorised"] + places["spent"]
+    for of in found.keys() | fold.reinvested.keys():
+        if found[of] != fold.reinvested.get(of, 0):
+            yield (
+                f"{of[0]}: {fold.reinvested.get(of, 0)} {of[1]} of earnings are reinvested, "
+                f"credit of it {found[of]} {of[1]}"
+            )
+
+
 def purchases_apart(evidence: Evidence) -> Iterator[str]:
     """Purchases that stand otherwise in Redis than in the journal, and what is authorised for none.
 
@@ -236,6 +257,8 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
     for key, minor in fold.paid_out.items():
         has[key] += minor
     for key, minor in fold.purchased.items():
+        has[key] += minor
+    for key, minor in fold.reinvested.items():
         has[key] += minor
     for key, minor in fold.bonuses.items():
         has[key] -= minor
@@ -428,6 +451,10 @@ def _discounts(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.discounts):,} discounts"
 
 
+def _reinvested(evidence: Evidence) -> str:
+    return f"{len(evidence.journal.fold.own_lots):,} lots"
+
+
 def _books(evidence: Evidence) -> str:
     parts = []
     if evidence.compared.read:
@@ -450,6 +477,7 @@ RULES: tuple[Rule, ...] = (
     Rule("no account is beyond zero", _violations("no account beyond zero"), _accounts),
     Rule("lots sum to the credit", lots_apart, _accounts),
     Rule("lots are as the journal has them", lots_otherwise, _lots),
+    Rule("what is reinvested stays the seller's, as credit", reinvested_apart, _reinvested),
     Rule("purchases are as the journal has them", purchases_apart, _purchases),
     Rule("every authorisation ends", purchases_forgotten, _purchases),
     Rule("discounts are as the journal has them", discounts_apart, _discounts),

@@ -79,6 +79,7 @@ class Grammar:
             "purchase.captured": self._capture,
             "purchase.voided": self._purchase,
             "purchase.refunded": self._capture,
+            "earnings.reinvested": self._reinvestment,
             "rate.quoted": self._rate,
             "payout.reported": self._report,
         }
@@ -227,7 +228,23 @@ class Grammar:
                 others = [encoded(self._method()) for _ in range(self.random.randint(0, 4))]
                 payout.append(("others", f"[{','.join(others)}]"))
             fields.append(("payout", payout))
+        if self._chance(0.4):
+            fields.append(("reinvest", self._preferences()))
         return fields
+
+    def _preferences(self) -> Fields:
+        """What of her earnings becomes credit, in up to three currencies."""
+        currencies = sorted({self._currency() for _ in range(3)})
+        return [
+            (
+                currency,
+                [
+                    ("percent", text(self.random.choice((0, 1, 33, 50, 100)))),
+                    ("keep_minor", text(self.random.choice((0, 1, 1_000, MINOR_MAX)))),
+                ],
+            )
+            for currency in currencies
+        ]
 
     def _method(self) -> Fields:
         """A way to be paid: mostly an address that can be, sealed for this seller."""
@@ -240,6 +257,10 @@ class Grammar:
     def _redemption(self) -> Fields:
         money = self._money(self._currency(), self.random.choice((1, 100, 1_000, MINOR_MAX)))
         return [*money, ("order_ref", text("o-1"))]
+
+    def _reinvestment(self) -> Fields:
+        money = self._money(self._currency(), self.random.choice((1, 100, 1_000, MINOR_MAX)))
+        return money if self._chance(0.7) else money[:1]
 
     def _authorisation(self) -> Fields:
         groups = self.random.choice(("[]", '[{"group":"tea","amount_minor":1}]'))

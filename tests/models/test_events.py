@@ -67,6 +67,7 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
             "sponsor_id": "S-2",
             "joined_at": "2024-02-29T00:00:00-03:00",
             "payout": {"rail": "paypal", "destination": "v1.c2VhbGVk"},
+            "reinvest": {"BRL": {"percent": 20, "keep_minor": 1_000}},
         },
     ),
     "credit.redeemed": (
@@ -94,6 +95,7 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
         "redemptions",
         {"authorisation_id": "a-1", "currency": "EUR", "amount_minor": 1},
     ),
+    "earnings.reinvested": ("redemptions", {"currency": "EUR", "amount_minor": 1}),
     "rate.quoted": (
         "rates",
         {
@@ -115,6 +117,11 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
+
+
+def _share(percent: Any, keep_minor: Any = 0) -> dict[str, Any]:
+    """A preference to reinvest."""
+    return {"EUR": {"percent": percent, "keep_minor": keep_minor}}
 
 
 def message(kind: str, **changed: Any) -> bytes:
@@ -309,7 +316,9 @@ class TestRefused:
         assert refused.detail and "\n" not in refused.detail
 
     def test_every_reason_of_decoding_is_in_the_table(self) -> None:
-        assert {reason for reason, _, _ in REFUSED} == set(Reason) - BOOKING
+        # Only a profile has percentages; test_wrong_field has them.
+        others = {Reason.PERCENT_OUT_OF_RANGE}
+        assert {reason for reason, _, _ in REFUSED} == set(Reason) - BOOKING - others
 
     @pytest.mark.parametrize(
         ("kind", "field", "value", "reason"),
@@ -333,6 +342,16 @@ class TestRefused:
                 {"rail": "paypal", "destination": "ann@example.com"},
                 Reason.INVALID_FIELD,
             ),
+            ("seller.updated", "reinvest", _share(101), Reason.PERCENT_OUT_OF_RANGE),
+            ("seller.updated", "reinvest", _share(-(10**40)), Reason.PERCENT_OUT_OF_RANGE),
+            ("seller.updated", "reinvest", _share(12.5), Reason.WRONG_TYPE),
+            ("seller.updated", "reinvest", _share("20"), Reason.WRONG_TYPE),
+            ("seller.updated", "reinvest", _share(20, -1), Reason.AMOUNT_NEGATIVE),
+            ("seller.updated", "reinvest", _share(20, 1.5), Reason.AMOUNT_NOT_INTEGER),
+            ("seller.updated", "reinvest", {"EUR": {}}, Reason.MISSING_FIELD),
+            ("seller.updated", "reinvest", [], Reason.WRONG_TYPE),
+            ("earnings.reinvested", "amount_minor", 0, Reason.AMOUNT_NEGATIVE),
+            ("earnings.reinvested", "currency", "ABC", Reason.UNKNOWN_CURRENCY),
             ("credit.redeemed", "amount_minor", 0, Reason.AMOUNT_NEGATIVE),
             ("credit.redeemed", "order_ref", ..., Reason.MISSING_FIELD),
             ("purchase.authorised", "partial", 1, Reason.WRONG_TYPE),
@@ -354,6 +373,14 @@ class TestRefused:
     def test_a_sealed_destination_is_not_repeated_in_the_detail(self) -> None:
         payout = {"rail": "paypal", "destination": "ann.miller@example.com"}
         assert "miller" not in str(refusal("sellers", message("seller.updated", payout=payout)))
+
+    def test_a_wrong_key_is_not_repeated_in_the_detail(self) -> None:
+        wanted = {"ANN": {"percent": 20}}
+        refused = refusal("sellers", message("seller.updated", reinvest=wanted))
+        assert refused.reason is Reason.UNKNOWN_CURRENCY
+        assert refused.detail == "reinvest: not an ISO 4217 currency"
+        long = {"ann.miller@example.com": {"percent": 20}}
+        assert "miller" not in str(refusal("sellers", message("seller.updated", reinvest=long)))
 
     def test_the_first_date_is_taken(self) -> None:
         first = message("sale.completed", occurred_at=DATE_MIN.isoformat())

@@ -4,7 +4,7 @@
 --   seller, currency, base (sale's amount), amount (earned), returned (of base), reversed (of
 --   amount), held (of it, still in `held`), waiting (for the profile), shown (of the returned, what
 --   counts already, while waiting returns are released), tier, occurred,
---   first (it is the seller's first sale),
+--   first (it is the seller's first sale), reinvested (what of it is credit: reinvest.lua),
 --   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
@@ -37,7 +37,8 @@ local function reverse_up(entry, up, base, cause)
   entry.emits[#entry.emits + 1] = id
 end
 
--- Take an amount back from the seller: what is still held of it, then available, then debt.
+-- Take an amount back from the seller: what is still held of it, then what was reinvested of it and is
+-- unspent, then available, then debt.
 local function take_back(entry, record, amount)
   local from_held = amount < record.held and amount or record.held
   if from_held > 0 then
@@ -45,6 +46,7 @@ local function take_back(entry, record, amount)
     record.held = record.held - from_held
   end
   amount = amount - from_held
+  amount = amount - reinvest.take_back(entry, record, amount)
   local from_available = amount < entry.draft.available and amount or entry.draft.available
   move(entry, 'available', '/commissions', from_available)
   move(entry, 'debt', '/commissions', amount - from_available)
@@ -157,7 +159,7 @@ end
 
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
 -- {{campaign index, period, forget ms, near (of a streak, or nil)}}, first (whether to look if it is her
--- first sale), up, pay (terms or nil), decision, state, waiting (profile missing). Outcomes: booked; refused
+-- first sale), up, pay, reinvest (terms or nil), decision, state, waiting (profile missing). Outcomes: booked; refused
 -- sale_reused, too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
@@ -183,6 +185,9 @@ function operations.earn(shard, op)
     record.held = kept
   end
   local back = early and take_early(shard, entry, record, early)
+  if op.reinvest and instant then
+    reinvest.standing(entry, shard, record, kept - record.reversed, op.reinvest)
+  end
   if op.waiting then
     count_by(entry, shard, 'waiting', 1)
     write(entry, 'RPUSH', 'q:' .. op.seller, encode({record = op.record, occurred = op.occurred,

@@ -39,8 +39,11 @@ local function settle_waiting(shard, op, item, release)
   if record.tier == 'instant' then
     -- Through a house account that ends at zero, so that debt which arose meanwhile is paid first.
     move(entry, 'held', '/transit', record.held)
-    receive(entry, '/transit', 'available', record.held)
+    local kept = receive(entry, '/transit', 'available', record.held)
     record.held = 0
+    if release.reinvest then
+      reinvest.standing(entry, shard, record, kept, release.reinvest)
+    end
   end
   take_effect(shard, entry, record, release.counts, item.returned)
   reverse_each(entry, record, item.back)
@@ -56,7 +59,7 @@ local function settle_waiting(shard, op, item, release)
 end
 
 -- op: profile (JSON, without its revision), rev, refusals (list of {rail, reason}: destinations that
--- cannot be paid), release: one {counts, up, pay} for each waiting
+-- cannot be paid), release: one {counts, up, pay, reinvest} for each waiting
 -- earning, in their order. Outcomes: booked; retry when the list of the waiting has changed.
 function operations.profile(shard, op)
   local waiting = call('LRANGE', shard.prefix .. 'q:' .. op.seller, 0, -1)

@@ -169,7 +169,7 @@ local function new_entry(shard, op, kind, currency)
     authorised = wallet.authorised, credit = wallet.credit, debt = wallet.debt}
   return {op = op, kind = kind, seller = op.seller, currency = currency, draft = draft,
     wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {},
-    counted = {}}
+    counted = {}, shard = shard}
 end
 
 -- Move an amount from one account to another. A house account is written with a leading slash.
@@ -340,6 +340,11 @@ local function commit(shard, entry)
   -- What a program asked for has a body to tell a repeat by, and no place in a topic.
   if op.topic then
     parts[n + 1] = ',"source":["' .. op.topic .. '",' .. int(op.partition) .. ',' .. int(op.offset) .. ']'
+    n = n + 1
+  end
+  -- In front, where whoever counts what is reinvested finds it without a look at the rest.
+  if entry.lots then
+    parts[n + 1] = ',"lots":[' .. concat(entry.lots, ',') .. ']'
     n = n + 1
   end
   parts[n + 1] = ',"postings":['

@@ -48,15 +48,16 @@ local function put_lot(entry, lot, timed)
   end
 end
 
--- Tell the journal where money of a lot went: from granted, left, authorised or spent, to left,
--- authorised, spent, expired or reversed. What was granted is at any time the sum of the last five.
+-- Tell the journal where money of a lot went: from granted, reinvested, left, authorised or spent, to left,
+-- authorised, spent, expired or reversed. What was granted or reinvested is at any time the sum of the last
+-- five.
 local function note_lot(entry, lot, from, to, minor)
   if minor == 0 then
     return
   end
   entry.lots = entry.lots or {}
-  entry.lots[#entry.lots + 1] = format('["%s","%s","%s","%s",%s]', lot, entry.currency, from, to, int(minor))
-  entry.extra.lots = '[' .. concat(entry.lots, ',') .. ']'
+  entry.lots[#entry.lots + 1] = '["' .. lot .. '","' .. entry.currency .. '","' .. from .. '","' .. to .. '",'
+    .. int(minor) .. ']'
 end
 
 -- `whole`: the amount for the journal, where it is another than the one that moves.

@@ -19,6 +19,7 @@ from tests.streams.wallets.harness import PARTITIONS
 WALLET = "/v1/sellers/anna/wallet"
 REDEEM = "/v1/sellers/anna/redemptions"
 PAY = "/v1/sellers/anna/payouts"
+REINVEST = "/v1/sellers/anna/reinvestments"
 PROFILE = "/v1/sellers/anna/profile"
 
 
@@ -139,6 +140,42 @@ async def test_what_is_available_is_paid_out_and_can_be_stopped(open_shop: Shop)
     assert json.loads(commands[-1])["payout_id"] == reply.body["payout_id"]
 
 
+async def test_earnings_are_reinvested_once(open_shop: Shop) -> None:
+    call, before = open_shop.call, await balances(open_shop)
+    body = {"currency": "EUR", "amount_minor": 1_000}
+    reply = await call("POST", REINVEST, body, key="r1")
+    assert reply.status == 201, reply
+    assert (reply.body["amount_minor"], reply.body["bonus_minor"]) == (1_000, 0)
+    after = {**before, "available": 2_000, "credit": before["credit"] + 1_000}
+    assert reply.body["balances"] == after == await balances(open_shop)
+    assert (await call("POST", REINVEST, body, key="r1")).body == reply.body
+    assert (await call("POST", REINVEST, {"currency": "EUR"}, key="r1")).code == "id_reused"
+    refusals = [
+        ({**body, "amount_minor": 2_001}, REINVEST, "insufficient_funds"),
+        ({**body, "amount_minor": 0}, REINVEST, "amount_negative"),
+        ({**body, "percent": 20}, REINVEST, "invalid_field"),
+        ({"currency": "USD"}, REINVEST, "nothing_available"),
+        (body, REINVEST.replace("anna", "nobody"), "unknown_seller"),
+    ]
+    for wrong, path, code in refusals:
+        assert (await call("POST", path, wrong)).code == code
+    reader = Caller(call._session, call.url, new_key(open_shop.keys, Scope.READ))
+    open_shop.api.keys.refresh()
+    assert (await reader("POST", REINVEST, body)).code == "scope_missing"
+    all_of_it = await call("POST", REINVEST, {"currency": "EUR"})
+    assert (all_of_it.body["amount_minor"], all_of_it.body["balances"]["available"]) == (2_000, 0)
+    wallet = (await call("GET", WALLET)).body
+    assert [lot["left_minor"] for lot in wallet["lots"] if lot["campaign"] == "@reinvested"] == [
+        3_000
+    ]
+    fold, _ = journal(open_shop)
+    assert fold.kinds["earnings.reinvested"] == 2
+    assert fold.reinvested["anna", "EUR"] == 3_000
+    text = open_shop.api.metrics.exposition().decode()
+    counted = 'payouts_booked_minor_units_total{currency="EUR",direction="reinvested"} 3000.0'
+    assert counted in text
+
+
 def topic(shop: Shop, name: str) -> list[bytes]:
     """Every message of a topic."""
     from confluent_kafka import Consumer, TopicPartition
@@ -161,7 +198,8 @@ def topic(shop: Shop, name: str) -> list[bytes]:
 async def test_a_profile_goes_to_its_topic_and_comes_back(open_shop: Shop) -> None:
     sealed = open_shop.company.seal.seal("anna", "anna@example.com")
     update = {"country": "AT", "zone": "Europe/Vienna", "tier": "gold", "tags": ["vip"],
-              "payout": {"rail": "paypal", "destination": sealed}}  # fmt: skip
+              "payout": {"rail": "paypal", "destination": sealed},
+              "reinvest": {"EUR": {"percent": 20}}}  # fmt: skip
     reply = await open_shop.call("PUT", PROFILE, update)
     assert (reply.status, reply.body["status"]) == (202, "accepted")
     sent = json.loads(topic(open_shop, "sellers")[-1])
@@ -170,6 +208,9 @@ async def test_a_profile_goes_to_its_topic_and_comes_back(open_shop: Shop) -> No
     found = await open_shop.call("GET", PROFILE)
     assert (found.body["country"], found.body["zone"]) == ("AT", "Europe/Vienna")
     assert found.body["methods"] == [{"rails": ["paypal"], "standing": "on file"}]
+    assert found.body["reinvest"] == {"EUR": {"percent": 20, "keep_minor": 0}}
+    wrong = {**update, "reinvest": {"EUR": {"percent": 101}}}
+    assert (await open_shop.call("PUT", PROFILE, wrong)).code == "percent_out_of_range"
     assert "destination" not in json.dumps(found.body)
     assert (await open_shop.call("GET", "/v1/sellers/nobody/profile")).code == "not_found"
 

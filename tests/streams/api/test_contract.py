@@ -59,7 +59,9 @@ def _make_bookable(case: Any) -> None:
         case.body["currency"] = "EUR"
         authorises = "authorisation_id" in case.body
         if "amount_minor" in case.body:
-            case.body["amount_minor"] = 5 if authorises else 1
+            # Never all that is available: the next call would find nothing.
+            most = 5 if authorises or case.operation.path.endswith("/reinvestments") else 1
+            case.body["amount_minor"] = min(case.body["amount_minor"] or most, most)
         if authorises:
             case.body["authorisation_id"] = "bought"
 

@@ -81,7 +81,10 @@ def test_no_words_are_left_over() -> None:
 
 def test_words_name_only_what_an_entry_can_fill_in() -> None:
     places = set(re.findall(r"\{\w+\}", " ".join([*WORDS.values(), *ALSO.values()])))
-    assert places == {"{volume}", "{amount}", "{rail}", "{campaigns}", "{reward}", "{fee}"}
+    assert places == {
+        *("{volume}", "{amount}", "{rail}", "{campaigns}", "{reward}", "{fee}"),
+        *("{reinvested}",),
+    }
 
 
 def test_every_account_of_a_seller_has_words() -> None:

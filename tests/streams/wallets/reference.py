@@ -11,6 +11,12 @@ from fractions import Fraction
 
 from models.ids import derived
 
+NEVER = 2**60
+"""When a lot expires that never does."""
+NO_TIER = -1
+"""The tier of what no campaign granted."""
+DAY_MS = 86_400_000
+
 FEE_FIXED, FEE_BP, FEE_CAP, PAY_MIN, PAY_MAX = 10, 100, 100, 500, 500_000
 
 PAID = {"settled", "delivered"}
@@ -59,6 +65,12 @@ class Sale:
     counts: bool = False
     shown: int = 0
     """What of the returned counts: less than that while the profile is awaited."""
+    reinvested: int = 0
+    bonus: int = 0
+    bonus_lot: str = ""
+    due: int = 0
+    """How much of what was reinvested is taken back, spent or not."""
+    undone: int = 0
 
 
 @dataclass
@@ -101,6 +113,16 @@ class Purchase:
     def open(self) -> int:
         """What may still be captured."""
         return sum(taken.open for taken in self.takes)
+
+
+@dataclass
+class Wants:
+    """What is to be reinvested of each earning, and the policy's bonus on it."""
+
+    percent: int
+    keep: int
+    bonus: int
+    days: int
 
 
 @dataclass
@@ -156,13 +178,15 @@ class Ledger:
             sale.held -= part
             self.held -= part
             amount -= part
+            amount -= self.give_up(sale, amount)
         part = min(self.available, amount)
         self.available -= part
         self.debt += amount - part
 
     def sell(  # noqa: PLR0917 - a sale
-        self, cause: str, name: str, base: int, amount: int, tier: str, now: int, *, pay: bool
-    ) -> str:
+        self, cause: str, name: str, base: int, amount: int, tier: str, now: int, *, pay: bool,
+        wants: Wants | None = None,
+    ) -> str:  # fmt: skip
         """A sale."""
         if name in self.sales:
             return "refused:sale_reused"
@@ -177,6 +201,8 @@ class Ledger:
             if sale.returned + part <= base:
                 self._bring_back(sale, part)
         sale.shown = sale.returned
+        if tier == "instant" and self.known:
+            self.keep_some(sale, kept - sale.reversed, wants, now)
         if self.known:
             sale.counts = True
             self.recount(cause, now)
@@ -215,7 +241,67 @@ class Ledger:
         self.lose(None, amount)
         return "booked"
 
-    def meet(self, cause: str) -> None:
+    # Reinvesting
+
+    def keep_some(self, sale: Sale, gained: int, wants: Wants | None, now: int) -> None:
+        """A share of what was gained becomes credit."""
+        if wants is None or gained <= 0:
+            return
+        share = half_even(Fraction(gained * wants.percent, 100))
+        share = min(share, self.available - wants.keep)
+        if share > 0:
+            sale.reinvested = share
+            sale.bonus, sale.bonus_lot = self.convert(share, wants, now)
+
+    def convert(self, minor: int, wants: Wants, now: int) -> tuple[int, str]:
+        """What is available becomes credit, and the house adds to it."""
+        self.available -= minor
+        self._lot("reinvested.EUR", NEVER).left += minor
+        bonus = minor * wants.bonus // 10_000
+        day = now // DAY_MS + wants.days + 1
+        name, expires = f"reinvest-bonus.EUR.{day}", day * DAY_MS
+        if not wants.days:
+            name, expires = "reinvest-bonus.EUR", NEVER
+        if bonus:
+            self._lot(name, expires).left += bonus
+        return bonus, name
+
+    def _lot(self, name: str, expires: int) -> Lot:
+        for lot in self.lots:
+            if lot.id == name:
+                return lot
+        self.lots.append(Lot(name, 0, expires, NO_TIER, expires))
+        return self.lots[-1]
+
+    def give_up(self, sale: Sale, minor: int) -> int:
+        """A return takes what was reinvested, as far as it is unspent, and the bonus with it."""
+        if not sale.reinvested:
+            return 0
+        due = min(minor, sale.reinvested - sale.due)
+        sale.due += due
+        if sale.bonus:
+            undone = half_even(Fraction(sale.bonus * sale.due, sale.reinvested))
+            bonus = self._lot(sale.bonus_lot, NEVER)
+            bonus.left -= min(bonus.left, undone - sale.undone)
+            sale.undone = undone
+        own = self._lot("reinvested.EUR", NEVER)
+        taken = min(own.left, due)
+        own.left -= taken
+        return taken
+
+    def reinvest(self, amount: int | None, wants: Wants, now: int) -> str:
+        """She asks for it once."""
+        if not self.known:
+            return "refused:unknown_seller"
+        minor = self.available if amount is None else amount
+        if not minor:
+            return "refused:nothing_available"
+        if minor > self.available:
+            return "refused:insufficient_funds"
+        self.convert(minor, wants, now)
+        return "booked"
+
+    def meet(self, cause: str, wants: Wants | None = None, now: int = 0) -> None:
         """The profile comes: what waited takes effect, in its order."""
         self.known = True
         for name, part in self.waiting:
@@ -226,8 +312,10 @@ class Ledger:
                 continue
             if sale.tier == "instant":
                 self.held -= sale.held
-                self.available += self.gain(sale.held)
+                kept = self.gain(sale.held)
+                self.available += kept
                 sale.held = 0
+                self.keep_some(sale, kept, wants, now)
             sale.counts = True
             self.recount(f"{cause}/s:{name}", sale.occurred)
 
@@ -392,10 +480,11 @@ class Ledger:
         if lot is None:
             self.available += self.gain(minor)
             return
-        if lot.tier not in self.fired:
-            self.used[lot.tier] -= minor
-            return
-        lot = self.fired[lot.tier]
+        if lot.tier != NO_TIER:
+            if lot.tier not in self.fired:
+                self.used[lot.tier] -= minor
+                return
+            lot = self.fired[lot.tier]
         if lot not in self.lots:
             self.lots.append(lot)
             lot.left = 0

@@ -9,7 +9,7 @@ import redis
 
 from models.ledger import Entry, Fold
 from tests.streams.wallets.harness import PAY, Shard, campaign
-from tests.streams.wallets.reference import AFTER, PAY_MAX, Ledger
+from tests.streams.wallets.reference import AFTER, PAY_MAX, Ledger, Wants
 
 SEQUENCES = 320
 STEPS = 60
@@ -37,6 +37,7 @@ class Life:
         self.fold = Fold()
         self.names: list[str] = []
         self.parts: dict[str, int] = {}
+        self.wants = Wants(0, 0, 0, 0)
         if self.ledger.known:
             self.book(self.event("profile", "seller.updated", rev=0, profile="{}", release=[]))
 
@@ -55,6 +56,7 @@ class Life:
         self.shard.now_ms += self.dice.choice((1, 1, 50, 900))
         moves = [self.sell] * 4 + [self.bring_back] * 4 + [self.move] * 5
         moves += [self.redeem, self.expire, self.take]
+        moves += [self.reinvest]
         moves += [self.authorise] * 3 + [self.capture] * 3 + [self.refund] * 2 + [self.void]
         if not self.ledger.known:
             moves.append(self.meet)
@@ -79,12 +81,32 @@ class Life:
         }  # fmt: skip
         if not self.ledger.known:
             fields |= {**WAITS, "counts": []}
-        elif pays and tier == "instant":
-            fields["pay"] = {**PAY, "max": PAY_MAX}
+        elif tier == "instant":
+            fields["reinvest"] = self.terms()
+            if pays:
+                fields["pay"] = {**PAY, "max": PAY_MAX}
         event = self.event("earn", "sale.completed", **fields)
         now = self.shard.now_ms
-        expected = self.ledger.sell(event["id"], name, base, amount, tier, now, pay=pays)
+        expected = self.ledger.sell(
+            event["id"], name, base, amount, tier, now, pay=pays, wants=self.wants
+        )
         return self.book(event), expected
+
+    def terms(self) -> list[int]:
+        """What she wants reinvested from now on, as a preference has it."""
+        self.wants = Wants(
+            self.dice.choice((0, 0, 33, 50, 100)), self.dice.choice((0, 300)),
+            self.dice.choice((0, 500)), self.dice.choice((0, 1)),
+        )  # fmt: skip
+        return [self.wants.percent, self.wants.keep, self.wants.bonus, self.wants.days]
+
+    def reinvest(self) -> tuple[str, str]:
+        bonus = self.terms()[2:]
+        amount = self.dice.choice((None, 1, 500, 2_000))
+        fields = {} if amount is None else {"amount": amount}
+        booked = self.book(self.event("reinvest", "earnings.reinvested", currency="EUR",
+                                      bonus=bonus, **fields))  # fmt: skip
+        return booked, self.ledger.reinvest(amount, self.wants, self.shard.now_ms)
 
     def bring_back(self) -> tuple[str, str]:
         if self.names and self.dice.random() < 0.85:
@@ -107,10 +129,10 @@ class Life:
     def meet(self) -> tuple[str, str]:
         key = self.shard.key(f"q:{self.seller}")
         count = int(self.shard.client.llen(key))  # type: ignore[arg-type]
-        release = [{"counts": [[1, "p", 0]]}] * count
+        release = [{"counts": [[1, "p", 0]], "reinvest": self.terms()}] * count
         self.rev = 1
         event = self.event("profile", "seller.updated", rev=0, profile="{}", release=release)
-        self.ledger.meet(event["id"])
+        self.ledger.meet(event["id"], self.wants, self.shard.now_ms)
         return self.book(event), "booked"
 
     def move(self) -> tuple[str, str]:
@@ -215,7 +237,8 @@ class Life:
         earned = self.fold.earned[self.seller, "EUR"]
         paid = self.fold.paid_out[self.seller, "EUR"]
         purchased = self.fold.purchased[self.seller, "EUR"]
-        assert available + held + in_flight + debt + paid + purchased == earned
+        reinvested = self.fold.reinvested[self.seller, "EUR"]
+        assert available + held + in_flight + debt + paid + purchased + reinvested == earned
         assert self.fold.balances[f"{self.seller}/authorised", "EUR"] == self.ledger.authorised()
         assert [s for s, *_ in self.fold.payouts.values()] == [
             payout.state for payout in self.ledger.payouts

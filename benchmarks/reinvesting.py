@@ -1,0 +1,87 @@
+"""What a reinvesting earning costs beside a plain one, of the worker's and Valkey's CPU.
+
+The product books the same sales: of sellers who want nothing reinvested, of the same with a fifth
+of each earning, and with the policy's bonus on that. They take turns: a machine is never at rest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from pydantic_core import from_json, to_json
+
+from benchmarks.events import PAID_CURRENCIES
+from benchmarks.ground import Kafka
+from benchmarks.measure import Figures, measure, product
+from streams.demo.messages import Message
+from streams.settings import DEFAULTS
+
+PERCENT = 20
+BONUS = {"  bonus: 0": "  bonus: 5", "  bonus_days: 0": "  bonus_days: 90"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reinvesting:
+    """CPU of worker and Valkey together, in microseconds a sale: medians of the rounds."""
+
+    plain_us: float
+    reinvesting_us: float
+    with_bonus_us: float
+
+    @property
+    def percent(self) -> float:
+        """How much more a reinvesting sale takes than a plain one, in percent."""
+        return round(100 * (self.reinvesting_us / self.plain_us - 1), 1)
+
+    @property
+    def bonus_percent(self) -> float:
+        """The same with a bonus."""
+        return round(100 * (self.with_bonus_us / self.plain_us - 1), 1)
+
+
+def measure_reinvesting(
+    profiles: Sequence[Message],
+    warm_up: Sequence[Message],
+    sales: Sequence[Message],
+    seal_keys: str,
+    *,
+    rounds: int,
+    kafka: Kafka = "embedded",
+) -> Reinvesting:
+    """Book the sales in each way, round after round."""
+    wanting = [_wanting(message) for message in profiles]
+    taken: dict[str, list[float]] = {"plain": [], "reinvesting": [], "bonus": []}
+    with tempfile.TemporaryDirectory(prefix="payouts-bench-") as directory:
+        policy = Path(directory) / "policy.yaml"
+        text = (DEFAULTS / "policy.yaml").read_text(encoding="utf-8")
+        for before, after in BONUS.items():
+            if before not in text:
+                raise ValueError(f"the packaged policy has no {before.strip()!r}")
+            text = text.replace(before, after)
+        policy.write_text(text, encoding="utf-8")
+        ways: tuple[tuple[str, Sequence[Message], Mapping[str, object]], ...] = (
+            ("plain", profiles, {}),
+            ("reinvesting", wanting, {}),
+            ("bonus", wanting, {"policy": policy}),
+        )
+        for _ in range(rounds):
+            for name, sellers, changes in ways:
+                run = measure(
+                    product(), sellers, warm_up, sales, seal_keys, kafka=kafka, changes=changes
+                )
+                taken[name].append(_cpu_us(run))
+    return Reinvesting(*(round(median(taken[name]), 1) for name in taken))
+
+
+def _wanting(message: Message) -> Message:
+    body = from_json(message.value)
+    body["reinvest"] = {currency: {"percent": PERCENT} for currency in sorted(PAID_CURRENCIES)}
+    return replace(message, value=to_json(body))
+
+
+def _cpu_us(run: Figures) -> float:
+    return run.worker_cpu_us_per_event + run.redis_cpu_us_per_event

@@ -1,0 +1,60 @@
+"""Reinvestment: earnings that a seller turns into credit, by a standing preference or once.
+
+Pure. How much of an earning that is hangs on balances, so it is decided where they are
+(``reinvest.lua``); here is on which terms. A builder's operation is booked like any other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from models.policy import ReinvestPolicy
+
+Operation = dict[str, Any]
+
+OWN_LOT = "reinvested."
+"""How the id of a lot begins that is what a seller reinvested of a currency."""
+BONUS_LOT = "reinvest-bonus."
+"""How the id of a lot begins that is the bonus on it."""
+
+
+class Standing(NamedTuple):
+    """What a seller wants of each earning in a currency.
+
+    ``percent`` of it is reinvested, as long as ``keep_minor`` stay available.
+    """
+
+    percent: int
+    keep_minor: int
+
+
+def standing_terms(standing: Standing, policy: ReinvestPolicy) -> list[int]:
+    """A standing preference and the bonus, as the booking function takes them."""
+    return [standing.percent, standing.keep_minor, *_bonus(policy)]
+
+
+def reinvest(
+    operation_id: str,
+    seller_id: str,
+    currency: str,
+    amount_minor: int | None,
+    *,
+    policy: ReinvestPolicy,
+) -> Operation:
+    """Turn an amount of what is available into credit; None for all of it."""
+    operation: Operation = {
+        "op": "reinvest",
+        "kind": "earnings.reinvested",
+        "id": operation_id,
+        "seller": seller_id,
+        "currency": currency,
+        "bonus": _bonus(policy),
+    }
+    if amount_minor is not None:
+        operation["amount"] = amount_minor
+    return operation
+
+
+def _bonus(policy: ReinvestPolicy) -> list[int]:
+    """Basis points, and for how many days it can be spent."""
+    return [policy.bonus, policy.bonus_days]
