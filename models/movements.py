@@ -43,6 +43,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "budget.sliced": "Part of a campaign's budget handed out",
         "budget.topped_up": "Part of a campaign's budget received",
         "threshold.settled": "Campaign's goal reached",
+        "debt.written_off": "Debt written off",
         "credit.redeemed": "Store credit spent",
         "credit.expired": "Store credit expired",
         "discount.expired": "Discount expired",

@@ -173,6 +173,14 @@ class TillPolicy(Section):
         return self.release_grace_days * _DAY_MS
 
 
+class DebtPolicy(Section):
+    """How sellers work off what they owe."""
+
+    share: BasisPoints = Field(
+        BASIS_POINTS, description="percentage of each earning that pays debt, rounded down"
+    )
+
+
 RailName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 
 
@@ -190,6 +198,7 @@ class PayoutPolicy(Section):
     )
     fraud: FraudPolicy
     till: TillPolicy = TillPolicy()
+    debt: DebtPolicy = DebtPolicy()
 
     @model_validator(mode="after")
     def _rails_have_limits(self) -> Self:

@@ -106,6 +106,17 @@ class LedgerEntry(Published):
         description="of a campaign's budget: campaign, currency, to which shard, handed to it in"
         " all, handed to all of them, the budget",
     )
+    worked: (
+        list[tuple[MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero]]
+        | None
+    ) = Field(
+        None,
+        description="earnings that met debt: the share that pays it in basis points, earned, of"
+        " that paid before, what came now, the debt, what was paid of it",
+    )
+    written_off: tuple[Text, Text] | None = Field(
+        None, description="who wrote debt off, and the reason"
+    )
     waiting: Text | None = Field(None, description="what waits for the seller's profile")
     released: Text | None = Field(None, description="what has waited and now counts")
     parked: Text | None = Field(None, description="the sale that a return came ahead of")

@@ -19,6 +19,7 @@ from models.events import (
     CommissionEarned,
     CommissionReversed,
     CreditRedeemed,
+    DebtWrittenOff,
     PayoutReported,
     PurchaseAuthorised,
     PurchaseCaptured,
@@ -208,6 +209,19 @@ class Rules:
             "kind": event.type,
             "currency": event.currency,
             "amount": event.amount_minor,
+        }
+
+    def write_off(self, event: DebtWrittenOff) -> Operation:
+        """Debt is written off."""
+        return {
+            "op": "write_off",
+            "id": event.id,
+            "seller": event.seller_id,
+            "kind": event.type,
+            "currency": event.currency,
+            "amount": event.amount_minor,
+            "by": event.by,
+            "reason": event.reason,
         }
 
     def authorisation(self, event: PurchaseAuthorised) -> Operation:

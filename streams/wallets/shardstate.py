@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from models.debts import Owed, read_owed
 from models.ledger import Purchase
 from models.shards import SHARDS
 from streams.wallets.store import meta_key
@@ -33,6 +34,8 @@ class ShardState:
     """Authorisations with a time at which they end."""
     discounts: set[tuple[str, str]] = field(default_factory=set)
     """Sellers' discounts that can be used."""
+    owed: dict[tuple[str, str], Owed] = field(default_factory=dict)
+    """Since when debt is owed, by seller and currency."""
     payouts: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     """Payouts with a time at which their rail is asked."""
@@ -94,7 +97,7 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
     keys: set[bytes] = set()
     # One walk through the key space for all shards; SCAN may return a key twice.
-    for key in client.scan_iter(match="{s*}:[aghlwy]*", count=KEYS_MAX):
+    for key in client.scan_iter(match="{s*}:[Daghlwy]*", count=KEYS_MAX):
         shard, _, rest = key[2:].partition(b"}:")
         if shard.isdigit() and int(shard) in wanted and rest[:2] in _KINDS_READ:
             keys.add(key)
@@ -113,7 +116,7 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
                 _take(shards, key, value)
 
 
-_KINDS_READ = frozenset({b"a:", b"g:", b"h", b"l:", b"w:", b"y:"})
+_KINDS_READ = frozenset({b"D", b"a:", b"g:", b"h", b"l:", b"w:", b"y:"})
 
 
 def _purchase(stored: bytes) -> Purchase:
@@ -141,6 +144,10 @@ def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
     elif kind == "a":
         seller, _, authorisation = name.partition("/")
         state.purchases[seller, authorisation] = _purchase(value)
+    elif kind == "D":
+        for raw, text in value.items():
+            currency, _, seller = raw.decode().partition(":")
+            state.owed[seller, currency] = read_owed(text.decode())
     elif kind == "g":
         state.discounts |= {(name, discount.decode()) for discount in value}
     else:

@@ -7,12 +7,13 @@ none trusts a figure that the booking function computed: all is derived from the
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from models.ledger import PURCHASE, Fold
+from models.debts import by_age, day_of
+from models.ledger import DEBT, PURCHASE, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.shards import shard_of
 from streams.settings import Settings
@@ -239,6 +240,8 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
         has[key] += minor
     for key, minor in fold.bonuses.items():
         has[key] -= minor
+    for key, minor in fold.written_off.items():
+        has[key] -= minor
     for key in has.keys() | fold.earned.keys():
         if has.get(key, 0) != fold.earned.get(key, 0):
             seller, currency = key
@@ -246,6 +249,28 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
                 f"{seller}: has and was paid {has.get(key, 0)} {currency}, earned "
                 f"{fold.earned.get(key, 0)} {currency}"
             )
+
+
+def debts_apart(evidence: Evidence) -> Iterator[str]:
+    """Debts that are older or younger in Redis than in the journal, or not what is owed."""
+    fold, today = evidence.journal.fold, day_of(evidence.now_ms)
+    for shard, state in evidence.steady():
+        owed = {key: -state.balances.get((f"{key[0]}/debt", key[1]), 0) for key in state.owed}
+        for (account, currency), minor in state.balances.items():
+            seller, _, name = account.rpartition("/")
+            if seller and name == "debt" and minor:
+                owed[seller, currency] = -minor
+        known = {key for key in fold.owed if shard_of(key[0]) == shard}
+        for key in owed.keys() | known:
+            there = by_age(state.owed.get(key, ()), today)
+            journal = by_age(fold.owed.get(key, ()), today)
+            if there != journal or sum(there.values()) != owed.get(key, 0):
+                told = f"{_ages(there)} in Redis, {_ages(journal)} in the journal"
+                yield f"{key[0]} owes {owed.get(key, 0)} {key[1]}: {told}"
+
+
+def _ages(ages: Mapping[str, int]) -> str:
+    return ", ".join(f"{minor} of {age} days" for age, minor in ages.items() if minor) or "nothing"
 
 
 def budgets_overspent(evidence: Evidence) -> Iterator[str]:
@@ -424,6 +449,14 @@ def _purchases(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.purchases):,} purchases"
 
 
+def _debts(evidence: Evidence) -> str:
+    return f"{len(evidence.journal.fold.owed):,} debts"
+
+
+def _written_off(evidence: Evidence) -> str:
+    return f"{evidence.journal.fold.kinds['debt.written_off']:,} entries"
+
+
 def _discounts(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.discounts):,} discounts"
 
@@ -454,6 +487,9 @@ RULES: tuple[Rule, ...] = (
     Rule("every authorisation ends", purchases_forgotten, _purchases),
     Rule("discounts are as the journal has them", discounts_apart, _discounts),
     Rule("what sellers have and were paid is what they earned", earnings_apart, _accounts),
+    Rule(DEBT, _violations(DEBT), _debts),
+    Rule(WRITE_OFF, _violations(WRITE_OFF), _written_off),
+    Rule("debt is as old as the journal has it", debts_apart, _debts),
     Rule("every message has one effect or one dead letter", events_astray, _messages),
     Rule(
         "every commission sent up the tree was booked",

@@ -37,10 +37,11 @@ local function settle_waiting(shard, op, item, release)
   record.waiting = nil
   record.up = release.up
   if record.tier == 'instant' then
-    -- Through a house account that ends at zero, so that debt which arose meanwhile is paid first.
+    -- Through a house account that ends at zero, so that debt which arose meanwhile is worked off.
     move(entry, 'held', '/transit', record.held)
-    receive(entry, '/transit', 'available', record.held)
-    record.held = 0
+    work_off(entry, shard, '/transit', 'available', record.amount - record.reversed, record.held,
+      record.worked or 0)
+    record.held, record.worked = 0, nil
   end
   take_effect(shard, entry, record, release.counts, item.returned)
   reverse_each(entry, record, item.back)

@@ -111,7 +111,7 @@ local function give(entry, shard, at)
   local lot = uuid5(entry.op.id .. '/' .. at.campaign .. '/' .. at.period .. '/' .. int(at.tier))
   local extra = ''
   if at.bonus then
-    receive(entry, '/bonuses', 'available', at.amount)
+    work_off(entry, shard, '/bonuses', 'available', at.amount, at.amount, 0)
   else
     extra = ',"expires_ms":' .. int(at.expires)
     if at.amount > 0 then
