@@ -325,7 +325,11 @@ class Fold:
     lots: dict[tuple[str, str, str], Counter[str]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
-    """Per seller, currency and lot: what is left, authorised, spent, expired and reversed of it."""
+    """Per seller, currency and lot: what is left, authorised, spent, expired, reversed, recovered
+    and forgiven of it."""
+    settled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Of credit that was spent before its grant was undone: what was recovered and forgiven, by
+    currency, in minor units."""
     owed: dict[tuple[str, str], Owed] = field(default_factory=dict)
     """Per seller and currency: since when debt is owed. Who owes nothing is not there."""
     written_off: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -493,19 +497,35 @@ class Fold:
         moved: Counter[tuple[str, str]] = Counter()
         for posting in entry.postings:
             name = posting.account.rpartition("/")[2]
-            if name in {"credit", "authorised", "sales", "discounts"}:
+            if name in {"credit", "authorised", "sales", "discounts", "spendback"}:
                 moved[name, posting.currency] += posting.minor
         for lot, currency, before, after, minor in entry.lots:
             self._lot((entry.seller, currency, lot), before, after, minor)
             moved["lot " + after, currency] -= minor
             moved["lot " + before, currency] += minor
+        self._undone(entry)
         self._told(entry)
         for currency in {currency for _, currency in moved}:
             if moved["credit", currency] + moved["lot left", currency]:
                 self._violated("lots add up", f"{entry.id} moves other credit than of its lots")
             # What is authorised or sold, and neither credit nor given as a discount, is earnings.
-            names = ("authorised", "sales", "discounts", "lot authorised", "lot spent")
+            places = ("lot authorised", "lot spent", "lot forgiven")
+            names = ("authorised", "sales", "discounts", *places)
+            # What leaves a lot unspent is the house's again, and so is what is recovered.
+            ends = ("granted", "expired", "reversed", "recovered")
+            if moved["spendback", currency] != -sum(moved["lot " + end, currency] for end in ends):
+                self._violated("lots add up", f"{entry.id} moves /spendback otherwise than lots")
             self.purchased[entry.seller, currency] += sum(moved[name, currency] for name in names)
+
+    def _undone(self, entry: Entry) -> None:
+        """Of a grant that is undone nothing may stand as spent: it is recovered or forgiven."""
+        for _, currency, before, after, minor in entry.lots:
+            if before == "spent" and after in {"recovered", "forgiven"}:
+                self.settled[after, currency] += minor
+        for action, lot, _, _, currency, _, _ in entry.credits:
+            places = self.lots.get((entry.seller, currency, lot), Counter())
+            if action == "unfired" and places["spent"]:
+                self._violated(SETTLED, f"{entry.id} leaves {places['spent']} {currency} of {lot}")
 
     def _lot(self, key: tuple[str, str, str], before: str, after: str, minor: int) -> None:
         places = self.lots[key]
@@ -571,6 +591,7 @@ class Fold:
 
 
 PURCHASE = "a purchase takes no more than was authorised"
+SETTLED = "spent credit of an undone grant is recovered or forgiven"
 DEBT = "debt is worked off by the share that its entry names"
 WRITE_OFF = "debt is written off by somebody, for a reason"
 

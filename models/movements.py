@@ -68,6 +68,7 @@ ALSO: Mapping[str, str] = MappingProxyType(
         "reserved": "payout{amount}{rail} reserved",
         "granted": "{reward} granted ({campaigns})",
         "unfired": "{reward} taken back ({campaigns})",
+        "recovered": "spent store credit owed",
         "fee": "fee {fee}",
     }
 )
@@ -133,6 +134,8 @@ def words_of(entry: Entry) -> str:
     if entry.payout and entry.payout[1] == PayoutState.RESERVED and _posted(entry, "/in_flight"):
         told.append(ALSO["reserved"])
     told += [ALSO[action] for action in ("granted", "unfired") if _campaigns(entry, action)]
+    if any(place == "recovered" for _, _, _, place, _ in entry.lots):
+        told.append(ALSO["recovered"])
     told += [
         ALSO["fee"].replace("{fee}", text(posting.minor, posting.currency))
         for posting in entry.postings

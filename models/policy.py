@@ -181,6 +181,15 @@ class DebtPolicy(Section):
     )
 
 
+class SpendbackPolicy(Section):
+    """What becomes of spendback credit when a return undoes its grant."""
+
+    unfired_spent: Literal["forgive", "debt"] = Field(
+        "forgive",
+        description="whether what was spent of it is forgiven, or taken back as earnings or debt",
+    )
+
+
 RailName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 
 
@@ -199,6 +208,7 @@ class PayoutPolicy(Section):
     fraud: FraudPolicy
     till: TillPolicy = TillPolicy()
     debt: DebtPolicy = DebtPolicy()
+    spendback: SpendbackPolicy = SpendbackPolicy()
 
     @model_validator(mode="after")
     def _rails_have_limits(self) -> Self:

@@ -22,8 +22,8 @@ Ms = Annotated[int, Field(strict=True, description="milliseconds since the epoch
 Offset = Annotated[int, Field(strict=True, ge=0)]
 
 
-LotSource = Literal["granted", "left", "authorised", "spent"]
-LotPlace = Literal["left", "authorised", "spent", "expired", "reversed"]
+LotSource = Literal["granted", "left", "authorised", "spent", "recovered", "forgiven"]
+LotPlace = Literal["left", "authorised", "spent", "expired", "reversed", "recovered", "forgiven"]
 DiscountStep = Literal["granted", "used", "returned", "expired"]
 
 
@@ -86,7 +86,8 @@ class LedgerEntry(Published):
     lots: list[tuple[Text, Text, LotSource, LotPlace, MinorOrZero]] | None = Field(
         None,
         description="lot, currency, from where and to where credit of it went, amount: what was"
-        " granted of a lot is what is left, authorised, spent, expired and reversed of it",
+        " granted of a lot is what is left, authorised, spent, expired, reversed, recovered and"
+        " forgiven of it; the last two were spent before a return undid the grant",
     )
     purchase: tuple[Text, Text, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero] | None = Field(
         None,
@@ -216,7 +217,11 @@ class CreditUnfired(Credit):
     """A return took the total back below the threshold: what was unspent is taken back."""
 
     type: Literal["credit.unfired"]
-    spent_minor: Annotated[MinorOrZero, Field(description="what had been spent, and stays so")]
+    spent_minor: Annotated[
+        MinorOrZero, Field(description="what had been spent, authorised at a till, or expired")
+    ]
+    recovered_minor: MinorOrZero = Field(0, description="of that, what she owes for it now")
+    forgiven_minor: MinorOrZero = Field(0, description="of that, what was spent, and stays so")
 
 
 class CreditRefused(Credit):

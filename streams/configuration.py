@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from models.config import Section, basis_points
-from models.policy import DebtPolicy, TillPolicy
+from models.policy import DebtPolicy, SpendbackPolicy, TillPolicy
 from rails.registry import PROVIDERS
 from streams.settings import (
     DEFAULTS,
@@ -87,6 +87,11 @@ _POLICY_SECTIONS: tuple[tuple[str, type[Section]], ...] = (
         TillPolicy,
     ),
     ("Its section `debt` says how [debt](money.md#debt) is worked off:", DebtPolicy),
+    (
+        "Its section `spendback` says what becomes of credit whose grant a return "
+        "[undoes](money.md#spendback):",
+        SpendbackPolicy,
+    ),
 )
 
 

@@ -122,6 +122,7 @@ def open_wallets(
             ASK_AFTER_MS,
             rules.context(),
             debt_bp=rules.policy.debt.share,
+            spent_is_debt=rules.policy.spendback.unfired_spent == "debt",
         ),
         partitions=settings.partitions,
         clock=now_ms,

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from models.debts import by_age, day_of
-from models.ledger import DEBT, PURCHASE, WRITE_OFF, Fold
+from models.ledger import DEBT, PURCHASE, SETTLED, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.shards import shard_of
 from streams.settings import Settings
@@ -179,6 +179,24 @@ def lots_otherwise(evidence: Evidence) -> Iterator[str]:
                 f"lot {key[2]} of {key[0]}: {found.get(key, 0)} left in Redis, "
                 f"{left.get(key, 0)} in the journal"
             )
+
+
+def settled_otherwise(evidence: Evidence) -> Iterator[str]:
+    """Undone grants of which something stands as spent, or of which Redis has it otherwise."""
+    yield from _violations(SETTLED)(evidence)
+    names = ("recovered", "forgiven")
+    for shard, state in evidence.steady():
+        known = {
+            (seller, lot): (places["recovered"], places["forgiven"])
+            for (seller, _, lot), places in evidence.journal.fold.lots.items()
+            if shard_of(seller) == shard and any(places[name] for name in names)
+        }
+        for key in state.settled.keys() | known.keys():
+            if state.settled.get(key) != known.get(key):
+                yield (
+                    f"lot {key[1]} of {key[0]}: {state.settled.get(key)} recovered and forgiven in "
+                    f"Redis, {known.get(key)} in the journal"
+                )
 
 
 def purchases_apart(evidence: Evidence) -> Iterator[str]:
@@ -445,6 +463,12 @@ def _lots(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.lots):,} lots"
 
 
+def _settled(evidence: Evidence) -> str:
+    settled = evidence.journal.fold.settled
+    told = ", ".join(f"{minor:,} {currency} {how}" for (how, currency), minor in settled.items())
+    return told or "nothing was spent of one"
+
+
 def _purchases(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.purchases):,} purchases"
 
@@ -483,6 +507,7 @@ RULES: tuple[Rule, ...] = (
     Rule("no account is beyond zero", _violations("no account beyond zero"), _accounts),
     Rule("lots sum to the credit", lots_apart, _accounts),
     Rule("lots are as the journal has them", lots_otherwise, _lots),
+    Rule(SETTLED, settled_otherwise, _settled),
     Rule("purchases are as the journal has them", purchases_apart, _purchases),
     Rule("every authorisation ends", purchases_forgotten, _purchases),
     Rule("discounts are as the journal has them", discounts_apart, _discounts),

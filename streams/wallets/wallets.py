@@ -105,6 +105,8 @@ class Terms:
     campaigns: Sequence[Mapping[str, Any]]
     debt_bp: int = BASIS_POINTS
     """The share of an earning that pays debt, in basis points."""
+    spent_is_debt: bool = False
+    """Whether credit that was spent, and whose grant is undone, is taken back otherwise."""
 
     def json(self) -> bytes:
         """The part of a call's context that never changes."""
@@ -115,6 +117,7 @@ class Terms:
                 "ask_ms": self.ask_ms,
                 "campaigns": self.campaigns,
                 "debt_bp": self.debt_bp,
+                "spent_is_debt": self.spent_is_debt,
             }
         )
 

@@ -20,6 +20,8 @@
 --   B: b: bw:                  what campaigns may cost: see budget.lua
 --   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>,<period>,
 --                                <tier>,<groups of products that it may be spent on, by "|"; empty: any>"
+--   k:<seller>             hash  lot id = "<recovered>,<forgiven>": of credit that was spent and whose grant was
+--                                undone since, what its seller owes for it, and what not
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once
 --                                nothing of it is left
 --   g:<seller>             hash  discount id = what it takes off a purchase to come (JSON, till.lua)

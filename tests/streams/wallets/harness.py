@@ -85,6 +85,7 @@ class Shard:
         self.now_ms = NOW_MS
         self.campaigns = list(campaigns)
         self.debt_bp = 10_000
+        self.spent_is_debt = False
         self._ids = 0
         self._offset = -1
 
@@ -128,7 +129,7 @@ class Shard:
         context = {
             "now": self.now_ms, "known": known, "epoch": self.epoch(), "retention_ms": RETENTION_MS,
             "wait_ms": WAIT_MS, "ask_ms": ASK_MS, "campaigns": self.campaigns,
-            "debt_bp": self.debt_bp,
+            "debt_bp": self.debt_bp, "spent_is_debt": self.spent_is_debt,
         }  # fmt: skip
         reply: Any = self.client.fcall(
             library().function("book"), 1, meta_key(self.number),
@@ -355,6 +356,7 @@ class Company:
         return Terms(
             self.settings.event_retention_ms, self.settings.waiting_ms, ASK_MS,
             self.rules.context(), debt_bp=self.rules.policy.debt.share,
+            spent_is_debt=self.rules.policy.spendback.unfired_spent == "debt",
         )  # fmt: skip
 
     async def __aenter__(self) -> Company:
