@@ -222,6 +222,24 @@ class CommissionReversed(Event):
     source: Source | None = None
 
 
+def _words(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise PydanticCustomError("no_words", "write words on one line")
+    return value
+
+
+class DebtWrittenOff(Event):
+    """Somebody who answers for it writes a seller's debt off: she need not work it off."""
+
+    type: Literal["debt.written_off"] = "debt.written_off"
+    currency: CurrencyCode
+    amount_minor: AmountMinor = Field(description="at most what she owes")
+    by: Annotated[str, Field(max_length=100), AfterValidator(_words)] = Field(
+        description="who decided it, by name"
+    )
+    reason: Annotated[str, Field(max_length=200), AfterValidator(_words)]
+
+
 class SellerStatus(StrEnum):
     """Whether a seller is paid at once."""
 
@@ -386,7 +404,9 @@ class PayoutReported(Event):
 
 
 SaleEvent = Annotated[SaleCompleted | SaleReturned, Field(discriminator="type")]
-CommissionEvent = Annotated[CommissionEarned | CommissionReversed, Field(discriminator="type")]
+CommissionEvent = Annotated[
+    CommissionEarned | CommissionReversed | DebtWrittenOff, Field(discriminator="type")
+]
 RedemptionEvent = Annotated[
     CreditRedeemed
     | PurchaseAuthorised
@@ -399,7 +419,7 @@ RedemptionEvent = Annotated[
 
 TOPICS: dict[str, tuple[type[Event], ...]] = {
     "sales": (SaleCompleted, SaleReturned),
-    "commissions": (CommissionEarned, CommissionReversed),
+    "commissions": (CommissionEarned, CommissionReversed, DebtWrittenOff),
     "sellers": (SellerUpdated,),
     "redemptions": (
         CreditRedeemed,

@@ -9,7 +9,7 @@ the wallets: what Redis holds must equal it (:mod:`streams.wallets.verify`).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
@@ -17,6 +17,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic_core import from_json
 
+from models.debts import Owed, changed, day_of
+from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
 
 SELLER_ACCOUNTS = ("available", "held", "in_flight", "authorised", "credit", "debt")
@@ -93,6 +95,10 @@ class Entry:
     purchase: tuple[str, str, int, int, int, int] | None = None
     """Authorisation, currency, and behind the entry authorised, captured, refunded, released."""
     discounts: tuple[tuple[str, str], ...] = ()
+    worked: tuple[tuple[int, int, int, int, int, int], ...] = ()
+    """Basis points that pay debt, earned, of that paid before, come now, owed, paid."""
+    written_off: tuple[str, str] | None = None
+    """Who wrote debt off, and why."""
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -125,6 +131,8 @@ class Entry:
                 tuple(tuple(lot) for lot in raw.get("lots", ())),
                 tuple(raw["purchase"]) if "purchase" in raw else None,
                 tuple(tuple(discount) for discount in raw.get("discounts", ())),
+                tuple(tuple(each) for each in raw.get("worked", ())),
+                tuple(raw["written_off"]) if "written_off" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -317,7 +325,15 @@ class Fold:
     lots: dict[tuple[str, str, str], Counter[str]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
-    """Per seller, currency and lot: what is left, authorised, spent, expired and reversed of it."""
+    """Per seller, currency and lot: what is left, authorised, spent, expired, reversed, recovered
+    and forgiven of it."""
+    settled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Of credit that was spent before its grant was undone: what was recovered and forgiven, by
+    currency, in minor units."""
+    owed: dict[tuple[str, str], Owed] = field(default_factory=dict)
+    """Per seller and currency: since when debt is owed. Who owes nothing is not there."""
+    written_off: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Per seller and currency: debt that was written off."""
     purchases: dict[tuple[str, str], Purchase] = field(default_factory=dict)
     """Per seller and authorisation."""
     purchased: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -349,6 +365,7 @@ class Fold:
         self.entries += 1
         self.seqs[entry.shard] = entry.seq
         self.kinds[entry.kind] += 1
+        self._owe(entry)
         self._post(entry)
         if entry.volume is not None:
             currency, minor = entry.volume
@@ -418,11 +435,42 @@ class Fold:
                 self.earned[entry.seller, currency] -= minor
             elif account == "/bonuses":
                 self.bonuses[entry.seller, currency] -= minor
+            elif account == "/writeoff":
+                self.written_off[entry.seller, currency] -= minor
             elif account.startswith("/clearing:") or account == "/fees":
                 self.paid_out[entry.seller, currency] += minor
         for currency, total in sums.items():
             if total:
                 self._violated("postings sum to zero", f"{entry.id}: {total} {currency}")
+
+    def _owe(self, entry: Entry) -> None:
+        """What an entry does to debt, before its postings are applied."""
+        account, off = f"{entry.seller}/debt", 0
+        moved: Counter[str] = Counter()
+        for posting in entry.postings:
+            moved[posting.currency] -= posting.minor if posting.account == account else 0
+            off -= posting.minor if posting.account == "/writeoff" else 0
+        if entry.kind in _EARNINGS:
+            self._earns(entry, moved)
+        for bp, earned, before, there, owed, paid in entry.worked:
+            share = max(0, earned * bp // BASIS_POINTS - before)
+            if paid != min(owed, there, share):
+                self._violated(DEBT, f"{entry.id} pays {paid} of {owed}, its share is {share}")
+        if off != -sum(moved.values()) * (entry.written_off is not None):
+            self._violated(WRITE_OFF, f"{entry.id} writes off {off} of {entry.seller}")
+        for currency, more in moved.items():
+            if more:
+                key = (entry.seller, currency)
+                self.owed[key] = changed(self.owed.get(key, ()), more, day_of(entry.at_ms))
+                if not self.owed[key]:
+                    del self.owed[key]
+
+    def _earns(self, entry: Entry, currencies: Iterable[str]) -> None:
+        """Debt that an earning meets has to be told, with what was paid of it."""
+        for currency in currencies:
+            owed = -self.balances.get((f"{entry.seller}/debt", currency), 0)
+            if owed > 0 and (not entry.worked or entry.worked[0][4] != owed):
+                self._violated(DEBT, f"{entry.id} does not tell of a debt of {owed} {currency}")
 
     def _pay(self, entry: Entry, payout: tuple[str, str, str, int, int]) -> None:
         payout_id, state, rail, amount, fee = payout
@@ -460,14 +508,26 @@ class Fold:
             moved["lot " + after, currency] -= minor
             moved["lot " + before, currency] += minor
             moved["house", currency] += self._of_house(entry, (lot, currency, before, after, minor))
+        self._undone(entry)
         self._told(entry)
         self._reinvest(entry, moved)
         for currency in {currency for _, currency in moved}:
             if moved["credit", currency] + moved["lot left", currency]:
                 self._violated("lots add up", f"{entry.id} moves other credit than of its lots")
             # What is authorised or sold, and neither credit nor given as a discount, is earnings.
-            names = ("authorised", "sales", "discounts", "lot authorised", "lot spent")
+            places = ("lot authorised", "lot spent", "lot forgiven")
+            names = ("authorised", "sales", "discounts", *places)
             self.purchased[entry.seller, currency] += sum(moved[name, currency] for name in names)
+
+    def _undone(self, entry: Entry) -> None:
+        """Of a grant that is undone nothing may stand as spent: it is recovered or forgiven."""
+        for _, currency, before, after, minor in entry.lots:
+            if before == "spent" and after in {"recovered", "forgiven"}:
+                self.settled[after, currency] += minor
+        for action, lot, _, _, currency, _, _ in entry.credits:
+            places = self.lots.get((entry.seller, currency, lot), Counter())
+            if action == "unfired" and places["spent"]:
+                self._violated(SETTLED, f"{entry.id} leaves {places['spent']} {currency} of {lot}")
 
     def _lot(self, key: tuple[str, str, str], before: str, after: str, minor: int) -> None:
         places = self.lots[key]
@@ -490,7 +550,7 @@ class Fold:
             return 0
         if after == "expired" and key in self.own_lots:
             self._violated(REINVESTED, f"{entry.id} lets {lot} of {entry.seller} expire")
-        return minor * ((after in {"expired", "reversed"}) - (before == "granted"))
+        return minor * ((after in _HOUSE) - (before in _HOUSE or before == "granted"))
 
     def _reinvest(self, entry: Entry, moved: Mapping[tuple[str, str], int]) -> None:
         """Whether the house paid what it granted, and got back what was its own, and no more."""
@@ -559,6 +619,15 @@ class Fold:
 
 PURCHASE = "a purchase takes no more than was authorised"
 REINVESTED = "what is reinvested stays the seller's, as credit"
+SETTLED = "spent credit of an undone grant is recovered or forgiven"
+DEBT = "debt is worked off by the share that its entry names"
+WRITE_OFF = "debt is written off by somebody, for a reason"
+
+_HOUSE = frozenset({"expired", "reversed", "recovered"})
+"""Where credit is the house's again."""
+
+_EARNINGS = frozenset({"sale.completed", "commission.earned"})
+"""Kinds of entries that an earning is booked by."""
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {
     "granted": frozenset({None, "used", "expired"}),

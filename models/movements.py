@@ -44,6 +44,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "budget.sliced": "Part of a campaign's budget handed out",
         "budget.topped_up": "Part of a campaign's budget received",
         "threshold.settled": "Campaign's goal reached",
+        "debt.written_off": "Debt written off",
         "credit.redeemed": "Store credit spent",
         "credit.expired": "Store credit expired",
         "discount.expired": "Discount expired",
@@ -72,6 +73,7 @@ ALSO: Mapping[str, str] = MappingProxyType(
         "unbonus": "bonus of {reinvested} on what was reinvested taken back",
         "granted": "{reward} granted ({campaigns})",
         "unfired": "{reward} taken back ({campaigns})",
+        "recovered": "spent store credit owed",
         "fee": "fee {fee}",
     }
 )
@@ -138,6 +140,8 @@ def words_of(entry: Entry) -> str:
         told.append(ALSO["reserved"])
     told += _reinvested(entry)
     told += [ALSO[action] for action in ("granted", "unfired") if _campaigns(entry, action)]
+    if any(place == "recovered" for _, _, _, place, _ in entry.lots):
+        told.append(ALSO["recovered"])
     told += [
         ALSO["fee"].replace("{fee}", text(posting.minor, posting.currency))
         for posting in entry.postings

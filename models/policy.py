@@ -187,6 +187,23 @@ class ReinvestPolicy(Section):
     )
 
 
+class DebtPolicy(Section):
+    """How sellers work off what they owe."""
+
+    share: BasisPoints = Field(
+        BASIS_POINTS, description="percentage of each earning that pays debt, rounded down"
+    )
+
+
+class SpendbackPolicy(Section):
+    """What becomes of spendback credit when a return undoes its grant."""
+
+    unfired_spent: Literal["forgive", "debt"] = Field(
+        "forgive",
+        description="whether what was spent of it is forgiven, or taken back as earnings or debt",
+    )
+
+
 RailName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 
 
@@ -205,6 +222,8 @@ class PayoutPolicy(Section):
     fraud: FraudPolicy
     till: TillPolicy = TillPolicy()
     reinvest: ReinvestPolicy = ReinvestPolicy()
+    debt: DebtPolicy = DebtPolicy()
+    spendback: SpendbackPolicy = SpendbackPolicy()
 
     @model_validator(mode="after")
     def _rails_have_limits(self) -> Self:

@@ -22,8 +22,8 @@ Ms = Annotated[int, Field(strict=True, description="milliseconds since the epoch
 Offset = Annotated[int, Field(strict=True, ge=0)]
 
 
-LotSource = Literal["granted", "reinvested", "left", "authorised", "spent"]
-LotPlace = Literal["left", "authorised", "spent", "expired", "reversed"]
+LotSource = Literal["granted", "reinvested", "left", "authorised", "spent", "recovered", "forgiven"]
+LotPlace = Literal["left", "authorised", "spent", "expired", "reversed", "recovered", "forgiven"]
 DiscountStep = Literal["granted", "used", "returned", "expired"]
 
 
@@ -86,8 +86,9 @@ class LedgerEntry(Published):
     lots: list[tuple[Text, Text, LotSource, LotPlace, MinorOrZero]] | None = Field(
         None,
         description="lot, currency, from where and to where credit of it went, amount: what was"
-        " granted or reinvested of a lot is what is left, authorised, spent, expired and reversed"
-        " of it. `reinvested` is the seller's own money",
+        " granted or reinvested of a lot is what is left, authorised, spent, expired, reversed,"
+        " recovered and forgiven of it; the last two were spent before a return undid the grant."
+        " `reinvested` is the seller's own money",
     )
     purchase: tuple[Text, Text, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero] | None = Field(
         None,
@@ -106,6 +107,17 @@ class LedgerEntry(Published):
         None,
         description="of a campaign's budget: campaign, currency, to which shard, handed to it in"
         " all, handed to all of them, the budget",
+    )
+    worked: (
+        list[tuple[MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero]]
+        | None
+    ) = Field(
+        None,
+        description="earnings that met debt: the share that pays it in basis points, earned, of"
+        " that paid before, what came now, the debt, what was paid of it",
+    )
+    written_off: tuple[Text, Text] | None = Field(
+        None, description="who wrote debt off, and the reason"
     )
     waiting: Text | None = Field(None, description="what waits for the seller's profile")
     released: Text | None = Field(None, description="what has waited and now counts")
@@ -206,7 +218,11 @@ class CreditUnfired(Credit):
     """A return took the total back below the threshold: what was unspent is taken back."""
 
     type: Literal["credit.unfired"]
-    spent_minor: Annotated[MinorOrZero, Field(description="what had been spent, and stays so")]
+    spent_minor: Annotated[
+        MinorOrZero, Field(description="what had been spent, authorised at a till, or expired")
+    ]
+    recovered_minor: MinorOrZero = Field(0, description="of that, what she owes for it now")
+    forgiven_minor: MinorOrZero = Field(0, description="of that, what was spent, and stays so")
 
 
 class CreditRefused(Credit):

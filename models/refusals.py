@@ -41,6 +41,7 @@ class Reason(StrEnum):
     RETURN_WITHOUT_SALE = "return_without_sale"
     TOO_MANY_WAITING = "too_many_waiting"
     BALANCE_TOO_LARGE = "balance_too_large"
+    WRITE_OFF_EXCEEDS_DEBT = "write_off_exceeds_debt"
     INSUFFICIENT_CREDIT = "insufficient_credit"
     UNKNOWN_PAYOUT = "unknown_payout"
     UNKNOWN_SELLER = "unknown_seller"

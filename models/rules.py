@@ -19,6 +19,7 @@ from models.events import (
     CommissionEarned,
     CommissionReversed,
     CreditRedeemed,
+    DebtWrittenOff,
     EarningsReinvested,
     PayoutReported,
     SaleCompleted,
@@ -210,6 +211,19 @@ class Rules:
     def purchase(self, event: till.PurchaseEvent) -> Operation:
         """A till asks to take a purchase from the wallet, or says what became of it."""
         return till.operation_of(event, self.policy.till)
+
+    def write_off(self, event: DebtWrittenOff) -> Operation:
+        """Debt is written off."""
+        return {
+            "op": "write_off",
+            "id": event.id,
+            "seller": event.seller_id,
+            "kind": event.type,
+            "currency": event.currency,
+            "amount": event.amount_minor,
+            "by": event.by,
+            "reason": event.reason,
+        }
 
     def reinvestment(self, event: EarningsReinvested) -> Operation:
         """A seller turns what is available into credit."""

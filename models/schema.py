@@ -26,7 +26,7 @@ _KEY = {
 
 SUMMARIES = {
     "sales": "Sales and returns, from the points of sale.",
-    "commissions": "Commissions: from an outside plan engine, and the product's own for uplines.",
+    "commissions": "Commissions, of an outside plan engine and the product's own; write-offs.",
     "sellers": "Sellers' profiles, whole; compacted.",
     "redemptions": "Spendback credit spent on the company's products, and purchases at a till.",
     "rates": "A treasury's exchange rates.",

@@ -40,6 +40,7 @@ from streams.agents.sellers import Sellers
 from streams.connections import engine_settings, redis_server
 from streams.desk import Desk
 from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
+from streams.exposure import ExposureWatch
 from streams.health import Health, HealthServer
 from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
@@ -114,7 +115,14 @@ def open_wallets(
         store,
         Journal(settings.kafka_client()),
         send,
-        Terms(settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, rules.context()),
+        Terms(
+            settings.event_retention_ms,
+            settings.waiting_ms,
+            ASK_AFTER_MS,
+            rules.context(),
+            debt_bp=rules.policy.debt.share,
+            spent_is_debt=rules.policy.spendback.unfired_spent == "debt",
+        ),
         partitions=settings.partitions,
         clock=now_ms,
         metrics=metrics,
@@ -304,6 +312,8 @@ class Worker:
                 tasks.create_task(self.janitor.run())
                 tasks.create_task(self.health.keep_beating())
                 tasks.create_task(self._report())
+                if "book" in self.settings.roles:
+                    tasks.create_task(self._exposure().run())
                 if "pay" in self.settings.roles:
                     tasks.create_task(self._overdue().run())
                 if self._sender is not None:
@@ -314,6 +324,10 @@ class Worker:
     def _overdue(self) -> Overdue:
         shards = partial(self._shards, ROLE_TOPICS["pay"][0])
         return Overdue(self.wallets, shards, clock=now_ms, metrics=self.metrics)
+
+    def _exposure(self) -> ExposureWatch:
+        shards = partial(self._shards, ROLE_TOPICS["book"][0])
+        return ExposureWatch(self.wallets, shards, clock=now_ms, metrics=self.metrics)
 
     def _webhooks(self) -> _Site:
         app = webhook_app(

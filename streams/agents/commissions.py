@@ -1,4 +1,4 @@
-"""Commissions: credit the seller, pass the sale's next share up the tree, take back reversals."""
+"""Commissions: credit the seller, pass the sale's next share up, take back; debt written off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from models.decisions import Tier
-from models.events import CommissionEarned
+from models.events import CommissionEarned, DebtWrittenOff
 from models.rules import Rules
 from streams.agents.sales import seller_of
 from streams.desk import Desk, Taken
@@ -41,6 +41,8 @@ class Commissions:
                 held = suspended or (event.source is not None and event.source.held)
                 tier = Tier.HOLD if held else Tier.INSTANT
                 operations.append(self._rules.commission(event, seller, tier))
+            elif isinstance(event, DebtWrittenOff):
+                operations.append(self._rules.write_off(event))
             else:
                 operations.append(self._rules.reversal(event, seller))
         return operations

@@ -124,6 +124,11 @@ class Definitions:
             "Money booked, in minor units of the currency.",
             *("currency", "direction"),
         )
+        self.debt = make.gauge(
+            "debt_minor_units",
+            "What sellers owe, of the shards of this worker, by how many days they have owed it.",
+            *("currency", "age"),
+        )
         self.waiting = make.gauge(
             "waiting_events", "Early events that wait for what they depend on.", "kind"
         )

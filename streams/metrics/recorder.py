@@ -124,6 +124,15 @@ class Metrics:
         for (currency, direction), amount_minor in amounts_minor.items():
             self._booked.add(amount_minor, currency, direction)
 
+    def exposure(self, owed_minor: Mapping[tuple[str, str], int]) -> None:
+        """What sellers owe, by (currency, age), of all shards of this worker.
+
+        Currencies that are not named have no debt here, and are no longer reported.
+        """
+        self._definitions.debt.clear()
+        for (currency, age), minor in owed_minor.items():
+            self._definitions.debt.labels(currency, age).set(minor)
+
     def payouts(self, transitions: Mapping[tuple[str, PayoutState], int]) -> None:
         """Payouts of a batch that entered a state, by (rail, state)."""
         for (rail, state), count in transitions.items():

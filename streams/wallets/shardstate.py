@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from models.debts import Owed, read_owed
 from models.ledger import Purchase
 from models.shards import SHARDS
 from streams.wallets.store import meta_key
@@ -27,12 +28,16 @@ class ShardState:
     balances: dict[tuple[str, str], int] = field(default_factory=dict)
     lots: dict[tuple[str, str, str], int] = field(default_factory=dict)
     """What is left of each lot, by seller, currency and lot."""
+    settled: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """What was recovered and forgiven of undone grants, by seller and lot."""
     purchases: dict[tuple[str, str], Purchase] = field(default_factory=dict)
     """By seller and authorisation."""
     ending: set[tuple[str, str]] = field(default_factory=set)
     """Authorisations with a time at which they end."""
     discounts: set[tuple[str, str]] = field(default_factory=set)
     """Sellers' discounts that can be used."""
+    owed: dict[tuple[str, str], Owed] = field(default_factory=dict)
+    """Since when debt is owed, by seller and currency."""
     payouts: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     """Payouts with a time at which their rail is asked."""
@@ -94,7 +99,7 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
     keys: set[bytes] = set()
     # One walk through the key space for all shards; SCAN may return a key twice.
-    for key in client.scan_iter(match="{s*}:[aghlwy]*", count=KEYS_MAX):
+    for key in client.scan_iter(match="{s*}:[Daghklwy]*", count=KEYS_MAX):
         shard, _, rest = key[2:].partition(b"}:")
         if shard.isdigit() and int(shard) in wanted and rest[:2] in _KINDS_READ:
             keys.add(key)
@@ -113,7 +118,7 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
                 _take(shards, key, value)
 
 
-_KINDS_READ = frozenset({b"a:", b"g:", b"h", b"l:", b"w:", b"y:"})
+_KINDS_READ = frozenset({b"D", b"a:", b"g:", b"h", b"k:", b"l:", b"w:", b"y:"})
 
 
 def _purchase(stored: bytes) -> Purchase:
@@ -129,10 +134,27 @@ def _parts(key: bytes) -> tuple[int, str, str]:
     return int(shard), kind, name
 
 
+def _take_settled(state: ShardState, name: str, value: Mapping[bytes, bytes]) -> None:
+    for lot, text in value.items():
+        recovered, _, forgiven = text.decode().partition(",")
+        state.settled[name, lot.decode()] = (int(recovered), int(forgiven))
+
+
+def _take_owed(state: ShardState, name: str, value: Mapping[bytes, bytes]) -> None:
+    for raw, text in value.items():
+        currency, _, seller = raw.decode().partition(":")
+        state.owed[seller, currency] = read_owed(text.decode())
+
+
+_KEPT = {"D": _take_owed, "k": _take_settled}
+
+
 def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
     shard, kind, name = _parts(key)
     state = shards[shard]
-    if kind == "y":
+    if kind in _KEPT:
+        _KEPT[kind](state, name, value)
+    elif kind == "y":
         state.payouts[name] = from_json(value)["state"]
     elif kind == "l":
         for lot, text in value.items():

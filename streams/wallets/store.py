@@ -310,6 +310,26 @@ class Store:
             for shard, (cursor, flat) in zip(cursors, replies, strict=True)
         }
 
+    async def debts(
+        self, cursors: Mapping[int, int], limit: int
+    ) -> dict[int, tuple[int, dict[str, str]]]:
+        """A page of the debts in each shard, from where its walk is: where that goes on, and what
+        is owed since when by ``<currency>:<seller>``, as stored.
+
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        replies = await self._call(
+            [("debts", shard, str(cursor), str(limit)) for shard, cursor in cursors.items()],
+            read_only=True,
+        )
+        return {
+            shard: (
+                int(cursor),
+                {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)},
+            )
+            for shard, (cursor, flat) in zip(cursors, replies, strict=True)
+        }
+
     async def payout(self, shard: int, payout_id: str) -> bytes | None:
         """A payout as stored, JSON; None if there is none.
 

@@ -7,12 +7,13 @@ none trusts a figure that the booking function computed: all is derived from the
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from models.ledger import PURCHASE, REINVESTED, Fold
+from models.debts import by_age, day_of
+from models.ledger import DEBT, PURCHASE, REINVESTED, SETTLED, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.shards import shard_of
 from streams.settings import Settings
@@ -201,6 +202,24 @@ def reinvested_apart(evidence: Evidence) -> Iterator[str]:
             )
 
 
+def settled_otherwise(evidence: Evidence) -> Iterator[str]:
+    """Undone grants of which something stands as spent, or of which Redis has it otherwise."""
+    yield from _violations(SETTLED)(evidence)
+    names = ("recovered", "forgiven")
+    for shard, state in evidence.steady():
+        known = {
+            (seller, lot): (places["recovered"], places["forgiven"])
+            for (seller, _, lot), places in evidence.journal.fold.lots.items()
+            if shard_of(seller) == shard and any(places[name] for name in names)
+        }
+        for key in state.settled.keys() | known.keys():
+            if state.settled.get(key) != known.get(key):
+                yield (
+                    f"lot {key[1]} of {key[0]}: {state.settled.get(key)} recovered and forgiven in "
+                    f"Redis, {known.get(key)} in the journal"
+                )
+
+
 def purchases_apart(evidence: Evidence) -> Iterator[str]:
     """Purchases that stand otherwise in Redis than in the journal, and what is authorised for none.
 
@@ -262,6 +281,8 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
         has[key] += minor
     for key, minor in fold.bonuses.items():
         has[key] -= minor
+    for key, minor in fold.written_off.items():
+        has[key] -= minor
     for key in has.keys() | fold.earned.keys():
         if has.get(key, 0) != fold.earned.get(key, 0):
             seller, currency = key
@@ -269,6 +290,28 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
                 f"{seller}: has and was paid {has.get(key, 0)} {currency}, earned "
                 f"{fold.earned.get(key, 0)} {currency}"
             )
+
+
+def debts_apart(evidence: Evidence) -> Iterator[str]:
+    """Debts that are older or younger in Redis than in the journal, or not what is owed."""
+    fold, today = evidence.journal.fold, day_of(evidence.now_ms)
+    for shard, state in evidence.steady():
+        owed = {key: -state.balances.get((f"{key[0]}/debt", key[1]), 0) for key in state.owed}
+        for (account, currency), minor in state.balances.items():
+            seller, _, name = account.rpartition("/")
+            if seller and name == "debt" and minor:
+                owed[seller, currency] = -minor
+        known = {key for key in fold.owed if shard_of(key[0]) == shard}
+        for key in owed.keys() | known:
+            there = by_age(state.owed.get(key, ()), today)
+            journal = by_age(fold.owed.get(key, ()), today)
+            if there != journal or sum(there.values()) != owed.get(key, 0):
+                told = f"{_ages(there)} in Redis, {_ages(journal)} in the journal"
+                yield f"{key[0]} owes {owed.get(key, 0)} {key[1]}: {told}"
+
+
+def _ages(ages: Mapping[str, int]) -> str:
+    return ", ".join(f"{minor} of {age} days" for age, minor in ages.items() if minor) or "nothing"
 
 
 def budgets_overspent(evidence: Evidence) -> Iterator[str]:
@@ -443,8 +486,22 @@ def _lots(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.lots):,} lots"
 
 
+def _settled(evidence: Evidence) -> str:
+    settled = evidence.journal.fold.settled
+    told = ", ".join(f"{minor:,} {currency} {how}" for (how, currency), minor in settled.items())
+    return told or "nothing was spent of one"
+
+
 def _purchases(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.purchases):,} purchases"
+
+
+def _debts(evidence: Evidence) -> str:
+    return f"{len(evidence.journal.fold.owed):,} debts"
+
+
+def _written_off(evidence: Evidence) -> str:
+    return f"{evidence.journal.fold.kinds['debt.written_off']:,} entries"
 
 
 def _discounts(evidence: Evidence) -> str:
@@ -478,10 +535,14 @@ RULES: tuple[Rule, ...] = (
     Rule("lots sum to the credit", lots_apart, _accounts),
     Rule("lots are as the journal has them", lots_otherwise, _lots),
     Rule("what is reinvested stays the seller's, as credit", reinvested_apart, _reinvested),
+    Rule(SETTLED, settled_otherwise, _settled),
     Rule("purchases are as the journal has them", purchases_apart, _purchases),
     Rule("every authorisation ends", purchases_forgotten, _purchases),
     Rule("discounts are as the journal has them", discounts_apart, _discounts),
     Rule("what sellers have and were paid is what they earned", earnings_apart, _accounts),
+    Rule(DEBT, _violations(DEBT), _debts),
+    Rule(WRITE_OFF, _violations(WRITE_OFF), _written_off),
+    Rule("debt is as old as the journal has it", debts_apart, _debts),
     Rule("every message has one effect or one dead letter", events_astray, _messages),
     Rule(
         "every commission sent up the tree was booked",

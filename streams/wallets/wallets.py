@@ -20,6 +20,7 @@ from pydantic_core import from_json, to_json
 
 from models.events import CLOCK_AHEAD_MAX
 from models.ids import shard_of_payout
+from models.money import BASIS_POINTS
 from models.shards import shard_of
 from models.till import Authorised
 from streams.wallets.healing import Healer, Send, publish
@@ -103,6 +104,10 @@ class Terms:
     wait_ms: int
     ask_ms: int
     campaigns: Sequence[Mapping[str, Any]]
+    debt_bp: int = BASIS_POINTS
+    """The share of an earning that pays debt, in basis points."""
+    spent_is_debt: bool = False
+    """Whether credit that was spent, and whose grant is undone, is taken back otherwise."""
 
     def json(self) -> bytes:
         """The part of a call's context that never changes."""
@@ -112,6 +117,8 @@ class Terms:
                 "wait_ms": self.wait_ms,
                 "ask_ms": self.ask_ms,
                 "campaigns": self.campaigns,
+                "debt_bp": self.debt_bp,
+                "spent_is_debt": self.spent_is_debt,
             }
         )
 
@@ -281,6 +288,18 @@ class Wallets:
 
         async def read() -> None:
             pages.update(await self.store.ages(cursors, limit))
+
+        await self._with_patience(read)
+        return pages
+
+    async def debts(
+        self, cursors: Mapping[int, int], limit: int
+    ) -> dict[int, tuple[int, dict[str, str]]]:
+        """A page of the debts in each shard, as :meth:`Store.debts` has it."""
+        pages: dict[int, tuple[int, dict[str, str]]] = {}
+
+        async def read() -> None:
+            pages.update(await self.store.debts(cursors, limit))
 
         await self._with_patience(read)
         return pages

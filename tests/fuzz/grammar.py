@@ -73,6 +73,7 @@ class Grammar:
             "sale.returned": self._return,
             "commission.earned": self._commission,
             "commission.reversed": self._reversal,
+            "debt.written_off": self._write_off,
             "seller.updated": self._profile,
             "credit.redeemed": self._redemption,
             "purchase.authorised": self._authorisation,
@@ -212,6 +213,10 @@ class Grammar:
             currency, amount = self._currency(), self._amount()
             named = self._maybe("commission_id", self._new("c"), None)
         return [*named, *self._money(currency, amount), *self._source()]
+
+    def _write_off(self) -> Fields:
+        names = [("by", text("Eva Klein")), ("reason", text("hardship"))]
+        return [*self._money(self._currency(), self._amount() or 1), *names]
 
     def _profile(self) -> Fields:
         moments = ("2024-02-29T00:00:00-03:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z")

@@ -58,6 +58,10 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
         "commissions",
         {"commission_id": "c-1", "currency": "JPY", "amount_minor": 0, "source": SOURCE},
     ),
+    "debt.written_off": (
+        "commissions",
+        {"currency": "EUR", "amount_minor": 900, "by": "Eva Klein", "reason": "hardship"},
+    ),
     "seller.updated": (
         "sellers",
         {
@@ -285,6 +289,7 @@ BOOKING = {
     Reason.TOO_MANY_WAITING,
     Reason.BALANCE_TOO_LARGE,
     Reason.INSUFFICIENT_CREDIT,
+    Reason.WRITE_OFF_EXCEEDS_DEBT,
     Reason.UNKNOWN_PAYOUT,
     Reason.UNKNOWN_SELLER,
     Reason.SELLER_SUSPENDED,

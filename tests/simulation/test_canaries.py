@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from models import rules
-from models.ledger import Timeline
+from models.ledger import DEBT, REINVESTED, SETTLED, WRITE_OFF, Timeline
 from models.payouts import FailureCategory, PayoutState
 from models.rules import transition
 from rails.rail import Outcome, Rail, failed
@@ -98,7 +98,12 @@ def test_a_broken_function_is_caught(canary: Canary) -> None:
 def test_every_rule_of_verify_has_a_canary() -> None:
     # An outbox that is not emptied keeps the world from coming to rest: that has one of its own.
     # No event gives a discount yet: tests/streams/wallets/test_till.py breaks that rule.
-    elsewhere = {"outboxes are empty or fresh", "discounts are as the journal has them"}
+    # Nor does one reinvest or write debt off: test_reinvest.py, test_debt.py and test_takeback.py
+    # there break those rules.
+    elsewhere = {
+        "outboxes are empty or fresh", "discounts are as the journal has them", REINVESTED, SETTLED,
+        DEBT, WRITE_OFF, "debt is as old as the journal has it",
+    }  # fmt: skip
     rules_seen = {canary.rule for canary in LUA} | elsewhere
     assert {rule.name for rule in RULES} <= rules_seen
 

@@ -3,9 +3,10 @@
 -- (the one the caller takes the shard to be in). ARGV[2] operations, a JSON list; each has op, id,
 -- seller; from an event also kind, hash, topic, partition, offset; from a request that came over no topic
 -- kind and hash; if it was decided upon a profile also rev.
--- ARGV[3] terms JSON, which seldom change: retention_ms, wait_ms, ask_ms, campaigns (list of {id,
--- metric, expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}); without it
--- the context carries them.
+-- ARGV[3] terms JSON, which seldom change: retention_ms, wait_ms, ask_ms, debt_bp (of an earning, to pay
+-- debt with), spent_is_debt (whether spent credit of an undone grant is), campaigns (list of {id, metric,
+-- expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}); without it the context
+-- carries them.
 -- Returns {seq, {outcome of each}, {{seq, {field, value, …}}, …}}: outbox entries made by this call.
 -- Outcomes: booked, of a request booked:<JSON of when, and what its seller's accounts are at behind it>;
 -- parked, repeat (same id, same body), of a request repeat:<outcome>; stale (offset already applied),

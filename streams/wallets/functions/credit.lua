@@ -28,11 +28,12 @@ function operations.redeem(shard, op)
   local rest = op.amount
   for _, lot in ipairs(lots_of(shard, op.seller, op.currency)) do
     local expired = lot.expires > 0 and lot.expires <= shard.now
-    if rest > 0 and not expired and lot.only == '' then
-      local used = lot.left < rest and lot.left or rest
+    local used = lot.left < rest and lot.left or rest
+    if used > 0 and not expired and lot.only == '' then
       rest = rest - used
       lot.left = lot.left - used
       note_lot(entry, lot.id, 'left', 'spent', used)
+      spend_lot(entry, shard, lot.id, lot, used)
       put_lot(entry, lot)
     end
   end

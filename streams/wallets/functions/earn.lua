@@ -2,9 +2,10 @@
 
 -- A record of what was earned is kept as JSON under r:<kind>:<id>:
 --   seller, currency, base (sale's amount), amount (earned), returned (of base), reversed (of
---   amount), held (of it, still in `held`), waiting (for the profile), shown (of the returned, what
---   counts already, while waiting returns are released), tier, occurred,
---   first (it is the seller's first sale), reinvested (what of it is credit: reinvest.lua),
+--   amount), held (of it, still in `held`), worked (of it, what paid debt before it was held), waiting
+--   (for the profile), shown (of the returned, what counts already, while waiting returns are
+--   released), tier, occurred, first (it is the seller's first sale), reinvested (what of it is credit:
+--   reinvest.lua),
 --   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
@@ -180,9 +181,11 @@ function operations.earn(shard, op)
     returned = 0, reversed = 0, held = 0, tier = op.tier, occurred = op.occurred, counts = {},
     up = op.up, waiting = op.waiting, first = op.first and never_sold(shard, op.seller) or nil}
   local instant = op.tier == 'instant' and not op.waiting
-  local kept = receive(entry, '/commissions', instant and 'available' or 'held', op.amount)
+  local kept = work_off(entry, shard, '/commissions', instant and 'available' or 'held', op.amount,
+    op.amount, 0)
   if not instant then
     record.held = kept
+    record.worked = kept < op.amount and op.amount - kept or nil
   end
   local back = early and take_early(shard, entry, record, early)
   if op.reinvest and instant then

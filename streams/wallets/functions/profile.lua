@@ -37,10 +37,11 @@ local function settle_waiting(shard, op, item, release)
   record.waiting = nil
   record.up = release.up
   if record.tier == 'instant' then
-    -- Through a house account that ends at zero, so that debt which arose meanwhile is paid first.
+    -- Through a house account that ends at zero, so that debt which arose meanwhile is worked off.
     move(entry, 'held', '/transit', record.held)
-    local kept = receive(entry, '/transit', 'available', record.held)
-    record.held = 0
+    local kept = work_off(entry, shard, '/transit', 'available', record.amount - record.reversed,
+      record.held, record.worked or 0)
+    record.held, record.worked = 0, nil
     if release.reinvest then
       reinvest.standing(entry, shard, record, kept, release.reinvest)
     end

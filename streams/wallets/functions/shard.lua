@@ -22,12 +22,17 @@
 --   B: b: bw:                  what campaigns may cost: see budget.lua
 --   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>,<period>,
 --                                <tier>,<groups of products that it may be spent on, by "|"; empty: any>"
+--   k:<seller>             hash  lot id = "<recovered>,<forgiven>": of credit that was spent and whose grant was
+--                                undone since, what its seller owes for it, and what not
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once
 --                                nothing of it is left
 --   g:<seller>             hash  discount id = what it takes off a purchase to come (JSON, till.lua)
 --   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
 --   x:<entity>             fraud feature state
 --   t                      zset  timers that lead to a booking, by due time in ms
+--   D                      hash  "<currency>:<seller>" = "<day>,<minor>|…": since which day (UTC, counted from
+--                                1970) how much of her debt is owed, oldest first; what is older than
+--                                DEBT_DAYS together
 --   e                      zset  payouts to ask a rail about, by due time in ms: of its own, since other
 --                                workers look after it, and what they leave may not hold up a booking
 --   u:<topic>:<partition>:<offset>   why an event was refused, so that its dead letter can be made
@@ -44,6 +49,9 @@
 -- Redis does not roll back, so nothing behind the first write may fail.
 
 local EXACT_MAX = 9007199254740991
+-- Debt that is older than so many days grows no older.
+local DEBT_DAYS = 90
+local DAY_MS = 86400000
 local ACCOUNTS = {'available', 'held', 'in_flight', 'authorised', 'credit', 'debt'}
 
 -- Globals (redis.call, cjson, string, math) exist only while a function runs, not at its loading:
@@ -192,15 +200,67 @@ local function move(entry, from, to, amount)
   end
 end
 
--- Money that comes to the seller: debt is paid first, the rest goes to `account`.
-local function receive(entry, from, account, amount)
+-- Money that comes to the seller: debt is paid first, with `most` of it at most if that is given; the
+-- rest goes to `account`.
+local function receive(entry, from, account, amount, most)
   local owed = -entry.draft.debt
   local repaid = owed < amount and owed or amount
+  repaid = most and most < repaid and most or repaid
   if repaid > 0 then
     move(entry, from, 'debt', repaid)
   end
   move(entry, from, account, amount - repaid)
   return amount - repaid
+end
+
+-- What a seller earned comes to her, `there` of it now: a share of the earning, rounded down, works off
+-- debt. `before`: what the same earning has paid of it. The journal is told the share and the figures.
+local function work_off(entry, shard, from, account, earned, there, before)
+  local bp, owed = shard.context.debt_bp or 10000, -entry.draft.debt
+  local most = part(earned, bp) - before
+  local kept = receive(entry, from, account, there, most > 0 and most or 0)
+  if owed > 0 then
+    entry.worked = entry.worked or {}
+    entry.worked[#entry.worked + 1] = format('[%s,%s,%s,%s,%s,%s]', int(bp), int(earned), int(before),
+      int(there), int(owed), int(there - kept))
+    entry.extra.worked = '[' .. concat(entry.worked, ',') .. ']'
+  end
+  return kept
+end
+
+local function write(entry, ...)
+  local writes = entry.writes
+  writes[#writes + 1] = {...}
+end
+
+-- Keep since when debt is owed: what is paid is what has been owed the longest.
+local function age_debt(shard, entry)
+  local field, more = entry.currency .. ':' .. entry.seller, -entry.deltas.debt
+  local today, owed = floor(shard.now / DAY_MS), {}
+  for day, minor in (call('HGET', shard.prefix .. 'D', field) or ''):gmatch('(%d+),(%d+)') do
+    owed[#owed + 1] = {tonumber(day), tonumber(minor)}
+  end
+  if more > 0 and #owed > 0 and owed[#owed][1] >= today then
+    owed[#owed][2] = owed[#owed][2] + more
+  elseif more > 0 then
+    owed[#owed + 1] = {today, more}
+  end
+  local parts, old = {}, 0
+  for i, one in ipairs(owed) do
+    local paid = more < 0 and (one[2] < -more and one[2] or -more) or 0
+    more, one[2] = more + paid, one[2] - paid
+    old = old + one[2]
+    local joins = owed[i + 1] and owed[i + 1][1] < today - DEBT_DAYS
+    if old > 0 and not joins then
+      parts[#parts + 1] = int(one[1]) .. ',' .. int(old)
+      old = 0
+    end
+  end
+  if #parts > 0 then
+    write(entry, 'HSET', 'D', field, concat(parts, '|'))
+  else
+    write(entry, 'HDEL', 'D', field)
+  end
 end
 
 -- Count events that wait: `name` is waiting or parked. The number itself is written, not the change,
@@ -209,11 +269,6 @@ local function count_by(entry, shard, name, delta)
   local before = entry.counted[name] or shard.counted[name]
     or tonumber(call('HGET', shard.meta, name) or 0)
   entry.counted[name] = before + delta
-end
-
-local function write(entry, ...)
-  local writes = entry.writes
-  writes[#writes + 1] = {...}
 end
 
 local function publish(entry, topic, key, value, headers)
@@ -321,6 +376,9 @@ end
 local function commit(shard, entry)
   local op = entry.op
   local postings = postings_of(shard, entry)
+  if (entry.deltas.debt or 0) ~= 0 then
+    age_debt(shard, entry)
+  end
   if op.hash and not op.topic then
     remember(shard, entry)
   end

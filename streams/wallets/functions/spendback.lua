@@ -48,9 +48,9 @@ local function put_lot(entry, lot, timed)
   end
 end
 
--- Tell the journal where money of a lot went: from granted, reinvested, left, authorised or spent, to left,
--- authorised, spent, expired or reversed. What was granted or reinvested is at any time the sum of the last
--- five.
+-- Tell the journal where money of a lot went: from granted, reinvested, left, authorised, spent, recovered
+-- or forgiven, to left, authorised, spent, expired, reversed, recovered or forgiven. What was granted or
+-- reinvested is at any time the sum of the last seven.
 local function note_lot(entry, lot, from, to, minor)
   if minor == 0 then
     return
@@ -77,25 +77,36 @@ local function credit_event(entry, shard, action, at, lot, amount, extra, whole)
   entry.extra.credits = '[' .. concat(entry.credits, ',') .. ']'
 end
 
--- What is known of a tier in a period: "<tier>,<lot>,<amount>,<threshold>,<expires ms or 0>[,<flags>]".
--- Flags: m, money was granted and not credit; b, its cost is drawn from the campaign's budget. In place
--- of a lot:
+-- What is known of a tier in a period: "<tier>,<lot>,<amount>,<threshold>,<expires ms or 0>[,<flags>
+-- [,<spent>]]". Flags: m, money was granted and not credit; b, its cost is drawn from the campaign's budget.
+-- Spent: "<lot>=<minor>;…", credit of the grant, and of earlier ones for the same threshold, that stands as
+-- spent. In place of a lot:
 --   ~  not granted now, and the amount was used of earlier grants
 --   ?  reached, and waits for a slice of the budget
 --   !  reached, and refused: the budget is spent
 local function mark_of(at, lot, amount)
-  local flags = (at.bonus and 'm' or '') .. (at.budgeted and 'b' or '')
+  local flags, spent = (at.bonus and 'm' or '') .. (at.budgeted and 'b' or ''), {}
+  for _, one in ipairs(at.spent or {}) do
+    if one[2] > 0 then
+      spent[#spent + 1] = one[1] .. '=' .. int(one[2])
+    end
+  end
+  flags = #spent > 0 and flags .. ',' .. concat(spent, ';') or flags
   return format('%s,%s,%s,%s,%s', int(at.tier), lot, int(amount), int(at.threshold), int(at.expires))
     .. (flags ~= '' and ',' .. flags or '')
 end
 
 -- The parts of a mark, of which one can be made again: at, lot, amount.
 local function at_mark(campaign_id, period, mark)
-  local tier, lot, amount, threshold, expires, flags = mark:match(
-    '^([^,]+),([^,]+),([^,]+),([^,]+),([^,]+),?(.*)$')
+  local tier, lot, amount, threshold, expires, flags, list = mark:match(
+    '^([^,]+),([^,]+),([^,]+),([^,]+),([^,]+),?([mb]*),?(.*)$')
+  local spent = {}
+  for of, minor in list:gmatch('([^=;]+)=(%d+)') do
+    spent[#spent + 1] = {of, tonumber(minor)}
+  end
   return {campaign = campaign_id, period = period, tier = tonumber(tier), threshold = tonumber(threshold),
-    expires = tonumber(expires), bonus = flags:find('m') ~= nil, budgeted = flags:find('b') ~= nil},
-    lot, tonumber(amount)
+    expires = tonumber(expires), bonus = flags:find('m') ~= nil, budgeted = flags:find('b') ~= nil,
+    spent = spent}, lot, tonumber(amount)
 end
 
 -- Cost that was drawn from a budget, and is none after all, can be drawn again.
@@ -112,7 +123,7 @@ local function give(entry, shard, at)
   local lot = uuid5(entry.op.id .. '/' .. at.campaign .. '/' .. at.period .. '/' .. int(at.tier))
   local extra = ''
   if at.bonus then
-    receive(entry, '/bonuses', 'available', at.amount)
+    work_off(entry, shard, '/bonuses', 'available', at.amount, at.amount, 0)
   else
     extra = ',"expires_ms":' .. int(at.expires)
     if at.amount > 0 then
@@ -180,16 +191,56 @@ local function grant(entry, shard, campaign, count, step, total, occurred, befor
   return give(entry, shard, at), true
 end
 
+-- Take an amount back that is gone: of what is available, the rest is debt.
+local function charge(entry, to, amount)
+  local there = amount < entry.draft.available and amount or entry.draft.available
+  move(entry, 'available', to, there)
+  move(entry, 'debt', to, amount - there)
+end
+
+-- What became of spent credit whose grant is undone is kept under k:<seller>, as "<lot>" =
+-- "<recovered>,<forgiven>", until it is refunded.
+local function settled_of(entry, shard, lot)
+  entry.settled = entry.settled or {}
+  if not entry.settled[lot] then
+    local text = call('HGET', shard.prefix .. 'k:' .. entry.seller, lot) or '0,0'
+    local recovered, forgiven = text:match('^(%d+),(%d+)$')
+    entry.settled[lot] = {recovered = tonumber(recovered), forgiven = tonumber(forgiven)}
+  end
+  return entry.settled[lot]
+end
+
+local function keep_settled(entry, lot, settled)
+  if settled.recovered + settled.forgiven > 0 then
+    write(entry, 'HSET', 'k:' .. entry.seller, lot, int(settled.recovered) .. ',' .. int(settled.forgiven))
+  else
+    write(entry, 'HDEL', 'k:' .. entry.seller, lot)
+  end
+end
+
+-- Credit was spent, and its grant is undone: by the company's policy it is recovered, that is, its seller
+-- owes it, or forgiven. Returns what was recovered.
+local function settle_spent(entry, shard, lot, minor)
+  local settled, how = settled_of(entry, shard, lot), 'forgiven'
+  if shard.context.spent_is_debt then
+    how = 'recovered'
+    charge(entry, '/spendback', minor)
+  end
+  settled[how] = settled[how] + minor
+  keep_settled(entry, lot, settled)
+  note_lot(entry, lot, 'spent', how, minor)
+  return how == 'recovered' and minor or 0
+end
+
 -- A return took the total back below the threshold: take back what of the lot is unspent, of money
--- all. Returns the mark of what was used of it (spent, authorised, or expired), nil if nothing was.
+-- all; what was spent is recovered or forgiven. Returns the mark of what was used of it and not
+-- recovered (forgiven, authorised, or expired), nil if nothing was.
 local function unfire(entry, shard, campaign_id, period, fired)
   local at, lot, granted = at_mark(campaign_id, period, fired)
-  local left = 0
+  local left, spent, recovered = 0, 0, 0
   if at.bonus then
     left = granted
-    local there = left < entry.draft.available and left or entry.draft.available
-    move(entry, 'available', '/bonuses', there)
-    move(entry, 'debt', '/bonuses', left - there)
+    charge(entry, '/bonuses', left)
   else
     local held = lot_at(entry, shard, lot)
     if held then
@@ -198,11 +249,17 @@ local function unfire(entry, shard, campaign_id, period, fired)
       note_lot(entry, lot, 'left', 'reversed', left)
       put_lot(entry, held)
     end
+    for _, one in ipairs(at.spent) do
+      spent = spent + one[2]
+      recovered = recovered + settle_spent(entry, shard, one[1], one[2])
+    end
+    at.spent = {}
   end
-  undraw(entry, shard, at, left)
-  local used = granted - left
-  credit_event(entry, shard, 'unfired', at, lot, left,
-    at.bonus and '' or ',"spent_minor":' .. int(used))
+  undraw(entry, shard, at, left + recovered)
+  local used = granted - left - recovered
+  credit_event(entry, shard, 'unfired', at, lot, left, at.bonus and '' or ',"spent_minor":'
+    .. int(granted - left) .. ',"recovered_minor":' .. int(recovered) .. ',"forgiven_minor":'
+    .. int(spent - recovered))
   return used > 0 and mark_of(at, '~', used) or nil
 end
 
@@ -246,6 +303,56 @@ end
 
 local function tally_state(entry, shard, suffix)
   return entry.tallies and entry.tallies[suffix] or get(shard, suffix) or nil
+end
+
+-- The mark of the grant that a lot's threshold has now, and the others of it by what stands in place of a
+-- lot; nothing if the period is forgotten or there was none. `of`: campaign, period, tier.
+local function marks_of(entry, shard, of)
+  local found, marks = nil, {}
+  local key = of.period ~= '' and tally_key(entry.seller, of.campaign, of.period, entry.currency)
+  for mark in (key and tally_state(entry, shard, key) or ''):gmatch('|([^|]+)') do
+    local at, lot = at_mark(of.campaign, of.period, mark)
+    if at.tier == of.tier and #lot > 1 and not at.bonus then
+      found = mark
+    elseif at.tier == of.tier then
+      marks[lot] = mark
+    end
+  end
+  return found, marks
+end
+
+-- Put marks of a period in place of others: by these, '' for none.
+local function replace_marks(entry, shard, of, again)
+  local key = tally_key(entry.seller, of.campaign, of.period, entry.currency)
+  local expiry, kept = call('PEXPIRETIME', shard.prefix .. key), {}
+  for mark in tally_state(entry, shard, key):gmatch('[^|]+') do
+    if again[mark] ~= '' then
+      kept[#kept + 1] = again[mark] or mark
+    end
+  end
+  keep_tally(entry, key, expiry > 0 and expiry or 0, concat(kept, '|'))
+end
+
+-- Credit of a lot was spent, or with an amount below zero no longer is: the mark of its grant says how much.
+-- If the grant is undone, it is recovered or forgiven at once: returns what was recovered, and the marks.
+local function spend_lot(entry, shard, lot, of, minor)
+  local mark, marks = marks_of(entry, shard, of)
+  if mark then
+    local at, granted, amount = at_mark(of.campaign, of.period, mark)
+    local mine
+    for _, one in ipairs(at.spent) do
+      mine = one[1] == lot and one or mine
+    end
+    if not mine then
+      mine = {lot, 0}
+      at.spent[#at.spent + 1] = mine
+    end
+    mine[2] = mine[2] + minor > 0 and mine[2] + minor or 0
+    replace_marks(entry, shard, of, {[mark] = mark_of(at, granted, amount)})
+  elseif marks['~'] and minor > 0 then
+    return settle_spent(entry, shard, lot, minor), marks
+  end
+  return 0, marks
 end
 
 local function total_of(state)

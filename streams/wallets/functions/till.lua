@@ -267,21 +267,23 @@ function operations.authorise(shard, op)
   return 'booked'
 end
 
+-- Credit of a purchase was spent. If its grant is undone, what is recovered of it no longer counts as used.
+function till.spend(entry, shard, of, minor)
+  local recovered, marks = spend_lot(entry, shard, of.lot, of, minor)
+  if recovered > 0 then
+    till.reverse(entry, shard, of, recovered, marks)
+  end
+end
+
 -- Which lot a grant's money goes back to, and when that expires: the lot it came from, or the one that
 -- the same threshold granted since. nil if the grant is undone: then the marks of its threshold by what
 -- stands in place of a lot.
 function till.lot_now(entry, shard, of)
-  local marks = {}
-  local key = of.period ~= '' and tally_key(entry.seller, of.campaign, of.period, entry.currency)
-  for mark in (key and tally_state(entry, shard, key) or ''):gmatch('|([^|]+)') do
+  local mark, marks = marks_of(entry, shard, of)
+  if mark then
     local at, lot = at_mark(of.campaign, of.period, mark)
-    if at.tier == of.tier and #lot > 1 and not at.bonus then
-      return lot, at.expires
-    elseif at.tier == of.tier then
-      marks[lot] = mark
-    end
-  end
-  if marks['~'] then
+    return lot, at.expires
+  elseif marks['~'] then
     return nil, marks
   end
   return of.lot, of.expires
@@ -303,13 +305,7 @@ function till.reverse(entry, shard, of, minor, marks)
     write(entry, 'ZREM', 'bw:' .. budget.name, waiting_member(entry.seller, waits, forget, amount))
     wait_for_slice(entry, shard, budget, minor, waiting_member(entry.seller, waits, forget, amount + minor))
   end
-  local kept = {}
-  for mark in tally_state(entry, shard, key):gmatch('[^|]+') do
-    if again[mark] ~= '' then
-      kept[#kept + 1] = again[mark] or mark
-    end
-  end
-  keep_tally(entry, key, forget, concat(kept, '|'))
+  replace_marks(entry, shard, of, again)
 end
 
 -- Money comes back to its lot, from `account`, where it was as `from`. If the lot's time is over the
@@ -350,20 +346,51 @@ function till.to_lot(entry, shard, of, minor, account, from, grace_ms)
   put_lot(entry, again, not lot)
 end
 
+-- Earnings come back, through a house account that ends at zero, so that debt which arose meanwhile is paid
+-- first.
+function till.to_available(entry, shard, minor, account)
+  move(entry, account, '/transit', minor)
+  if receive(entry, '/transit', 'available', minor) > 0 then
+    write(entry, 'ZADD', 't', 'NX', shard.now, 'pay:' .. entry.seller .. ':' .. entry.currency)
+  end
+end
+
+-- Spent credit is refunded. What its seller owes for it, as its grant was undone, she owes no more or has
+-- back as earnings; what was forgiven goes where credit of an undone grant goes.
+function till.refund_lot(entry, shard, of, minor, account, grace_ms)
+  local settled = settled_of(entry, shard, of.lot)
+  local recovered = settled.recovered < minor and settled.recovered or minor
+  if recovered > 0 then
+    till.to_available(entry, shard, recovered, account)
+    note_lot(entry, of.lot, 'recovered', 'reversed', recovered)
+  end
+  minor = minor - recovered
+  local forgiven = settled.forgiven < minor and settled.forgiven or minor
+  if forgiven > 0 then
+    till.to_lot(entry, shard, of, forgiven, account, 'forgiven', grace_ms)
+  end
+  if recovered + forgiven > 0 then
+    settled.recovered, settled.forgiven = settled.recovered - recovered, settled.forgiven - forgiven
+    keep_settled(entry, of.lot, settled)
+  end
+  if minor > forgiven then
+    spend_lot(entry, shard, of.lot, of, forgiven - minor)
+    till.to_lot(entry, shard, of, minor - forgiven, account, 'spent', grace_ms)
+  end
+end
+
 -- Money comes back to where a part of a purchase came from.
 function till.give_back(entry, shard, of, minor, account, from, grace_ms)
   if minor == 0 then
     return
   elseif of.discount then
     move(entry, account, '/discounts', minor)
+  elseif of.lot and from == 'spent' then
+    till.refund_lot(entry, shard, of, minor, account, grace_ms)
   elseif of.lot then
     till.to_lot(entry, shard, of, minor, account, from, grace_ms)
   else
-    -- Through a house account that ends at zero, so that debt which arose meanwhile is paid first.
-    move(entry, account, '/transit', minor)
-    if receive(entry, '/transit', 'available', minor) > 0 then
-      write(entry, 'ZADD', 't', 'NX', shard.now, 'pay:' .. entry.seller .. ':' .. entry.currency)
-    end
+    till.to_available(entry, shard, minor, account)
   end
 end
 
@@ -451,6 +478,7 @@ function operations.capture(shard, op)
       rest = rest - minor
       if of.lot then
         note_lot(entry, of.lot, 'authorised', 'spent', minor)
+        till.spend(entry, shard, of, minor)
       end
     end
   end

@@ -84,6 +84,8 @@ class Shard:
         self.number = shard_of(seller)
         self.now_ms = NOW_MS
         self.campaigns = list(campaigns)
+        self.debt_bp = 10_000
+        self.spent_is_debt = False
         self._ids = 0
         self._offset = -1
 
@@ -127,6 +129,7 @@ class Shard:
         context = {
             "now": self.now_ms, "known": known, "epoch": self.epoch(), "retention_ms": RETENTION_MS,
             "wait_ms": WAIT_MS, "ask_ms": ASK_MS, "campaigns": self.campaigns,
+            "debt_bp": self.debt_bp, "spent_is_debt": self.spent_is_debt,
         }  # fmt: skip
         reply: Any = self.client.fcall(
             library().function("book"), 1, meta_key(self.number),
@@ -351,8 +354,10 @@ class Company:
     def terms(self) -> Terms:
         """What every booking is told."""
         return Terms(
-            self.settings.event_retention_ms, self.settings.waiting_ms, ASK_MS, self.rules.context()
-        )
+            self.settings.event_retention_ms, self.settings.waiting_ms, ASK_MS,
+            self.rules.context(), debt_bp=self.rules.policy.debt.share,
+            spent_is_debt=self.rules.policy.spendback.unfired_spent == "debt",
+        )  # fmt: skip
 
     async def __aenter__(self) -> Company:
         await self.store.load()
@@ -407,7 +412,7 @@ class Company:
             **{"currency": "EUR", **fields},
         )  # fmt: skip
 
-    def return_of(self, seller: str, amount: int, sale_id: str) -> dict[str, Any]:
+    def return_of(self, seller: str, amount: int, sale_id: str | None) -> dict[str, Any]:
         """A return in EUR."""
         return self.event(
             "sale.returned", seller, sale_id=sale_id, currency="EUR", amount_minor=amount

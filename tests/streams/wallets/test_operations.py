@@ -620,6 +620,8 @@ REFUSALS: list[tuple[Reason, Given]] = [
     (Reason.TOO_MANY_WAITING, lambda s: _crowded(s, lambda s: take(s, 1, **WAITING))),
     (Reason.BALANCE_TOO_LARGE, _rich),
     (Reason.INSUFFICIENT_CREDIT, lambda shard: redeem(shard, 1)),
+    (Reason.WRITE_OFF_EXCEEDS_DEBT, lambda shard: shard.event(
+        "write_off", "debt.written_off", currency="EUR", amount=1, by="Eva", reason="x")),
     (Reason.PAYOUT_NOT_POSSIBLE, lambda shard: request(shard, 0, None)),
     (Reason.PAYOUT_NOT_POSSIBLE, lambda shard: request(shard, 1_000, None)),
     (Reason.NOTHING_AVAILABLE, lambda shard: request(shard, 0, {"later": 1})),
