@@ -97,6 +97,8 @@ class Entry:
     discounts: tuple[tuple[str, str], ...] = ()
     worked: tuple[tuple[int, int, int, int, int, int], ...] = ()
     """Basis points that pay debt, earned, of that paid before, come now, owed, paid."""
+    lines: tuple[tuple[str, str, str, int], ...] = ()
+    """A sale's record, its line, whether it was sold or returned, how much of it."""
     written_off: tuple[str, str] | None = None
     """Who wrote debt off, and why."""
 
@@ -132,6 +134,7 @@ class Entry:
                 tuple(raw["purchase"]) if "purchase" in raw else None,
                 tuple(tuple(discount) for discount in raw.get("discounts", ())),
                 tuple(tuple(each) for each in raw.get("worked", ())),
+                tuple(tuple(each) for each in raw.get("lines", ())),
                 tuple(raw["written_off"]) if "written_off" in raw else None,
             )
         except (KeyError, TypeError) as error:
@@ -332,6 +335,8 @@ class Fold:
     currency, in minor units."""
     owed: dict[tuple[str, str], Owed] = field(default_factory=dict)
     """Per seller and currency: since when debt is owed. Who owes nothing is not there."""
+    sold: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Per record of a sale and line: what of it has not come back."""
     written_off: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per seller and currency: debt that was written off."""
     purchases: dict[tuple[str, str], Purchase] = field(default_factory=dict)
@@ -363,6 +368,7 @@ class Fold:
         self.kinds[entry.kind] += 1
         self._owe(entry)
         self._post(entry)
+        self._return_lines(entry)
         if entry.volume is not None:
             currency, minor = entry.volume
             self.volumes[entry.kind, currency] += minor
@@ -467,6 +473,13 @@ class Fold:
             owed = -self.balances.get((f"{entry.seller}/debt", currency), 0)
             if owed > 0 and (not entry.worked or entry.worked[0][4] != owed):
                 self._violated(DEBT, f"{entry.id} does not tell of a debt of {owed} {currency}")
+
+    def _return_lines(self, entry: Entry) -> None:
+        for record, line, what, minor in entry.lines:
+            left = minor if what == "sold" else self.sold.get((record, line), 0) - minor
+            self.sold[record, line] = left
+            if left < 0:
+                self._violated(LINES, f"{entry.id} returns {-left} too much of {line} of {record}")
 
     def _pay(self, entry: Entry, payout: tuple[str, str, str, int, int]) -> None:
         payout_id, state, rail, amount, fee = payout
@@ -591,6 +604,7 @@ class Fold:
 
 
 PURCHASE = "a purchase takes no more than was authorised"
+LINES = "no more of a line comes back than was sold"
 SETTLED = "spent credit of an undone grant is recovered or forgiven"
 DEBT = "debt is worked off by the share that its entry names"
 WRITE_OFF = "debt is written off by somebody, for a reason"

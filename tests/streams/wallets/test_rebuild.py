@@ -135,7 +135,7 @@ class TestRebuild:
     async def test_makes_every_key_again(self, company: Company, client: redis.Redis) -> None:
         before = keys(client)
         kinds = {key.split(":")[1] for key in before}
-        assert kinds == {*"mwhpdrqynlxteu", *"Bb"}
+        assert kinds == {*"mwhpdrqynlxteu", *"BbD"}
         client.flushall()
         rebuilt = await asyncio.to_thread(rebuild, company.settings)
         after = keys(client)
