@@ -21,10 +21,14 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -43,7 +47,7 @@ CLOCK_AHEAD_MAX = timedelta(minutes=10)
 """How far ``occurred_at`` may lie ahead of the worker's clock."""
 
 LINES_MAX = 200
-"""Lines of a basket."""
+"""Lines of a basket, and of a sale that names them."""
 
 OTHER_METHODS_MAX = 3
 """Ways to pay a seller beside the first."""
@@ -52,6 +56,9 @@ _DATE_MIN_MS = round(DATE_MIN.timestamp() * 1000)
 _CLOCK_AHEAD_MAX_MS = CLOCK_AHEAD_MAX // timedelta(milliseconds=1)
 
 _ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
+
+_WORDS_PATTERN = r"^[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$"
+"""Words on one line."""
 
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,47}$"
 """A word of the company's own, such as a seller's tier or tag."""
@@ -161,6 +168,26 @@ class Event(BaseModel):
         return round(self.occurred_at.timestamp() * 1000)
 
 
+class SaleLine(BaseModel):
+    """A line of a sale, for returns that name it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    line_id: Id = Field(description="unique within the sale")
+    amount_minor: AmountMinorOrZero
+
+
+def _kind_of_lines(value: object) -> str:
+    return "each" if isinstance(value, list | tuple) else "count"
+
+
+Lines = Annotated[
+    Annotated[int, Field(strict=True, ge=0, le=100_000), Tag("count")]
+    | Annotated[tuple[SaleLine, ...], Field(max_length=LINES_MAX), Tag("each")],
+    Discriminator(_kind_of_lines),
+]
+
+
 class SaleCompleted(Event):
     """A seller sold something. Earns her a commission by the plan."""
 
@@ -172,7 +199,19 @@ class SaleCompleted(Event):
     instrument_ref: Ref | None = Field(None, description="token of the card or account paid with")
     device_ref: Ref | None = Field(None, description="token of the till or device")
     country: Country | None = None
-    lines: Annotated[int, Field(strict=True, ge=0, le=100_000)] | None = None
+    lines: Lines | None = Field(
+        None, description="how many there are, or each with its id and what it is of the amount"
+    )
+
+    @field_validator("lines")
+    @classmethod
+    def _within_the_sale(cls, lines: Lines | None, known: ValidationInfo) -> Lines | None:
+        each = lines if isinstance(lines, tuple) else ()
+        if len({line.line_id for line in each}) < len(each):
+            raise PydanticCustomError("lines_conflict", "two lines have the same id")
+        if sum(line.amount_minor for line in each) > known.data.get("amount_minor", MINOR_MAX):
+            raise PydanticCustomError("lines_conflict", "the lines come to more than the sale")
+        return lines
 
 
 class SaleReturned(Event):
@@ -185,7 +224,15 @@ class SaleReturned(Event):
     sale_id: Id | None = None
     currency: CurrencyCode
     amount_minor: AmountMinor = Field(description="how much of the sale came back")
+    line_id: Id | None = Field(None, description="of which line of the sale")
     reason: Annotated[str, Field(max_length=64)] | None = None
+
+    @field_validator("line_id")
+    @classmethod
+    def _of_a_sale(cls, line_id: str | None, known: ValidationInfo) -> str | None:
+        if line_id is not None and "sale_id" in known.data and known.data["sale_id"] is None:
+            raise PydanticCustomError("unknown_line", "a line of no sale: name the sale as well")
+        return line_id
 
 
 class Source(BaseModel):
@@ -222,22 +269,16 @@ class CommissionReversed(Event):
     source: Source | None = None
 
 
-def _words(value: str) -> str:
-    if not value.strip() or not value.isprintable():
-        raise PydanticCustomError("no_words", "write words on one line")
-    return value
-
-
 class DebtWrittenOff(Event):
     """Somebody who answers for it writes a seller's debt off: she need not work it off."""
 
     type: Literal["debt.written_off"] = "debt.written_off"
     currency: CurrencyCode
     amount_minor: AmountMinor = Field(description="at most what she owes")
-    by: Annotated[str, Field(max_length=100), AfterValidator(_words)] = Field(
+    by: Annotated[str, Field(max_length=100, pattern=_WORDS_PATTERN)] = Field(
         description="who decided it, by name"
     )
-    reason: Annotated[str, Field(max_length=200), AfterValidator(_words)]
+    reason: Annotated[str, Field(max_length=200, pattern=_WORDS_PATTERN)]
 
 
 class SellerStatus(StrEnum):
@@ -488,6 +529,8 @@ _REASONS = {
     "union_tag_not_found": Reason.MISSING_FIELD,
     "unknown_currency": Reason.UNKNOWN_CURRENCY,
     "unknown_payout": Reason.UNKNOWN_PAYOUT,
+    "lines_conflict": Reason.LINES_CONFLICT,
+    "unknown_line": Reason.UNKNOWN_LINE,
 }
 _AMOUNT_REASONS = {
     "greater_than": Reason.AMOUNT_NEGATIVE,
@@ -537,7 +580,7 @@ def _field(location: tuple[int | str, ...]) -> str:
 _KEY = "[key]"
 """How pydantic ends the location of a mapping's wrong key."""
 
-_TAGS = frozenset(
+_TAGS = frozenset({"count", "each"}) | frozenset(
     str(model.model_fields["type"].default) for models in TOPICS.values() for model in models
 )
 

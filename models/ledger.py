@@ -2,8 +2,8 @@
 
 A journal entry is a list of postings that sums to zero per currency. An account is written
 ``<seller>/<account>``, or ``/<account>`` for one of the house. Which entries of the topic count is
-said by the markers of epochs in it (:class:`Timeline`). The fold is an independent second model of
-the wallets: what Redis holds must equal it (:mod:`streams.wallets.verify`).
+said by the markers of epochs in it (:mod:`models.timeline`). The fold is an independent second
+model of the wallets: what Redis holds must equal it (:mod:`streams.wallets.verify`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import count
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from models.debts import Owed, changed, day_of
 from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
+from models.timeline import Timeline
 
 SELLER_ACCOUNTS = ("available", "held", "in_flight", "authorised", "credit", "debt")
 """A seller's accounts, per currency. ``debt`` is zero or below, the others zero or above."""
@@ -41,10 +41,6 @@ HOUSE_ACCOUNTS = (
 
 MARKER = "epoch"
 """Kind of the entry that opens an epoch of a shard; it has no number of its own (seq 0)."""
-
-EARLY_MAX = 10_000
-"""Entries of a shard that may wait for one that is missing in front of them: more than can be on
-their way at once, so that a ledger that was cut is not taken for one that is late."""
 
 
 class Posting(NamedTuple):
@@ -97,6 +93,8 @@ class Entry:
     discounts: tuple[tuple[str, str], ...] = ()
     worked: tuple[tuple[int, int, int, int, int, int], ...] = ()
     """Basis points that pay debt, earned, of that paid before, come now, owed, paid."""
+    lines: tuple[tuple[str, str, str, int], ...] = ()
+    """A sale's record, its line, whether it was sold or returned, how much of it."""
     written_off: tuple[str, str] | None = None
     """Who wrote debt off, and why."""
 
@@ -132,83 +130,11 @@ class Entry:
                 tuple(raw["purchase"]) if "purchase" in raw else None,
                 tuple(tuple(discount) for discount in raw.get("discounts", ())),
                 tuple(tuple(each) for each in raw.get("worked", ())),
+                tuple(tuple(each) for each in raw.get("lines", ())),
                 tuple(raw["written_off"]) if "written_off" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
-
-
-class Numbered(Protocol):
-    """What has a shard's number in its place: a journal entry, whole or just its head."""
-
-    @property
-    def seq(self) -> int:
-        """Its number in the shard; 0 of a marker."""
-        ...
-
-    @property
-    def epoch(self) -> int:
-        """The epoch it was booked in; of a marker the epoch that it ends."""
-        ...
-
-    @property
-    def more(self) -> int:
-        """How many entries behind it are of the same event."""
-        ...
-
-
-E = TypeVar("E", bound=Numbered)
-
-
-@dataclass(slots=True)
-class Timeline(Generic[E]):
-    """Which entries of one shard count, and in what order: the ledger topic's own truth.
-
-    As in PostgreSQL, a new history begins where a failover ends the one before. A shard is booked
-    to in epochs. A marker in the topic ends the epoch that it names and opens the next, whose
-    number is the offset behind the marker; a marker that names another epoch than the present one
-    came too late and opens nothing. An entry counts if it comes in the epoch it was booked in, with
-    the rest of its event's, and every number before its own counts. Others are void: booked on a
-    Redis that was replaced or lost them, and their events are taken again. Several workers publish,
-    so entries may come twice and out of order within an epoch.
-    """
-
-    epoch: int = 0
-    seq: int = 0
-    """The last number that counts."""
-    early: dict[int, tuple[int, E]] = field(default_factory=dict)
-    """What came before its turn or the rest of its event's, by number, with its offset."""
-
-    def take(self, entry: E, offset: int) -> Iterator[E]:
-        """Take what the topic has at an offset; what counts from now on, in order.
-
-        Raises ValueError if the topic lacks an entry in front of too many others.
-        """
-        if entry.seq == 0:
-            if entry.epoch == self.epoch:
-                self.epoch = offset + 1
-                self.early.clear()
-            return
-        if entry.epoch != self.epoch:
-            return
-        if entry.seq <= self.seq:
-            return
-        self.early.setdefault(entry.seq, (offset, entry))
-        while (found := self.early.get(self.seq + 1)) is not None:
-            last = self.seq + 1 + found[1].more
-            if any(seq not in self.early for seq in range(self.seq + 2, last + 1)):
-                break
-            while self.seq < last:
-                self.seq += 1
-                yield self.early.pop(self.seq)[1]
-        if len(self.early) > EARLY_MAX:
-            raise ValueError(f"entry {self.missing()} is not in the journal, later ones are")
-
-    def missing(self) -> int | None:
-        """The first number that is not there, if others wait for it."""
-        if not self.early:
-            return None
-        return next(seq for seq in count(self.seq + 1) if seq not in self.early)
 
 
 class Purchase(NamedTuple):
@@ -332,6 +258,8 @@ class Fold:
     currency, in minor units."""
     owed: dict[tuple[str, str], Owed] = field(default_factory=dict)
     """Per seller and currency: since when debt is owed. Who owes nothing is not there."""
+    sold: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Per record of a sale and line: what of it has not come back."""
     written_off: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per seller and currency: debt that was written off."""
     purchases: dict[tuple[str, str], Purchase] = field(default_factory=dict)
@@ -367,6 +295,7 @@ class Fold:
         self.kinds[entry.kind] += 1
         self._owe(entry)
         self._post(entry)
+        self._return_lines(entry)
         if entry.volume is not None:
             currency, minor = entry.volume
             self.volumes[entry.kind, currency] += minor
@@ -472,6 +401,13 @@ class Fold:
             if owed > 0 and (not entry.worked or entry.worked[0][4] != owed):
                 self._violated(DEBT, f"{entry.id} does not tell of a debt of {owed} {currency}")
 
+    def _return_lines(self, entry: Entry) -> None:
+        for record, line, what, minor in entry.lines:
+            left = minor if what == "sold" else self.sold.get((record, line), 0) - minor
+            self.sold[record, line] = left
+            if left < 0:
+                self._violated(LINES, f"{entry.id} returns {-left} too much of {line} of {record}")
+
     def _pay(self, entry: Entry, payout: tuple[str, str, str, int, int]) -> None:
         payout_id, state, rail, amount, fee = payout
         before = self.payouts.get(payout_id)
@@ -558,8 +494,10 @@ class Fold:
             house = moved.get(("spendback", currency), 0)
             of_lots = moved.get(("house", currency), 0)
             if house != of_lots:
+                own = any(before == "reinvested" for _, _, before, _, _ in entry.lots)
                 self._violated(
-                    REINVESTED, f"{entry.id} moves {house} {currency} of the house, lots {of_lots}"
+                    REINVESTED if own else "lots add up",
+                    f"{entry.id} moves {house} {currency} of the house, lots {of_lots}",
                 )
 
     def _told(self, entry: Entry) -> None:
@@ -619,6 +557,7 @@ class Fold:
 
 PURCHASE = "a purchase takes no more than was authorised"
 REINVESTED = "what is reinvested stays the seller's, as credit"
+LINES = "no more of a line comes back than was sold"
 SETTLED = "spent credit of an undone grant is recovered or forgiven"
 DEBT = "debt is worked off by the share that its entry names"
 WRITE_OFF = "debt is written off by somebody, for a reason"

@@ -116,6 +116,9 @@ class LedgerEntry(Published):
         description="earnings that met debt: the share that pays it in basis points, earned, of"
         " that paid before, what came now, the debt, what was paid of it",
     )
+    lines: list[tuple[Text, Text, Literal["sold", "returned"], MinorOrZero]] | None = Field(
+        None, description="record of a sale, a line of it, what became of it, how much of it"
+    )
     written_off: tuple[Text, Text] | None = Field(
         None, description="who wrote debt off, and the reason"
     )

@@ -131,7 +131,10 @@ class Rules:
         """A sale credits its seller. ``tier`` is the one it has once her profile is known."""
         lineage = Lineage(event.sale_id, event.seller_id, 0, tier is not Tier.INSTANT)
         amounts = (event.amount_minor, amount_minor)
-        return self._earn(event, "s:" + event.sale_id, amounts, seller, tier, lineage)
+        operation = self._earn(event, "s:" + event.sale_id, amounts, seller, tier, lineage)
+        if isinstance(event.lines, tuple) and event.lines:
+            operation["lines"] = {line.line_id: (line.amount_minor, 0) for line in event.lines}
+        return operation
 
     def commission(self, event: CommissionEarned, seller: Seller | None, tier: Tier) -> Operation:
         """A commission credits its seller, and the next one up if it came from a sale."""
@@ -144,7 +147,8 @@ class Rules:
     def sale_return(self, event: SaleReturned, seller: Seller | None) -> Operation:
         """A return takes back what its sale earned; without a receipt, what a sale would earn."""
         if event.sale_id is not None:
-            return self._reverse(event, "s:" + event.sale_id, event.amount_minor)
+            operation = self._reverse(event, "s:" + event.sale_id, event.amount_minor)
+            return operation | ({"line": event.line_id} if event.line_id is not None else {})
         amount = self.plan.retail(event.amount_minor, event.currency)
         lineage = Lineage(event.id, event.seller_id, 0)
         return self._take(event, (event.amount_minor, amount), seller, lineage)

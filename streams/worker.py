@@ -422,7 +422,23 @@ class Worker:
             self.metrics.spendback(**credits)
         if amounts := reinvested(messages):
             self.metrics.booked(amounts)
+        if settled := settled_in(messages):
+            self.metrics.settled(settled)
         return offsets
+
+
+_SETTLED = re.compile(rb'"([A-Z]{3})","spent","(recovered|forgiven)",(\d+)\]')
+
+
+def settled_in(messages: Sequence[Outgoing]) -> Counter[tuple[str, str]]:
+    """Spent credit of undone grants in entries of the journal, by (currency, outcome)."""
+    found: Counter[tuple[str, str]] = Counter()
+    for message in messages:
+        value = message.value or b""
+        if message.topic == LEDGER and b'"spent","' in value:
+            for currency, outcome, minor in _SETTLED.findall(value):
+                found[currency.decode(), outcome.decode()] += int(minor)
+    return found
 
 
 _CREDIT_TYPE = re.compile(rb'"(?:credit|bonus)\.(granted|unfired|refused)"')

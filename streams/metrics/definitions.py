@@ -179,6 +179,12 @@ class Definitions:
             "outcome",
         )
 
+        self.settled = make.counter(
+            "spendback_settled_minor_units_total",
+            "Credit that was spent before a return undid its grant, by what became of it.",
+            *("currency", "outcome"),
+        )
+
     def _of_notices(self, make: _Maker) -> None:
         self.notices = make.counter(
             "notices_total", "Notices to the company, by what became of a try.", "result"

@@ -64,6 +64,7 @@ class Metrics:
         self._webhooks = _Counters(definitions.webhooks)
         self._payouts = _Counters(definitions.payouts)
         self._spendback = _Counters(definitions.spendback)
+        self._settled = _Counters(definitions.settled)
         self._rebalances = _Counters(definitions.rebalances)
         self._retries = _Counters(definitions.retries)
         self._notices = _Counters(definitions.notices)
@@ -162,6 +163,14 @@ class Metrics:
         self._spendback.add(unfired, "unfired")
         if refused:
             self._spendback.add(refused, "refused")
+
+    def settled(self, amounts_minor: Mapping[tuple[str, str], int]) -> None:
+        """Spent credit of undone grants in a batch, by (currency, outcome).
+
+        Outcomes are recovered (its seller owes it) and forgiven.
+        """
+        for (currency, outcome), amount_minor in amounts_minor.items():
+            self._settled.add(amount_minor, currency, outcome)
 
     def waiting(self, kind: Waiting, events: int) -> None:
         """How many early events of a kind wait now."""

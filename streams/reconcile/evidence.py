@@ -13,8 +13,9 @@ from typing import cast
 from confluent_kafka import KafkaException
 from pydantic_core import from_json
 
-from models.ledger import Entry, Timeline
+from models.ledger import Entry
 from models.payouts import ATTEMPTS_MAX, PAID, PayoutState
+from models.timeline import Timeline
 from rails.rail import attempt_id_for
 from rails.registry import PROVIDERS
 from streams.reconcile.match import Booked, Commanded, Sides

@@ -11,9 +11,9 @@ import re
 from contextlib import closing
 from typing import NamedTuple
 
-from models.ledger import Timeline
 from models.movements import Movement, movement_of
 from models.shards import shard_of
+from models.timeline import Timeline
 from streams.statements.ledger import Ledger, ShardReading
 from streams.wallets.journal import BehindTheEnd
 

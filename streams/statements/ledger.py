@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from models.ledger import Entry, Timeline
+from models.ledger import Entry
 from models.shards import partition_of, shard_of
+from models.timeline import Timeline
 from streams.settings import Settings
 from streams.wallets.journal import Journal, Journaled, JournalUnreadable
 

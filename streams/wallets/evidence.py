@@ -29,9 +29,10 @@ from pydantic_core import from_json
 from redis.exceptions import RedisError
 
 from models.events import body_hash
-from models.ledger import Entry, Fold, Timeline
+from models.ledger import Entry, Fold
 from models.payouts import PayoutState
 from models.shards import SHARDS
+from models.timeline import Timeline
 from streams import deadletters
 from streams.connections import redis_client
 from streams.settings import ROLES, Settings

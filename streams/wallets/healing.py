@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from models.ledger import Timeline
+from models.timeline import Timeline
 from streams.engine import Outgoing
 from streams.wallets.journal import Journal, Journaled, head, marker
 from streams.wallets.snapshots import Snapshots

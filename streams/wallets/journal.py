@@ -83,7 +83,7 @@ def reinvested(messages: Iterable[Outgoing]) -> Counter[tuple[str, str]]:
 
 
 def marker(shard: int, epoch: int, nonce: str, now_ms: int) -> Outgoing:
-    """The entry that ends a shard's epoch and opens the next (:class:`models.ledger.Timeline`)."""
+    """The entry that ends a shard's epoch and opens the next (:mod:`models.timeline`)."""
     value = (
         f'{{"v":1,"shard":{shard},"seq":0,"epoch":{epoch},"kind":"{MARKER}","id":"{nonce}",'
         f'"seller":"","at":{now_ms},"postings":[],"writes":[]}}'

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from models.debts import by_age, day_of
-from models.ledger import DEBT, PURCHASE, REINVESTED, SETTLED, WRITE_OFF, Fold
+from models.ledger import DEBT, LINES, PURCHASE, REINVESTED, SETTLED, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.shards import shard_of
 from streams.settings import Settings
@@ -535,6 +535,7 @@ RULES: tuple[Rule, ...] = (
     Rule("lots sum to the credit", lots_apart, _accounts),
     Rule("lots are as the journal has them", lots_otherwise, _lots),
     Rule("what is reinvested stays the seller's, as credit", reinvested_apart, _reinvested),
+    Rule(LINES, _violations(LINES), lambda evidence: f"{len(evidence.journal.fold.sold):,} lines"),
     Rule(SETTLED, settled_otherwise, _settled),
     Rule("purchases are as the journal has them", purchases_apart, _purchases),
     Rule("every authorisation ends", purchases_forgotten, _purchases),

@@ -30,8 +30,11 @@ MEANT = {
     Reason.UNKNOWN_PAYOUT,
     Reason.DATE_OUT_OF_RANGE,
     Reason.PAST_RETENTION,
+    Reason.LINES_CONFLICT,
+    Reason.UNKNOWN_LINE,
 }
-"""Why an event may be refused that fits its schema: a schema has no list of zones or payouts."""
+"""Why an event may be refused that fits its schema: a schema has no list of zones or
+payouts, and does not add up lines."""
 
 many = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -51,6 +51,9 @@ SELDOM = {
     Reason.SALE_REUSED,
     Reason.SELLER_MISMATCH,
     Reason.TOO_MANY_WAITING,
+    Reason.RETURN_EXCEEDS_LINE,  # tests/streams/wallets/test_lines.py has these
+    Reason.UNKNOWN_LINE,
+    Reason.LINES_CONFLICT,
     *OF_REQUESTS,
 }
 """Reasons that a round may do without."""

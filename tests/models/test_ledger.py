@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from models.ledger import EARLY_MAX, Entry, Fold, Posting, Timeline
+from models.ledger import Entry, Fold, Posting
+from models.timeline import EARLY_MAX, Timeline
 
 
 class Numbered(NamedTuple):

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from models import rules
-from models.ledger import DEBT, REINVESTED, SETTLED, WRITE_OFF, Timeline
+from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF
 from models.payouts import FailureCategory, PayoutState
 from models.rules import transition
+from models.timeline import Timeline
 from rails.rail import Outcome, Rail, failed
 from streams.agents.payouts import Cashier
 from streams.desk import Desk
@@ -102,7 +103,7 @@ def test_every_rule_of_verify_has_a_canary() -> None:
     # there break those rules.
     elsewhere = {
         "outboxes are empty or fresh", "discounts are as the journal has them", REINVESTED, SETTLED,
-        DEBT, WRITE_OFF, "debt is as old as the journal has it",
+        DEBT, LINES, WRITE_OFF, "debt is as old as the journal has it",
     }  # fmt: skip
     rules_seen = {canary.rule for canary in LUA} | elsewhere
     assert {rule.name for rule in RULES} <= rules_seen

@@ -4,8 +4,8 @@
 --   seller, currency, base (sale's amount), amount (earned), returned (of base), reversed (of
 --   amount), held (of it, still in `held`), worked (of it, what paid debt before it was held), waiting
 --   (for the profile), shown (of the returned, what counts already, while waiting returns are
---   released), tier, occurred, first (it is the seller's first sale), reinvested (what of it is credit:
---   reinvest.lua),
+--   released), tier, occurred, first (it is the seller's first sale), lines {<id> = {amount, returned}},
+--   reinvested (what of it is credit: reinvest.lua),
 --   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
@@ -53,10 +53,21 @@ local function take_back(entry, record, amount)
   move(entry, 'debt', '/commissions', amount - from_available)
 end
 
+-- Tell the journal of a line of a sale: that so much of it was sold, or returned.
+local function note_line(entry, record_name, line, what, minor)
+  entry.lines = entry.lines or {}
+  entry.lines[#entry.lines + 1] = format('["%s","%s","%s",%s]', record_name, line, what, int(minor))
+  entry.extra.lines = '[' .. concat(entry.lines, ',') .. ']'
+end
+
 -- The money of a return: what is taken back in all is the returned share of what was earned, so
 -- that parts, in whatever order, never add up to more than the whole.
-local function take_share(entry, record, base)
+local function take_share(entry, record, base, line)
   record.returned = record.returned + base
+  if line then
+    record.lines[line][2] = record.lines[line][2] + base
+    note_line(entry, entry.op.record, line, 'returned', base)
+  end
   local reversed = ratio(record.amount, record.returned, record.base)
   take_back(entry, record, reversed - record.reversed)
   record.reversed = reversed
@@ -70,6 +81,12 @@ local function misfit(record, item)
     return 'currency_mismatch'
   elseif record.returned + item.base > record.base then
     return 'return_exceeds_sale'
+  end
+  local line = item.line and (record.lines or {})[item.line]
+  if item.line and not line then
+    return 'unknown_line'
+  elseif line and line[2] + item.base > line[1] then
+    return 'return_exceeds_line'
   end
 end
 
@@ -85,7 +102,7 @@ local function take_early(shard, entry, record, early)
       local headers = parked.headers:gsub('"reason":"[^"]*"', '"reason":"' .. reason .. '"')
       publish(entry, 'dead-letters', parked.seller, parked.raw, headers)
     else
-      take_share(entry, record, parked.base)
+      take_share(entry, record, parked.base, parked.line)
       taken[#taken + 1] = {parked.id, parked.base}
     end
   end
@@ -121,8 +138,8 @@ local function count_back(shard, entry, record, returned, base, cause)
 end
 
 -- Apply a return of `base` to a record: money, and unless it waits for the profile all else.
-local function give_back(shard, entry, record, base, cause)
-  take_share(entry, record, base)
+local function give_back(shard, entry, record, base, cause, line)
+  take_share(entry, record, base, line)
   if not record.waiting then
     count_back(shard, entry, record, record.returned - base, base, cause)
   end
@@ -160,7 +177,8 @@ end
 
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
 -- {{campaign index, period, forget ms, near (of a streak, or nil)}}, first (whether to look if it is her
--- first sale), up, pay, reinvest (terms or nil), decision, state, waiting (profile missing). Outcomes: booked; refused
+-- first sale), lines ({<id> = {amount, 0}} or nil), up, pay, reinvest (terms or nil), decision, state,
+-- waiting (profile missing). Outcomes: booked; refused
 -- sale_reused, too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
@@ -179,13 +197,16 @@ function operations.earn(shard, op)
   entry.extra.volume = '["' .. op.currency .. '",' .. int(op.base) .. ']'
   local record = {seller = op.seller, currency = op.currency, base = op.base, amount = op.amount,
     returned = 0, reversed = 0, held = 0, tier = op.tier, occurred = op.occurred, counts = {},
-    up = op.up, waiting = op.waiting, first = op.first and never_sold(shard, op.seller) or nil}
+    up = op.up, waiting = op.waiting, lines = op.lines, first = op.first and never_sold(shard, op.seller) or nil}
   local instant = op.tier == 'instant' and not op.waiting
   local kept = work_off(entry, shard, '/commissions', instant and 'available' or 'held', op.amount,
     op.amount, 0)
   if not instant then
     record.held = kept
     record.worked = kept < op.amount and op.amount - kept or nil
+  end
+  for line, figures in pairs(op.lines or {}) do
+    note_line(entry, op.record, line, 'sold', figures[1])
   end
   local back = early and take_early(shard, entry, record, early)
   if op.reinvest and instant then
@@ -221,9 +242,10 @@ function operations.earn(shard, op)
   return 'booked'
 end
 
--- A return of a recorded sale or commission. op: record, currency, base, state, raw and headers
+-- A return of a recorded sale or commission. op: record, currency, base, line (or nil), state, raw and headers
 -- (the dead letter it becomes if its sale never comes). Outcomes: booked; parked (ahead of its
--- sale); refused seller_mismatch, currency_mismatch, return_exceeds_sale, too_many_waiting.
+-- sale); refused seller_mismatch, currency_mismatch, return_exceeds_sale, unknown_line,
+-- return_exceeds_line, too_many_waiting.
 function operations.reverse(shard, op)
   local suffix = 'r:' .. op.record
   local stored = get(shard, suffix)
@@ -238,7 +260,7 @@ function operations.reverse(shard, op)
       return 'refused:too_many_waiting'
     end
     record.early[#record.early + 1] = {id = op.id, base = op.base, currency = op.currency,
-      raw = op.raw, headers = op.headers, seller = op.seller}
+      line = op.line, raw = op.raw, headers = op.headers, seller = op.seller}
     local text = encode(record)
     if #text > EARLY_BYTES_MAX then
       return 'refused:too_many_waiting'
@@ -264,7 +286,7 @@ function operations.reverse(shard, op)
       ref = op.id}))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
   end
-  give_back(shard, entry, record, op.base, op.id)
+  give_back(shard, entry, record, op.base, op.id, op.line)
   store(shard, entry, suffix, record)
   commit(shard, entry)
   return 'booked'

@@ -601,6 +601,12 @@ def _rich(shard: Shard) -> dict[str, Any]:
     return shard.sale(1)
 
 
+def _lined(shard: Shard) -> dict[str, Any]:
+    sale = shard.sale(100, lines={"a": (300, 0), "b": (100, 0)})
+    shard.one(sale)
+    return sale
+
+
 def _other() -> str:
     return next(f"x{n}" for n in range(10_000) if shard_of(f"x{n}") == shard_of("anna"))
 
@@ -614,6 +620,9 @@ REFUSALS: list[tuple[Reason, Given]] = [
     (Reason.CURRENCY_MISMATCH, lambda shard: _return(shard, currency="USD")),
     (Reason.CURRENCY_MISMATCH, lambda shard: _return(shard, currency="USD", base=9_999)),
     (Reason.RETURN_EXCEEDS_SALE, lambda shard: _return(shard, base=401)),
+    (Reason.RETURN_EXCEEDS_SALE, lambda shard: _return(shard, base=401, line="none")),
+    (Reason.UNKNOWN_LINE, lambda shard: _return(shard, base=1, line="none")),
+    (Reason.RETURN_EXCEEDS_LINE, lambda shard: shard.return_of(_lined(shard), 301, line="a")),
     (Reason.ID_REUSED, lambda shard: {**_return(shard, base=401), "id": "e1", "hash": "f" * 16}),
     (Reason.TOO_MANY_WAITING, _too_early),
     (Reason.TOO_MANY_WAITING, lambda s: _crowded(s, lambda s: s.sale(1, **WAITING))),

@@ -6,6 +6,8 @@ import pytest
 import redis
 
 from models.ledger import SETTLED, Entry
+from streams.engine import Outgoing
+from streams.worker import settled_in
 from tests.streams.wallets.test_till import Till
 
 
@@ -63,6 +65,11 @@ class TestUndone:
         assert anna.fold.settled[HOW[policy], "EUR"] == 300
         [event] = [json.loads(v) for t, v in anna.shard.messages if t == "spendback.credits"]
         assert (event["spent_minor"], event[f"{HOW[policy]}_minor"]) == (500, 300)
+
+    def test_is_counted(self, anna: Anna, policy: str) -> None:
+        anna.give_back()
+        sent = [Outgoing(topic, b"anna", value) for topic, value in anna.shard.messages]
+        assert settled_in(sent) == {("EUR", HOW[policy]): 300}
 
     def test_what_is_not_available_is_owed(self, client: redis.Redis) -> None:
         anna = Anna(client, "debt")
