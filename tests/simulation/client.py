@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -88,18 +88,18 @@ class Client:
         self._ids = 0
         self._messages: list[Message] = []
 
-    def script(self, sales: tuple[int, int]) -> Expected:
-        """All that is sent, in the order of its time. ``sales``: how many, at least and at most."""
+    def script(self, sales: Sequence[tuple[int, float]]) -> Expected:
+        """All that is sent, in the order of its time. ``sales``: how many, by weight."""
         dice = self._dice
         homes = HOMES[: dice.randint(2, 3)]
-        sellers = [names(dice.choice(homes), 9)[at] for at in range(dice.randint(2, 4))]
+        sellers = [names(dice.choice(homes), 9)[at] for at in range(dice.randint(2, 3))]
         sponsors = {
             seller: sellers[at - 1] if at % CHAIN and dice.chance(0.8) else None
             for at, seller in enumerate(sellers)
         }
         for seller in sellers:
             self._profiles(seller, sponsors[seller])
-        for number in range(dice.randint(*sales)):
+        for number in range(dice.one_of(sales)):
             self._sale(dice.choice(sellers), f"sale-{number}")
         for part, share in self._parts():
             self._dice = Dice(f"{self._seed} {part.__name__}")

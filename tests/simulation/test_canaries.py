@@ -19,6 +19,7 @@ from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF
 from models.payouts import FailureCategory, PayoutState
 from models.rules import transition
 from models.timeline import Timeline
+from rails.gate import Gate
 from rails.rail import Outcome, Rail, failed
 from streams.agents.payouts import Cashier
 from streams.desk import Desk
@@ -116,10 +117,10 @@ class TestBrokenHost:
     def test_a_payout_without_an_answer_is_sent_again(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def enquired(self: Cashier, payout: Mapping[str, Any]) -> Outcome:
-            return await self._gates[payout["rail"]].rail.submit(self._instruction(payout))
+        async def asked(self: Cashier, gate: Gate, payout: Mapping[str, Any], _: Any) -> Outcome:
+            return await gate.rail.submit(self._instruction(payout))
 
-        monkeypatch.setattr(Cashier, "_enquired", enquired)
+        monkeypatch.setattr(Cashier, "_asked", asked)
         caught(BOOKS)
 
     def test_a_payout_is_sent_without_the_mark(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +173,7 @@ class TestBrokenHost:
 
         monkeypatch.setattr(healing, "Timeline", Trusting)
         # Seldom is anybody so late.
-        caught((SEQUENCE, REDONE), first=650)
+        caught((SEQUENCE, REDONE), first=40)
 
     def test_a_portion_claims_what_the_next_one_redoes(
         self, monkeypatch: pytest.MonkeyPatch
@@ -183,7 +184,7 @@ class TestBrokenHost:
             return await apply(self, shard, entries, redo._replace(journal=redo.journal + 2))
 
         monkeypatch.setattr(Store, "apply", claim)
-        caught((SEQUENCE, EVENTS, REDONE), first=100)
+        caught((SEQUENCE, EVENTS, REDONE), first=60)
 
     def test_the_dead_letter_of_what_was_refused_is_forgotten(
         self, monkeypatch: pytest.MonkeyPatch

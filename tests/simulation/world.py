@@ -52,7 +52,7 @@ COLLECT_EVERY = 50
 REBUILD_EVERY = 3
 """In one of so many histories Redis is emptied at the end and made again."""
 
-ROUND_S = 2.0
+ROUND_S = 3.0
 """Time between two looks at the timers, in seconds: half of what goes on would be looking."""
 
 REQUESTS_EVERY = 8
@@ -65,17 +65,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Scale(NamedTuple):
-    """How much happens in a history, at most and least."""
+    """How much happens in a history."""
 
-    sales: tuple[int, int]
+    sales: tuple[tuple[int, float], ...]
+    """How many sales there are, by weight."""
     spans_s: tuple[float, ...]
     """Within how many seconds everything is sent: one of these."""
     look_s: float
     """Time between two looks at what another healer does, in seconds."""
 
 
-SHORT = Scale((1, 3), (0.5, 1.0, 3.0), 0.3)
-LONG = Scale((2, 11), (1.0, 3.0, 6.0), 0.05)
+SHORT = Scale(((1, 5.0), (2, 3.0), (3, 2.0)), (0.5, 1.0, 3.0), 0.3)
+LONG = Scale(tuple((count, 1.0) for count in range(2, 12)), (1.0, 3.0, 6.0), 0.05)
 """A longer history takes twice the time of a short one."""
 
 
