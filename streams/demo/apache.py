@@ -253,7 +253,9 @@ class ApacheKafka:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tools = []
         for broker in brokers:
-            order = ("format", "--cluster-id", cluster, "--config", str(self._configure(broker)))
+            # One argument: an id may begin with a dash.
+            config = str(self._configure(broker))
+            order = ("format", f"--cluster-id={cluster}", "--config", config)
             tools.append(self._java(broker, "kafka.tools.StorageTool", *order))
         deadline = time.monotonic() + READY_TIMEOUT_S
         for tool in tools:

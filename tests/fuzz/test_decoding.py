@@ -83,6 +83,9 @@ def fitting(  # noqa: PLR0911 - a table of cases
 
 
 def _object(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if "properties" not in schema:
+        each = fitting(schema["additionalProperties"], root)
+        return st.dictionaries(_text(schema["propertyNames"], "currency"), each)
     parts = {n: fitting(s, root, n) for n, s in schema["properties"].items()}
     required = {n: parts.pop(n) for n in schema.get("required", ())}
     extra = st.dictionaries(st.text(min_size=1, max_size=6).map("x-".__add__), scalars, max_size=2)
