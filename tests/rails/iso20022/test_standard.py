@@ -1,6 +1,7 @@
 """The check of messages can fail, at each kind of rule."""
 
 import pytest
+from xmlschema import XMLSchemaValidationError
 from xsdata.exceptions import ConverterError, ParserError
 
 from rails.sandbox.bank import _credit, _return, _status
@@ -15,6 +16,11 @@ CREDIT = _credit("M3", "2a", "10.50", "EUR", 1)
 @pytest.mark.parametrize("data", [STATUS, RETURN, CREDIT], ids=standard.name_of)
 def test_what_the_bank_says_is_valid(data: bytes) -> None:
     standard.check(data)
+
+
+def test_a_whole_schema_refuses_what_is_wrong() -> None:
+    with pytest.raises(XMLSchemaValidationError):
+        standard.check(CREDIT.replace(b"<CdtDbtInd>CRDT", b"<CdtDbtInd>NONE"))
 
 
 @pytest.mark.parametrize(
