@@ -50,7 +50,7 @@ from streams.notices.sender import Sender
 from streams.overdue import Overdue
 from streams.settings import Role, Settings, SettingsError, variable
 from streams.wallets.healing import Send
-from streams.wallets.journal import LEDGER, Journal, reinvested
+from streams.wallets.journal import LEDGER, Journal, reinvested, settled
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
@@ -422,23 +422,9 @@ class Worker:
             self.metrics.spendback(**credits)
         if amounts := reinvested(messages):
             self.metrics.booked(amounts)
-        if settled := settled_in(messages):
-            self.metrics.settled(settled)
+        if amounts := settled(messages):
+            self.metrics.settled(amounts)
         return offsets
-
-
-_SETTLED = re.compile(rb'"([A-Z]{3})","spent","(recovered|forgiven)",(\d+)\]')
-
-
-def settled_in(messages: Sequence[Outgoing]) -> Counter[tuple[str, str]]:
-    """Spent credit of undone grants in entries of the journal, by (currency, outcome)."""
-    found: Counter[tuple[str, str]] = Counter()
-    for message in messages:
-        value = message.value or b""
-        if message.topic == LEDGER and b'"spent","' in value:
-            for currency, outcome, minor in _SETTLED.findall(value):
-                found[currency.decode(), outcome.decode()] += int(minor)
-    return found
 
 
 _CREDIT_TYPE = re.compile(rb'"(?:credit|bonus)\.(granted|unfired|refused)"')

@@ -12,13 +12,13 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from models import reinvestment
 from models.events import (
     TAGS_MAX,
     AmountMinor,
     Country,
     CreditRedeemed,
     CurrencyCode,
+    EarningsReinvested,
     Event,
     Id,
     Label,
@@ -348,10 +348,7 @@ class Counter:
         body: ReinvestRequest = call.body
 
         async def decide() -> Operation:
-            return reinvestment.reinvest(
-                "", call.seller_id, body.currency, body.amount_minor,
-                policy=self._rules.policy.reinvest,
-            )  # fmt: skip
+            return self._rules.reinvestment(told(EarningsReinvested, call))
 
         answered = await self._booked(call, decide)
         amount_minor, bonus_minor = answered.figures["reinvested"]

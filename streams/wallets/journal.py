@@ -82,6 +82,21 @@ def reinvested(messages: Iterable[Outgoing]) -> Counter[tuple[str, str]]:
     return amounts
 
 
+_SETTLED = re.compile(rb'"([A-Z]{3})","spent","(recovered|forgiven)",(\d+)\]')
+
+
+def settled(messages: Iterable[Outgoing]) -> Counter[tuple[str, str]]:
+    """Spent credit of undone grants in entries among messages, by (currency, outcome), in minor
+    units."""
+    amounts: Counter[tuple[str, str]] = Counter()
+    for message in messages:
+        value = message.value or b""
+        if message.topic == LEDGER and b'"spent","' in value:
+            for currency, outcome, minor in _SETTLED.findall(value):
+                amounts[currency.decode(), outcome.decode()] += int(minor)
+    return amounts
+
+
 def marker(shard: int, epoch: int, nonce: str, now_ms: int) -> Outgoing:
     """The entry that ends a shard's epoch and opens the next (:mod:`models.timeline`)."""
     value = (

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic_core import from_json, to_json
 
@@ -45,6 +45,8 @@ from streams.wallets.store import (
 )
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 2.0
@@ -243,25 +245,16 @@ class Wallets:
 
     async def authorised(self, seller_id: str, authorisation_id: str) -> Authorised | None:
         """An authorisation as it stands; None if there is none."""
-        found: list[bytes | None] = []
-
-        async def read() -> None:
-            shard = shard_of(seller_id)
-            found.append(await self.store.authorised(shard, seller_id, authorisation_id))
-
-        await self._with_patience(read)
-        stored = found[-1]
+        shard = shard_of(seller_id)
+        stored = await self._with_patience(
+            lambda: self.store.authorised(shard, seller_id, authorisation_id)
+        )
         return None if stored is None else Authorised.parse(stored)
 
     async def holdings(self, seller_id: str) -> Holdings:
         """What one seller has now."""
-        found: list[Holdings] = []
-
-        async def read() -> None:
-            found.append(await self.store.holdings(shard_of(seller_id), seller_id))
-
-        await self._with_patience(read)
-        return found[-1]
+        shard = shard_of(seller_id)
+        return await self._with_patience(lambda: self.store.holdings(shard, seller_id))
 
     async def due(
         self,
@@ -274,44 +267,24 @@ class Wallets:
 
         ``passed_over``: how many of the first of a shard are left out.
         """
-        standings: dict[int, ShardStanding] = {}
-
-        async def read() -> None:
-            standings.update(await self.store.due(shards, which, self._clock(), limit, passed_over))
-
-        await self._with_patience(read)
-        return standings
+        return await self._with_patience(
+            lambda: self.store.due(shards, which, self._clock(), limit, passed_over)
+        )
 
     async def ages(self, cursors: Mapping[int, int], limit: int) -> dict[int, Page]:
         """A page of the payouts under way in each shard, from where its walk is."""
-        pages: dict[int, Page] = {}
-
-        async def read() -> None:
-            pages.update(await self.store.ages(cursors, limit))
-
-        await self._with_patience(read)
-        return pages
+        return await self._with_patience(lambda: self.store.ages(cursors, limit))
 
     async def debts(
         self, cursors: Mapping[int, int], limit: int
     ) -> dict[int, tuple[int, dict[str, str]]]:
         """A page of the debts in each shard, as :meth:`Store.debts` has it."""
-        pages: dict[int, tuple[int, dict[str, str]]] = {}
-
-        async def read() -> None:
-            pages.update(await self.store.debts(cursors, limit))
-
-        await self._with_patience(read)
-        return pages
+        return await self._with_patience(lambda: self.store.debts(cursors, limit))
 
     async def republish(self, shards: Iterable[int]) -> None:
         """Publish what outboxes of shards still hold: whoever booked it may be dead."""
         wanted = list(shards)
-
-        async def once() -> None:
-            await self.healer.republish(wanted)
-
-        await self._with_patience(once)
+        await self._with_patience(lambda: self.healer.republish(wanted))
 
     async def heal(self, shards: Iterable[int]) -> None:
         """Make sure that shards are sound, and publish what others left in their outboxes.
@@ -399,7 +372,7 @@ class Wallets:
         known = self._shards[shard]
         return {"now": self._clock(), "known": known.seq, "epoch": known.epoch}
 
-    async def _with_patience(self, call: Callable[[], Awaitable[None]]) -> None:
+    async def _with_patience(self, call: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         started = loop.time()
         pause = BACKOFF_FIRST_S
@@ -409,8 +382,7 @@ class Wallets:
                 if ill:
                     await self._heal(ill)
                     ill = ()
-                await call()
-                return
+                return await call()
             except Unhealed as error:
                 # At once: nothing was wrong with the connection.
                 self._forget(error.shards)
@@ -478,19 +450,10 @@ class Wallets:
                     await self.republish(asked)
 
     async def _mend(self, shards: Sequence[int]) -> None:
-        async def once() -> None:
-            await self._restore(shards)
-
-        await self._with_patience(once)
+        await self._with_patience(lambda: self._restore(shards))
 
     async def _worths(self, asked: Mapping[int, Confirming]) -> dict[int, Worth]:
-        worths: dict[int, Worth] = {}
-
-        async def ask() -> None:
-            worths.update(await self.store.confirm(asked))
-
-        await self._with_patience(ask)
-        return worths
+        return await self._with_patience(lambda: self.store.confirm(asked))
 
 
 class EntriesVoid(Exception):

@@ -48,9 +48,7 @@ local function take_back(entry, record, amount)
   end
   amount = amount - from_held
   amount = amount - reinvest.take_back(entry, record, amount)
-  local from_available = amount < entry.draft.available and amount or entry.draft.available
-  move(entry, 'available', '/commissions', from_available)
-  move(entry, 'debt', '/commissions', amount - from_available)
+  charge(entry, '/commissions', amount)
 end
 
 -- Tell the journal of a line of a sale: that so much of it was sold, or returned.

@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from models.campaigns import Campaigns
 from models.config import load
 from models.ids import derived
+from models.ledger import Entry, Fold
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
 from models.rules import Rules
@@ -202,6 +203,22 @@ async def opened(store: Store, shard: int) -> int:
     await store.suspend([shard], "test", {})
     await store.open({shard: (at.epoch + 1, at.seq)}, {shard: ()}, "test")
     return at.epoch + 1
+
+
+class Followed:
+    """A shard whose journal is followed, and never contradicts."""
+
+    def __init__(self, client: Any, **more: Any) -> None:
+        self.shard = Shard(client, **more)
+        self.fold = Fold()
+
+    def do(self, operation: dict[str, Any]) -> str:
+        """Book an operation; its outcome."""
+        outcome = self.shard.one(operation)
+        for raw in self.shard.raw:
+            self.fold.apply(Entry.parse(raw))
+        assert self.fold.violations == []
+        return outcome
 
 
 def dump(client: Any, pattern: str = "*") -> dict[bytes, Any]:

@@ -10,14 +10,22 @@ import redis
 from typer.testing import CliRunner
 
 from models.debts import by_age, day_of, read_owed
-from models.ledger import DEBT, WRITE_OFF, Entry, Fold
+from models.ledger import DEBT, WRITE_OFF, Entry
 from models.shards import SHARDS
 from streams.cli import app
 from streams.exposure import ExposureWatch
 from streams.settings import DEFAULTS
 from streams.wallets.rebuild import rebuild
 from streams.wallets.verify import verify
-from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Company, Shard, campaign
+from tests.streams.wallets.harness import (
+    DAY_MS,
+    NOW_MS,
+    PAY,
+    Company,
+    Followed,
+    Shard,
+    campaign,
+)
 from tests.streams.wallets.test_rebuild import keys
 
 WAITS: dict[str, Any] = {
@@ -25,20 +33,12 @@ WAITS: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Debtor:
-    """Anna, who earns and owes; the journal is followed and never contradicts."""
+class Debtor(Followed):
+    """Anna, who earns and owes."""
 
     def __init__(self, client: redis.Redis, share_bp: int = 10_000, **more: Any) -> None:
-        self.shard = Shard(client, **more)
+        super().__init__(client, **more)
         self.shard.debt_bp = share_bp
-        self.fold = Fold()
-
-    def do(self, operation: dict[str, Any]) -> str:
-        outcome = self.shard.one(operation)
-        for raw in self.shard.raw:
-            self.fold.apply(Entry.parse(raw))
-        assert self.fold.violations == []
-        return outcome
 
     def owe(self, amount: int) -> None:
         """Take so much back that it is not there."""

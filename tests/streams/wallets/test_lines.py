@@ -7,27 +7,19 @@ import pytest
 import redis
 
 from models.events import decode
-from models.ledger import LINES, Entry, Fold
+from models.ledger import LINES, Entry
 from models.refusals import Reason, Refused
-from tests.streams.wallets.harness import NOW_MS, Shard
+from tests.streams.wallets.harness import NOW_MS, Followed
 
 LINES_SOLD = {"a": (300, 0), "b": (100, 0)}
 
 
-class Shop:
+class Shop(Followed):
     """Anna sells for 400 in two lines, and keeps a quarter."""
 
     def __init__(self, client: redis.Redis, **fields: Any) -> None:
-        self.shard = Shard(client)
-        self.fold = Fold()
+        super().__init__(client)
         self.sale = self.shard.sale(100, lines=LINES_SOLD, **fields)
-
-    def do(self, operation: dict[str, Any]) -> str:
-        outcome = self.shard.one(operation)
-        for raw in self.shard.raw:
-            self.fold.apply(Entry.parse(raw))
-        assert self.fold.violations == []
-        return outcome
 
     def give_back(self, base: int, line: str | None = None) -> str:
         named = {} if line is None else {"line": line}

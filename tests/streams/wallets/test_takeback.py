@@ -7,7 +7,7 @@ import redis
 
 from models.ledger import SETTLED, Entry
 from streams.engine import Outgoing
-from streams.worker import settled_in
+from streams.wallets.journal import settled
 from tests.streams.wallets.test_till import Till
 
 
@@ -69,7 +69,7 @@ class TestUndone:
     def test_is_counted(self, anna: Anna, policy: str) -> None:
         anna.give_back()
         sent = [Outgoing(topic, b"anna", value) for topic, value in anna.shard.messages]
-        assert settled_in(sent) == {("EUR", HOW[policy]): 300}
+        assert settled(sent) == {("EUR", HOW[policy]): 300}
 
     def test_what_is_not_available_is_owed(self, client: redis.Redis) -> None:
         anna = Anna(client, "debt")
