@@ -1,8 +1,9 @@
 """What the world outside sends: a few sellers in few shards, so that their events collide.
 
 Sales, returns before and behind their sale, profiles early, late or never; and in some histories
-each, commissions, redemptions, purchases, returns of no sale, bad messages. Some of all comes
-twice. The script is made before the run: what each seller must have earned follows from it alone.
+each, commissions, redemptions, purchases, reinvestments, write-offs, lines of sales, returns of
+no sale, bad messages. Some of all comes twice. The script is made before the run: what each seller
+must have earned follows from it alone.
 
 Each kind of event has dice of its own, so that another kind leaves the histories without it as
 they are.
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from models.ids import derived
+from models.money import BASIS_POINTS
 from models.shards import shard_of
 from rails.destination import KEY_BYTES, NONCE_BYTES, Seal
 from streams.demo.messages import Kind, Message
@@ -40,11 +42,21 @@ _PURCHASE_STEPS = (
 )
 
 
+class DebtTerms(NamedTuple):
+    """How the company of a history deals with what sellers owe."""
+
+    share_bp: int = BASIS_POINTS
+    """The share of an earning that pays debt."""
+    spent_is_debt: bool = False
+    """Whether credit that was spent, and whose grant is undone, is owed."""
+
+
 class Expected(NamedTuple):
     """What is to be sent, and what is known of it beforehand."""
 
     messages: list[Message]
     sellers: list[str]
+    debt: DebtTerms
 
 
 @cache
@@ -75,6 +87,27 @@ def names(shard: int, count: int) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _preference(dice: Dice) -> dict[str, Any]:
+    """How much of each earning becomes credit; none again, by a later profile."""
+    percent, keep = dice.choice((1, 33, 50, 100)), dice.choice((0, 0, 300))
+    return {"EUR": {"percent": percent, "keep_minor": keep}} if dice.chance(0.7) else {}
+
+
+def _debt_terms(dice: Dice | None) -> DebtTerms:
+    """In most histories earnings pay debt whole, and spent credit is forgiven."""
+    if dice is None:
+        return DebtTerms()
+    return DebtTerms(dice.choice((BASIS_POINTS, 5_000, 3_333)), dice.chance(0.7))
+
+
+def _lines(dice: Dice | None, amount: int) -> dict[str, int]:
+    """A sale's lines, of its amount or less; none for some, and without dice."""
+    if dice is None or amount < 2 or dice.chance(0.2):
+        return {}
+    half = amount // 2
+    return {"a": half, "b": dice.choice((amount - half, half // 2))}
+
+
 class Client:
     """Makes the script of one run."""
 
@@ -87,6 +120,10 @@ class Client:
         self._span_s = span_s
         self._ids = 0
         self._messages: list[Message] = []
+        self._sellers: list[str] = []
+        self._preferring = self._only_in(0.25, "preferences")
+        self._itemising = self._only_in(0.25, "lines")
+        self._debt = _debt_terms(self._only_in(0.3, "debt"))
 
     def script(self, sales: Sequence[tuple[int, float]]) -> Expected:
         """All that is sent, in the order of its time. ``sales``: how many, by weight."""
@@ -97,6 +134,7 @@ class Client:
             seller: sellers[at - 1] if at % CHAIN and dice.chance(0.8) else None
             for at, seller in enumerate(sellers)
         }
+        self._sellers = sellers
         for seller in sellers:
             self._profiles(seller, sponsors[seller])
         for number in range(dice.one_of(sales)):
@@ -108,7 +146,12 @@ class Client:
                     part(self._dice.choice(sellers), number)
         self._repeats()
         self._messages.sort(key=lambda message: message.at_ms)
-        return Expected(self._messages, sellers)
+        return Expected(self._messages, sellers, self._debt)
+
+    def _only_in(self, share: float, part: str) -> Dice | None:
+        """Dice of its own for what is in a share of the histories only; None in the others."""
+        dice = Dice(f"{self._seed} {part}")
+        return dice if dice.chance(share) else None
 
     def _parts(self) -> tuple[tuple[Callable[[str, int], None], float], ...]:
         """What is in some histories only, and in which share of them."""
@@ -116,6 +159,10 @@ class Client:
             (self._outside, 0.3),
             (self._redeem, 0.4),
             (self._purchase, 0.35),
+            (self._reinvest, 0.2),
+            (self._write_off, 0.2),
+            (self._undone, 0.15),
+            (self._debtor, 0.0 if self._debt.share_bp == BASIS_POINTS else 0.7),
             (self._return_of_no_sale, 0.3),
             (self._bad, 0.35),
         )
@@ -123,6 +170,10 @@ class Client:
     def _at(self, after: float = 0.0) -> float:
         """A time within the span, in seconds."""
         return after + self._dice.random() * (self._span_s - after)
+
+    def _late(self) -> float:
+        """A time when most has been sent, in seconds."""
+        return self._span_s / 2 + self._dice.random() * (self._span_s / 2 + 1.0)
 
     def _put(self, topic: str, at_s: float, event: dict[str, Any], kind: Kind = Kind.EVENT) -> None:
         self._ids += 1
@@ -146,6 +197,8 @@ class Client:
                 event["sponsor_id"] = sponsor
             if dice.chance(0.12):
                 event["status"] = "suspended"
+            if self._preferring:
+                event["reinvest"] = _preference(self._preferring)
             if dice.chance(0.9):
                 destination = sealed(seller, f"{seller}+{number}@example.com")
                 event["payout"] = {"rail": "paypal", "destination": destination}
@@ -161,10 +214,13 @@ class Client:
         dice = self._dice
         amount = dice.choice((0, 399, 1_000, 2_600, 4_000, 7_999, 12_000, 20_000))
         at, days = self._at(), self._ids % 4
+        lines = _lines(self._itemising, amount)
+        named = {"lines": [{"line_id": line, "amount_minor": lines[line]} for line in lines]}
         self._put("sales", at, {
             "type": "sale.completed", "seller_id": seller, "sale_id": sale, "currency": "EUR",
             "amount_minor": amount, "instrument_ref": f"card-{dice.randint(1, 3)}",
             "occurred_at": self._text(self._start_ms + int(at * 1000) - days * DAY_MS),
+            **(named if lines else {}),
         })  # fmt: skip
         left = amount
         for _ in range(dice.one_of(((0, 70.0), (1, 20.0), (2, 10.0)))):
@@ -172,21 +228,47 @@ class Client:
                 part = left if dice.chance(0.4) else dice.randint(1, left)
                 left -= part
                 # Now and then ahead of its sale.
-                self._return(seller, sale, part, self._at(0.0 if dice.chance(0.2) else at))
+                back_s = self._at(0.0 if dice.chance(0.2) else at)
+                self._return(seller, sale, part, back_s, line=self._line_of(lines, part))
         if amount and dice.chance(0.04):
             self._return(seller, sale, amount + 1, self._at(), Kind.BAD)
+        if lines and self._itemising:
+            self._too_much_of_a_line(seller, sale, amount, self._itemising)
+
+    def _line_of(self, left: dict[str, int], part: int) -> str | None:
+        """One of a sale's lines, now and then, that so much of can still come back."""
+        able = [line for line in left if left[line] >= part]
+        if self._itemising is None or not able or self._itemising.chance(0.3):
+            return None
+        line = self._itemising.choice(able)
+        left[line] -= part
+        return line
+
+    def _too_much_of_a_line(self, seller: str, sale: str, amount: int, dice: Dice) -> None:
+        """A return of more than a line was sold for, or of no line of the sale."""
+        if dice.chance(0.4):
+            line, part = dice.choice((("a", amount // 2 + 1), ("z", 1)))
+            at_s = dice.random() * self._span_s
+            self._return(seller, sale, part, at_s, Kind.BAD, line=line)
 
     def _return(
-        self, seller: str, sale: str | None, amount: int, at_s: float, kind: Kind = Kind.EVENT
-    ) -> None:
+        self, seller: str, sale: str | None, amount: int, at_s: float, kind: Kind = Kind.EVENT,
+        *, line: str | None = None,
+    ) -> None:  # fmt: skip
         event = {"type": "sale.returned", "seller_id": seller, "currency": "EUR",
                  "amount_minor": amount}  # fmt: skip
         if sale is not None:
             event["sale_id"] = sale
+        if line is not None:
+            event["line_id"] = line
         self._put("sales", at_s, event, kind)
 
     def _return_of_no_sale(self, seller: str, _: int) -> None:
         self._return(seller, None, self._dice.choice((300, 2_000)), self._at())
+
+    def _debtor(self, seller: str, _: int) -> None:
+        """Who owes before she has earned pays by shares."""
+        self._return(seller, None, self._dice.choice((2_000, 7_000)), self._at() / 3)
 
     def _outside(self, seller: str, number: int) -> None:
         commission = f"outside-{number}"
@@ -202,18 +284,18 @@ class Client:
                 **event, "type": "commission.reversed", "amount_minor": part,
             })  # fmt: skip
 
-    def _redeem(self, seller: str, _: int) -> None:
-        self._put("redemptions", self._at(), {
+    def _redeem(self, seller: str, _: int, at_s: float | None = None) -> None:
+        self._put("redemptions", self._at() if at_s is None else at_s, {
             "type": "credit.redeemed", "seller_id": seller, "currency": "EUR",
             "amount_minor": self._dice.choice((50, 120, 400)), "order_ref": f"order-{self._ids}",
         })  # fmt: skip
 
-    def _purchase(self, seller: str, number: int) -> None:
+    def _purchase(self, seller: str, number: int, at_s: float | None = None) -> None:
         """Authorised, then captured, voided and refunded, in any order and more than there is."""
         dice = self._dice
         amount = dice.choice((60, 150, 700))
         common = {"seller_id": seller, "authorisation_id": f"purchase-{number}"}
-        at = self._at()
+        at = self._at() if at_s is None else at_s
         self._put("redemptions", at, {
             **common, "type": "purchase.authorised", "currency": "EUR", "amount_minor": amount,
             "partial": dice.chance(0.5),
@@ -225,6 +307,37 @@ class Client:
             if event["type"] == "purchase.captured":
                 event["final"] = dice.chance(0.3)
             self._put("redemptions", self._at(0.0 if dice.chance(0.1) else at), event)
+
+    def _reinvest(self, seller: str, number: int) -> None:
+        """Earnings become credit once: some of what is available, or all of it; some is spent."""
+        event = {"type": "earnings.reinvested", "seller_id": seller, "currency": "EUR"}
+        amount = {"amount_minor": self._dice.choice((7, 50, 400))}
+        self._put("redemptions", self._late(), event | (amount if self._dice.chance(0.6) else {}))
+        if self._dice.chance(0.7):
+            spend = self._dice.choice((self._redeem, self._purchase))
+            spend(self._dice.choice(self._sellers), number + 20, self._late())
+
+    def _write_off(self, seller: str, _: int) -> None:
+        """Somebody writes off a part of what a seller owes, or more than that."""
+        returned = [m.key.decode() for m in self._messages if b'"sale.returned"' in m.value]
+        self._put("commissions", self._late(), {
+            "type": "debt.written_off", "seller_id": self._dice.choice(returned or [seller]),
+            "currency": "EUR", "amount_minor": self._dice.choice((1, 100, 300, 10**9)),
+            "by": "Eva Klein", "reason": "hardship",
+        })  # fmt: skip
+
+    def _undone(self, seller: str, number: int) -> None:
+        """Credit is spent, then the sale that it was granted for comes back; others may come."""
+        dice, sale = self._dice, f"undone-{number}"
+        event = {"type": "sale.completed", "seller_id": seller, "currency": "EUR"}
+        amount = dice.choice((3_000, 4_500, 16_000))
+        self._put("sales", self._at() / 2, {**event, "sale_id": sale, "amount_minor": amount})
+        for _ in range(dice.randint(1, 2)):
+            dice.choice((self._redeem, self._purchase))(seller, number + 10)
+        self._return(seller, sale, dice.choice((amount, amount - 10)), self._late())
+        if dice.chance(0.5):
+            again = {**event, "sale_id": f"{sale}-again", "amount_minor": 3_500}
+            self._put("sales", self._late(), again)
 
     def _bad(self, seller: str, _: int) -> None:
         """What must end in the dead letters whenever it comes."""

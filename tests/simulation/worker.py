@@ -23,6 +23,7 @@ from models.ids import shard_of_payout
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
 from models.refusals import Reason
+from models.reinvestment import reinvest
 from models.rules import Rules
 from models.sellers import read_seller
 from rails.gate import open_gates
@@ -128,7 +129,7 @@ class SimulatedWorker:
             self.store,
             SimulatedJournal(world.log),  # type: ignore[arg-type]
             self.producer.send,
-            Terms(RETENTION_MS, WAIT_MS, ASK_MS, rules.context()),
+            Terms(RETENTION_MS, WAIT_MS, ASK_MS, rules.context(), *world.script.debt),
             partitions=PARTITIONS,
             clock=world.now_ms,
             metrics=world,
@@ -330,6 +331,11 @@ class SimulatedWorker:
         """
 
         async def decide() -> Operation:
+            if request.reinvests:
+                return reinvest(
+                    "", request.seller, "EUR", request.amount or None,
+                    policy=company().policy.reinvest,
+                )  # fmt: skip
             if request.amount:
                 return {"op": "redeem", "kind": "credit.redeemed", "currency": "EUR",
                         "amount": request.amount}  # fmt: skip
@@ -351,7 +357,10 @@ class SimulatedWorker:
 
 
 class Request(NamedTuple):
-    """A request that comes over no topic: credit is spent, or with no amount, a payout is due."""
+    """A request that comes over no topic: credit is spent, or with no amount, a payout is due.
+
+    Or earnings are reinvested, with no amount all that are available.
+    """
 
     key: str
     seller: str
@@ -359,6 +368,7 @@ class Request(NamedTuple):
     at_s: float
     times: int
     """How often it is sent, whatever is answered."""
+    reinvests: bool = False
 
     @property
     def requested(self) -> Requested:
