@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -25,6 +25,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -65,6 +66,11 @@ def _currency(code: str) -> str:
         # What stands there may be anything, a name or a number too: it is not repeated.
         raise PydanticCustomError("unknown_currency", "not an ISO 4217 currency")
     return code
+
+
+def _apart(source: str, target: str) -> None:
+    if source == target:
+        raise PydanticCustomError("same_currency", "source and target are the same currency")
 
 
 def _reportable(state: PayoutState) -> PayoutState:
@@ -329,6 +335,36 @@ class PurchaseRefunded(Event):
     amount_minor: AmountMinor
 
 
+class Exchange(BaseModel):
+    """Money of one currency that is wanted in another: how much of either is fixed."""
+
+    source_currency: CurrencyCode
+    target_currency: CurrencyCode
+    source_minor: AmountMinor | None = Field(None, description="what is to be sold; or")
+    target_minor: AmountMinor | None = Field(None, description="what is to be bought")
+
+    @model_validator(mode="after")
+    def _one_side_is_fixed(self) -> Self:
+        _apart(self.source_currency, self.target_currency)
+        if (self.source_minor is None) == (self.target_minor is None):
+            raise PydanticCustomError("one_side", "either source_minor or target_minor is given")
+        return self
+
+
+class ConversionQuoted(Event, Exchange):
+    """A seller wants money in another currency: promise a rate, and reserve what it is for."""
+
+    type: Literal["conversion.quoted"] = "conversion.quoted"
+    quote_id: Id = Field(description="unique for ever for the seller")
+
+
+class ConversionMade(Event):
+    """What a quote is for is exchanged, at its rate."""
+
+    type: Literal["conversion.made"] = "conversion.made"
+    quote_id: Id
+
+
 class RateQuoted(Event):
     """A treasury's mid rate, as a ratio of integers. Keyed by the pair, not by a seller."""
 
@@ -338,6 +374,16 @@ class RateQuoted(Event):
     numerator: Annotated[int, Field(strict=True, gt=0, le=10**15)]
     denominator: Annotated[int, Field(strict=True, gt=0, le=10**15)]
     expires_at: Moment
+
+    @cached_property
+    def expires_ms(self) -> int:
+        """From when on it may not be used, in milliseconds since the epoch."""
+        return round(self.expires_at.timestamp() * 1000)
+
+    @model_validator(mode="after")
+    def _two_currencies(self) -> Self:
+        _apart(self.source_currency, self.target_currency)
+        return self
 
 
 class PayoutReported(Event):
@@ -358,7 +404,13 @@ class PayoutReported(Event):
 SaleEvent = Annotated[SaleCompleted | SaleReturned, Field(discriminator="type")]
 CommissionEvent = Annotated[CommissionEarned | CommissionReversed, Field(discriminator="type")]
 RedemptionEvent = Annotated[
-    CreditRedeemed | PurchaseAuthorised | PurchaseCaptured | PurchaseVoided | PurchaseRefunded,
+    CreditRedeemed
+    | PurchaseAuthorised
+    | PurchaseCaptured
+    | PurchaseVoided
+    | PurchaseRefunded
+    | ConversionQuoted
+    | ConversionMade,
     Field(discriminator="type"),
 ]
 
@@ -372,6 +424,8 @@ TOPICS: dict[str, tuple[type[Event], ...]] = {
         PurchaseCaptured,
         PurchaseVoided,
         PurchaseRefunded,
+        ConversionQuoted,
+        ConversionMade,
     ),
     "rates": (RateQuoted,),
     "rail.updates": (PayoutReported,),
@@ -439,6 +493,7 @@ _AMOUNT_REASONS = {
     "less_than_equal": Reason.AMOUNT_TOO_LARGE,
     "int_parsing_size": Reason.AMOUNT_TOO_LARGE,
 }
+_RATES = frozenset({"numerator", "denominator"})
 
 
 def refusal_of(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 - a table of cases
@@ -464,6 +519,8 @@ def refusal_of(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 -
     if field.endswith("_at") and kind != "missing":
         wrong = kind == "datetime_type"
         return Refused(Reason.WRONG_TYPE if wrong else Reason.DATE_OUT_OF_RANGE, detail)
+    if field in _RATES and kind == "greater_than":
+        return Refused(Reason.RATE_NOT_POSITIVE, detail)
     if kind in _REASONS:
         return Refused(_REASONS[kind], detail)
     return Refused(Reason.WRONG_TYPE if kind.endswith("_type") else Reason.INVALID_FIELD, detail)

@@ -34,6 +34,7 @@ class Scope(StrEnum):
     READ = "wallets.read"
     SPEND = "credit.spend"
     PAY = "payouts.write"
+    EXCHANGE = "conversions.write"
     PROFILE = "sellers.write"
 
 

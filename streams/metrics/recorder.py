@@ -64,6 +64,7 @@ class Metrics:
         self._webhooks = _Counters(definitions.webhooks)
         self._payouts = _Counters(definitions.payouts)
         self._spendback = _Counters(definitions.spendback)
+        self._conversions = _Counters(definitions.conversions)
         self._rebalances = _Counters(definitions.rebalances)
         self._retries = _Counters(definitions.retries)
         self._notices = _Counters(definitions.notices)
@@ -153,6 +154,15 @@ class Metrics:
         self._spendback.add(unfired, "unfired")
         if refused:
             self._spendback.add(refused, "refused")
+
+    def conversions(self, steps: Mapping[str, int]) -> None:
+        """Quotes that were made, used or given up: ``quoted``, ``converted``, ``expired``."""
+        for step, count in steps.items():
+            self._conversions.add(count, step)
+
+    def rate_observed(self, source: str, target: str, observed_ms: int) -> None:
+        """A treasury's rate was kept."""
+        self._definitions.rate_observed.labels(source, target).set(observed_ms / 1000)
 
     def waiting(self, kind: Waiting, events: int) -> None:
         """How many early events of a kind wait now."""

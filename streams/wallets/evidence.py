@@ -38,7 +38,7 @@ from streams.settings import ROLES, Settings
 from streams.wallets.railbooks import Books, Execution, Told, read_books
 from streams.wallets.shardstate import ShardState, read_seqs, read_shards
 
-CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions")
+CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions", "rates")
 """Inbound topics of which every message has an effect or a dead letter."""
 
 READ_MAX = 1_000

@@ -15,7 +15,7 @@ from models.payouts import PAID, RETRIES_FROM, TERMINAL, TRANSITIONS
 from models.shards import SHARDS, key_of_shard
 
 PARTS = (
-    "shard", "budget", "spendback", "payout", "earn", "profile", "credit", "till", "request",
+    "shard", "budget", "spendback", "payout", "earn", "profile", "credit", "till", "fx", "request",
     "book", "confirm", "outbox", "look", "find", "due", "observe",
     "stand", "suspend", "restore", "resume", "apply", "open", "shards",
     "ages", "read", "enqueue", "claim", "conclude",

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from models.ledger import Purchase
+from models.ledger import Purchase, Quote
 from models.shards import SHARDS
 from streams.wallets.store import meta_key
 
@@ -33,6 +33,10 @@ class ShardState:
     """Authorisations with a time at which they end."""
     discounts: set[tuple[str, str]] = field(default_factory=set)
     """Sellers' discounts that can be used."""
+    quotes: dict[tuple[str, str], Quote] = field(default_factory=dict)
+    """By seller and quote."""
+    quotes_ending: set[tuple[str, str]] = field(default_factory=set)
+    """Quotes with a time at which they end."""
     payouts: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     """Payouts with a time at which their rail is asked."""
@@ -82,19 +86,25 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
         shards[shard].outbox = int(length)
         if first:
             shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
-        shards[shard].ending = {
-            (seller, name)
-            for t in timers
-            if t.startswith(b"auth:")
-            for seller, _, name in [t[5:].decode().partition("/")]
-        }
+        shards[shard].ending = _named(timers, b"auth:")
+        shards[shard].quotes_ending = _named(timers, b"quote:")
         shards[shard].asked = {payout.decode() for payout in asked}
+
+
+def _named(timers: Iterable[bytes], kind: bytes) -> set[tuple[str, str]]:
+    """Seller and name of timers ``<kind><seller>/<name>``."""
+    return {
+        (seller, name)
+        for timer in timers
+        if timer.startswith(kind)
+        for seller, _, name in [timer.removeprefix(kind).decode().partition("/")]
+    }
 
 
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
     keys: set[bytes] = set()
     # One walk through the key space for all shards; SCAN may return a key twice.
-    for key in client.scan_iter(match="{s*}:[aghlwy]*", count=KEYS_MAX):
+    for key in client.scan_iter(match="{s*}:[acghlwy]*", count=KEYS_MAX):
         shard, _, rest = key[2:].partition(b"}:")
         if shard.isdigit() and int(shard) in wanted and rest[:2] in _KINDS_READ:
             keys.add(key)
@@ -104,7 +114,7 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
         pipe = client.pipeline(transaction=False)
         for key in some:
             _, kind, _ = _parts(key)
-            if kind in {"a", "y"}:
+            if kind in {"a", "c", "y"}:
                 pipe.get(key)
             else:
                 pipe.hgetall(key)
@@ -113,7 +123,7 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
                 _take(shards, key, value)
 
 
-_KINDS_READ = frozenset({b"a:", b"g:", b"h", b"l:", b"w:", b"y:"})
+_KINDS_READ = frozenset({b"a:", b"c:", b"g:", b"h", b"l:", b"w:", b"y:"})
 
 
 def _purchase(stored: bytes) -> Purchase:
@@ -141,6 +151,9 @@ def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
     elif kind == "a":
         seller, _, authorisation = name.partition("/")
         state.purchases[seller, authorisation] = _purchase(value)
+    elif kind == "c":
+        seller, _, quote = name.partition("/")
+        state.quotes[seller, quote] = Quote(**from_json(value))
     elif kind == "g":
         state.discounts |= {(name, discount.decode()) for discount in value}
     else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from models.ledger import PURCHASE, Fold
+from models.ledger import PURCHASE, QUOTE, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.shards import shard_of
 from streams.settings import Settings
@@ -212,6 +212,38 @@ def purchases_forgotten(evidence: Evidence) -> Iterator[str]:
                 yield f"{key[1]} of {key[0]} has no time at which it ends"
 
 
+def quotes_apart(evidence: Evidence) -> Iterator[str]:
+    """Quotes used twice or otherwise than promised, and what is reserved for none.
+
+    One that is over is forgotten after a while.
+    """
+    yield from _violations(QUOTE)(evidence)
+    known = evidence.journal.fold.quotes
+    steady = dict(evidence.steady())
+    for state in steady.values():
+        reserved: Counter[tuple[str, str]] = Counter()
+        for key, found in state.quotes.items():
+            reserved[key[0], found.source] += found.sold if found.step == "quoted" else 0
+            if known.get(key) != found:
+                yield f"{key[1]} of {key[0]} is {found} in Redis, {known.get(key)} in the journal"
+        for (account, currency), minor in state.balances.items():
+            seller, _, name = account.rpartition("/")
+            if seller and name == "quoted" and reserved[seller, currency] != minor:
+                yield f"{account} has {minor} {currency}, of quotes {reserved[seller, currency]}"
+    for key, quote in known.items():
+        there = steady.get(shard_of(key[0]))
+        if quote.step == "quoted" and there is not None and key not in there.quotes:
+            yield f"{key[1]} of {key[0]} is not in Redis, {quote.sold} are reserved"
+
+
+def quotes_forgotten(evidence: Evidence) -> Iterator[str]:
+    """Quotes that never end."""
+    for _, state in evidence.steady():
+        for key, quote in state.quotes.items():
+            if quote.step == "quoted" and key not in state.quotes_ending:
+                yield f"{key[1]} of {key[0]} has no time at which it ends"
+
+
 def discounts_apart(evidence: Evidence) -> Iterator[str]:
     """Discounts that were used twice, or can be used in Redis and not by the journal."""
     yield from _violations("a discount is used once")(evidence)
@@ -223,7 +255,7 @@ def discounts_apart(evidence: Evidence) -> Iterator[str]:
 
 
 def earnings_apart(evidence: Evidence) -> Iterator[str]:
-    """Sellers whose accounts, payouts and purchases do not sum to what they earned."""
+    """Sellers whose accounts, payouts, purchases and conversions are not what they earned."""
     fold = evidence.journal.fold
     has: dict[tuple[str, str], int] = defaultdict(int)
     for _, state in evidence.shards.items():
@@ -236,6 +268,8 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
     for key, minor in fold.paid_out.items():
         has[key] += minor
     for key, minor in fold.purchased.items():
+        has[key] += minor
+    for key, minor in fold.converted.items():
         has[key] += minor
     for key, minor in fold.bonuses.items():
         has[key] -= minor
@@ -424,6 +458,10 @@ def _purchases(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.purchases):,} purchases"
 
 
+def _quotes(evidence: Evidence) -> str:
+    return f"{len(evidence.journal.fold.quotes):,} quotes"
+
+
 def _discounts(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.discounts):,} discounts"
 
@@ -452,6 +490,8 @@ RULES: tuple[Rule, ...] = (
     Rule("lots are as the journal has them", lots_otherwise, _lots),
     Rule("purchases are as the journal has them", purchases_apart, _purchases),
     Rule("every authorisation ends", purchases_forgotten, _purchases),
+    Rule("quotes are used once, as the journal has them", quotes_apart, _quotes),
+    Rule("every quote ends", quotes_forgotten, _quotes),
     Rule("discounts are as the journal has them", discounts_apart, _discounts),
     Rule("what sellers have and were paid is what they earned", earnings_apart, _accounts),
     Rule("every message has one effect or one dead letter", events_astray, _messages),

@@ -31,6 +31,7 @@ from rails.routing import Router
 from streams.agents.commissions import Commissions
 from streams.agents.payouts import Cashier
 from streams.agents.rail_updates import RailUpdates
+from streams.agents.rates import Rates
 from streams.agents.redemptions import Redemptions
 from streams.agents.sales import Sales
 from streams.agents.sellers import Sellers
@@ -155,6 +156,7 @@ class SimulatedWorker:
             "commissions": Commissions(desk, rules),
             "sellers": Sellers(desk, rules, inspector),
             "redemptions": Redemptions(desk, rules),
+            "rates": Rates(desk, rules),
             "rail.updates": RailUpdates(desk, rules),
             "payouts.commands": cashier,
         }

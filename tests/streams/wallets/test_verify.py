@@ -129,9 +129,10 @@ class TestACompanyThatWorked:
         assert verdict.ok, [check for check in verdict.checks if not check.ok]
         assert [check.name for check in verdict.checks] == [rule.name for rule in RULES]
         idle = [check.name for check in verdict.checks if check.detail.startswith(("0 ", "not"))]
-        # test_till.py has purchases.
+        # test_till.py has purchases, test_fx.py quotes.
         assert idle == [
             "purchases are as the journal has them", "every authorisation ends",
+            "quotes are used once, as the journal has them", "every quote ends",
             "discounts are as the journal has them", "outboxes are empty or fresh",
         ]  # fmt: skip
         states = {state for state, *_ in verdict.fold.payouts.values()}
