@@ -70,7 +70,9 @@ def _currency(code: str) -> str:
 
 def _apart(source: str, target: str) -> None:
     if source == target:
-        raise PydanticCustomError("same_currency", "source and target are the same currency")
+        raise PydanticCustomError(
+            "same_currency", "source_currency and target_currency are the same"
+        )
 
 
 def _reportable(state: PayoutState) -> PayoutState:

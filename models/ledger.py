@@ -17,8 +17,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic_core import from_json
 
-from models.fx import Conversion, Rate
 from models.payouts import PAID, PayoutState
+from models.quotes import QUOTE, Conversions, Quote
 
 SELLER_ACCOUNTS = ("available", "held", "in_flight", "authorised", "quoted", "credit", "debt")
 """A seller's accounts, per currency. ``debt`` is zero or below, the others zero or above."""
@@ -132,55 +132,6 @@ class Entry:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
-
-
-class Quote(NamedTuple):
-    """A conversion as an entry leaves it. Amounts in minor units; the rate is that of whole units.
-
-    ``sold`` is of the source; ``bought``, ``markup`` and ``rounding`` are of the target.
-    """
-
-    id: str
-    step: str
-    """``quoted``, ``converted`` or ``expired``."""
-    source: str
-    target: str
-    sold: int
-    bought: int
-    markup: int
-    rounding: int
-    rate: str
-    numerator: int
-    denominator: int
-    markup_bp: int
-    expires: int
-
-    def follows(self, before: Quote | None) -> bool:
-        """Whether it can have come of that: quoted once, then used or ended once."""
-        if before is None:
-            return self.step == "quoted"
-        ended = before.step == "quoted" and self.step != "quoted"
-        return ended and before._replace(step=self.step) == self
-
-    def priced(self) -> bool:
-        """Whether its amounts are what its rate leads to."""
-        rate = Rate(self.rate, self.source, self.target, self.numerator, self.denominator, 0, 0)
-        found = Conversion(self.sold, self.bought, self.markup, self.rounding)
-        return rate.price(self.markup_bp).explains(found)
-
-    def postings(self) -> dict[tuple[str, str], int]:
-        """What its entry moves on the house's accounts of conversions and on ``quoted``."""
-        if self.step != "converted":
-            sign = 1 if self.step == "quoted" else -1
-            return {("quoted", self.source): sign * self.sold}
-        given = self.bought + self.markup + self.rounding
-        return {
-            ("quoted", self.source): -self.sold,
-            ("/fx", self.source): self.sold,
-            ("/fx", self.target): -given,
-            ("/fx:markup", self.target): self.markup,
-            ("/fx:rounding", self.target): self.rounding,
-        }
 
 
 class Numbered(Protocol):
@@ -377,10 +328,7 @@ class Fold:
     """Per seller and currency: of what she earned, what purchases have authorised or captured."""
     discounts: dict[tuple[str, str], str] = field(default_factory=dict)
     """Per seller and discount: what became of it last."""
-    quotes: dict[tuple[str, str], Quote] = field(default_factory=dict)
-    """Per seller and quote: how it stands."""
-    converted: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    """Per seller and currency: what she gave for others, net of what she got for others."""
+    conversions: Conversions = field(default_factory=Conversions)
     shares: dict[tuple[int, str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per shard its share of each house account."""
 
@@ -420,7 +368,10 @@ class Fold:
         self._purchase(entry)
         for discount, step in entry.discounts:
             self._discount(entry, discount, step)
-        self._quote(entry)
+        for text in self.conversions.apply(
+            entry.seller, entry.id, entry.at_ms, entry.quote, entry.postings
+        ):
+            self._violated(QUOTE, text)
         for text in self.budgets.apply(entry):
             self._violated("no budget is overspent", text)
         if entry.waiting:
@@ -472,8 +423,6 @@ class Fold:
                 self.earned[entry.seller, currency] -= minor
             elif account == "/bonuses":
                 self.bonuses[entry.seller, currency] -= minor
-            elif _is_of_fx(account):
-                self.converted[entry.seller, currency] += minor
             elif account.startswith("/clearing:") or account == "/fees":
                 self.paid_out[entry.seller, currency] += minor
         for currency, total in sums.items():
@@ -556,28 +505,6 @@ class Fold:
             self._violated("a discount is used once", f"{discount} is {step} when {before}")
         self.discounts[entry.seller, discount] = step
 
-    def _quote(self, entry: Entry) -> None:
-        """What an entry does to a quote, and whether its postings are just that."""
-        quote, moved = entry.quote, Counter[tuple[str, str]]()
-        for account, currency, minor, _ in entry.postings:
-            name = account if account.startswith("/") else account.rpartition("/")[2]
-            if name == "quoted" or _is_of_fx(name):
-                moved[name, currency] += minor
-        if quote is not None:
-            before = self.quotes.get((entry.seller, quote.id))
-            self.quotes[entry.seller, quote.id] = quote
-            if not quote.follows(before):
-                self._violated(QUOTE, f"{quote.id} of {entry.seller} went to {quote}")
-            if not quote.priced():
-                self._violated(QUOTE, f"{quote.id} of {entry.seller} is not what its rate gives")
-            moved.subtract(quote.postings())
-            late = quote.step == "converted" and entry.at_ms >= quote.expires
-            if late:
-                self._violated(QUOTE, f"{quote.id} of {entry.seller} was used when it had expired")
-        for (name, currency), minor in moved.items():
-            if minor:
-                self._violated(QUOTE, f"{entry.id} moves {minor} {currency} more on {name}")
-
     def _violated(self, invariant: str, detail: str) -> None:
         if len(self.violations) < VIOLATIONS_KEPT_MAX:
             self.violations.append(Violation(invariant, detail))
@@ -608,12 +535,7 @@ class Fold:
         return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-QUOTE = "a quote is used once, at its rate"
 PURCHASE = "a purchase takes no more than was authorised"
-
-
-def _is_of_fx(account: str) -> bool:
-    return account == "/fx" or account.startswith("/fx:")
 
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {

@@ -47,10 +47,15 @@ class Redemptions:
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order."""
-        return [await self._decided(t.event) for t in taken]
+        pairs = {_pair(t.event) for t in taken if isinstance(t.event, ConversionQuoted)}
+        rates = {pair: await self._desk.wallets.rate(*pair) for pair in pairs}
+        return [
+            self._rules.quoted(t.event, rates[_pair(t.event)])
+            if isinstance(t.event, ConversionQuoted)
+            else self._deciders[type(t.event)](t.event)
+            for t in taken
+        ]
 
-    async def _decided(self, event: Any) -> Operation:
-        if isinstance(event, ConversionQuoted):
-            rate = await self._desk.wallets.rate(event.source_currency, event.target_currency)
-            return self._rules.quoted(event, rate)
-        return self._deciders[type(event)](event)
+
+def _pair(event: ConversionQuoted) -> tuple[str, str]:
+    return event.source_currency, event.target_currency

@@ -27,8 +27,8 @@ from models.events import (
 )
 from models.fx import Wanted, convert, decimal_rate, quote
 from models.ids import shard_of_payout
-from models.ledger import Quote
 from models.payouts import PayoutState
+from models.quotes import Quote
 from models.refusals import Denied, Reason
 from models.rules import Rules
 from models.sellers import read_seller

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from models.ledger import Purchase, Quote
+from models.ledger import Purchase
+from models.quotes import Quote
 from models.shards import SHARDS
 from streams.wallets.store import meta_key
 

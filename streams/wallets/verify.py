@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from models.ledger import PURCHASE, QUOTE, Fold
+from models.ledger import PURCHASE, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
+from models.quotes import QUOTE
 from models.shards import shard_of
 from streams.settings import Settings
 from streams.topics import TOPICS
@@ -218,7 +219,7 @@ def quotes_apart(evidence: Evidence) -> Iterator[str]:
     One that is over is forgotten after a while.
     """
     yield from _violations(QUOTE)(evidence)
-    known = evidence.journal.fold.quotes
+    known = evidence.journal.fold.conversions.quotes
     steady = dict(evidence.steady())
     for state in steady.values():
         reserved: Counter[tuple[str, str]] = Counter()
@@ -269,7 +270,7 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
         has[key] += minor
     for key, minor in fold.purchased.items():
         has[key] += minor
-    for key, minor in fold.converted.items():
+    for key, minor in fold.conversions.given.items():
         has[key] += minor
     for key, minor in fold.bonuses.items():
         has[key] -= minor
@@ -459,7 +460,7 @@ def _purchases(evidence: Evidence) -> str:
 
 
 def _quotes(evidence: Evidence) -> str:
-    return f"{len(evidence.journal.fold.quotes):,} quotes"
+    return f"{len(evidence.journal.fold.conversions.quotes):,} quotes"
 
 
 def _discounts(evidence: Evidence) -> str:

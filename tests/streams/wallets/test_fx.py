@@ -121,7 +121,7 @@ class TestQuote:
         assert anna.do(anna.quote(100, rate=rate)) == "booked"
         assert anna.do(anna.convert()) == "booked"
         assert anna.has("USD")[0] == 99
-        [quote] = anna.fold.quotes.values()
+        [quote] = anna.fold.conversions.quotes.values()
         assert (quote.numerator, quote.denominator) == (10**15 - 1, 10**15 - 3)
 
 
@@ -417,7 +417,7 @@ class TestACompany:
         await exchanged(company)
         verdict = await asyncio.to_thread(verify, company.settings, whole=True)
         assert verdict.ok, [check for check in verdict.checks if not check.ok]
-        steps = {name: quote.step for (_, name), quote in verdict.fold.quotes.items()}
+        steps = {name: quote.step for (_, name), quote in verdict.fold.conversions.quotes.items()}
         converted = dict.fromkeys(("used", "yen", "back"), "converted")
         assert steps == {"open": "quoted", **converted}
         before = keys(client)
@@ -450,7 +450,7 @@ class TestACompany:
         await company.janitor.once()
         verdict = await asyncio.to_thread(verify, company.settings, whole=True)
         assert verdict.ok, [check for check in verdict.checks if not check.ok]
-        assert verdict.fold.quotes["anna", "open"].step == "expired"
+        assert verdict.fold.conversions.quotes["anna", "open"].step == "expired"
 
     async def test_a_rate_that_cannot_be_is_a_dead_letter(self, company: Company) -> None:
         company.publish("rates", quoted_rate(company))
