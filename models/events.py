@@ -29,6 +29,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from models.fx import pair
 from models.ids import shard_of_payout
 from models.money import MINOR_MAX, is_currency
 from models.payouts import ATTEMPTS_MAX, REPORTED, FailureCategory, PayoutState
@@ -368,7 +369,7 @@ class ConversionMade(Event):
 
 
 class RateQuoted(Event):
-    """A treasury's mid rate, as a ratio of integers. Keyed by the pair, not by a seller."""
+    """A treasury's mid rate, as a ratio of integers. In place of a seller it names its pair."""
 
     type: Literal["rate.quoted"] = "rate.quoted"
     source_currency: CurrencyCode
@@ -383,8 +384,11 @@ class RateQuoted(Event):
         return round(self.expires_at.timestamp() * 1000)
 
     @model_validator(mode="after")
-    def _two_currencies(self) -> Self:
+    def _of_its_pair(self) -> Self:
         _apart(self.source_currency, self.target_currency)
+        # Ids are remembered, and the rate is kept, where this leads to.
+        if self.seller_id != pair(self.source_currency, self.target_currency):
+            raise PydanticCustomError("not_the_pair", "seller_id is not the pair, such as EUR-USD")
         return self
 
 

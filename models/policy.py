@@ -189,7 +189,7 @@ class FxPolicy(Section):
     """How money is converted into another currency."""
 
     markup: BasisPoints = Field(
-        100, description="percentage of the mid rate that the company keeps of a conversion"
+        100, description="percentage of the mid rate that the company keeps; at most 50"
     )
     quote_seconds: Annotated[int, Field(strict=True, ge=1, le=QUOTE_SECONDS_MAX)] = Field(
         60, description="how long a quote stays good, in seconds"

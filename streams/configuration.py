@@ -9,7 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from models.policy import TillPolicy
+from models.config import Section, basis_points
+from models.policy import FxPolicy, TillPolicy
 from rails.registry import PROVIDERS
 from streams.settings import (
     DEFAULTS,
@@ -67,24 +68,33 @@ def configuration_markdown() -> str:
         lines += [
             f"\n## {title}\n",
             "| variable | default | values | meaning |",
-            "| --- | --- | --- | --- |",
+            _RULE,
             *rows,
         ]
         if title == "Rules and files":
-            lines += [_TILL, *(_policy_row(n, f) for n, f in TillPolicy.model_fields.items())]
+            for head, section in _POLICY_SECTIONS:
+                lines += [f"\n{head}\n", "| key | default | values | meaning |", _RULE]
+                lines += [_policy_row(n, f) for n, f in section.model_fields.items()]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
-_TILL = """
-The policy's section `till` says how purchases are paid from the wallet
-([Purchases](money.md#purchases)):
+_RULE = "| --- | --- | --- | --- |"
 
-| key | default | values | meaning |
-| --- | --- | --- | --- |"""
+_POLICY_SECTIONS: tuple[tuple[str, type[Section]], ...] = (
+    (
+        "The policy's section `till` says how purchases are paid from the wallet\n"
+        "([Purchases](money.md#purchases)):",
+        TillPolicy,
+    ),
+    ("Its section `fx` says how money is [converted](money.md#conversions):", FxPolicy),
+)
 
 
 def _policy_row(name: str, field: FieldInfo) -> str:
-    cells = (f"`{name}`", _default(field), _values(field), field.description or "")
+    default, values = _default(field), _values(field)
+    if any(getattr(each, "func", None) is basis_points for each in field.metadata):
+        default, values = f"`{field.default / 100:g}`", "0 to 100"
+    cells = (f"`{name}`", default, values, field.description or "")
     return "| " + " | ".join(cells) + " |"
 
 

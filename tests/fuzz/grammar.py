@@ -268,9 +268,11 @@ class Grammar:
         return [("quote_id", text(f"q-{self.random.randrange(8)}"))]
 
     def _rate(self) -> Fields:
+        source, target = self._currency(), self._currency()
+        self.seller = f"{source}-{target}"
         return [
-            ("source_currency", text(self._currency())),
-            ("target_currency", text(self._currency())),
+            ("source_currency", text(source)),
+            ("target_currency", text(target)),
             ("numerator", text(self.random.choice((9, 10, 11, 10**15)))),
             ("denominator", text(self.random.choice((9, 10, 11, 10**15)))),
             ("expires_at", text(self._moment())),

@@ -192,7 +192,7 @@ def test_the_judge_sees(
     with redis.Redis.from_url(redis_url) as client:
         spoil(monkeypatch, client)
         with pytest.raises(RoundFailed, match=seen):
-            run_round(redis_url, _round(3, 1_500))
+            run_round(redis_url, _round(3, 3_000))
         client.flushall()
 
 

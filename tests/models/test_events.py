@@ -107,6 +107,7 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "rate.quoted": (
         "rates",
         {
+            "seller_id": "EUR-USD",
             "source_currency": "EUR",
             "target_currency": "USD",
             "numerator": 11,
@@ -358,6 +359,7 @@ class TestRefused:
             ("purchase.authorised", "partial", 1, Reason.WRONG_TYPE),
             ("purchase.captured", "authorisation_id", ..., Reason.MISSING_FIELD),
             ("rate.quoted", "denominator", 0, Reason.RATE_NOT_POSITIVE),
+            ("rate.quoted", "seller_id", "USD-EUR", Reason.INVALID_FIELD),
             ("rate.quoted", "numerator", -1, Reason.RATE_NOT_POSITIVE),
             ("rate.quoted", "numerator", 10**16, Reason.INVALID_FIELD),
             ("rate.quoted", "numerator", 1.0842, Reason.WRONG_TYPE),

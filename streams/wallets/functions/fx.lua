@@ -108,8 +108,7 @@ function operations.convert(shard, op)
     return 'refused:quote_expired'
   end
   local entry = new_entry(shard, op, op.kind, quote.source)
-  local bought = new_entry(shard, op, op.kind, quote.target)
-  entry.also = bought
+  local bought = in_currency(shard, op, entry, quote.target)
   move(entry, 'quoted', '/fx', quote.sold)
   move(bought, '/fx', '/fx:markup', quote.markup)
   move(bought, '/fx', '/fx:rounding', quote.rounding)

@@ -163,7 +163,7 @@ local function wallet_of(shard, seller, currency)
 end
 
 -- A journal entry in the making. `draft` is a copy of the wallet that the operation moves money in. What it
--- moves in a second currency stands in another such, under `also`.
+-- moves in a second currency stands under `also`.
 local function new_entry(shard, op, kind, currency)
   op.seller = op.seller or ''
   local wallet = wallet_of(shard, op.seller, currency)
@@ -172,6 +172,14 @@ local function new_entry(shard, op, kind, currency)
   return {op = op, kind = kind, seller = op.seller, currency = currency, draft = draft,
     wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {},
     counted = {}}
+end
+
+-- What an entry moves in a second currency, as an entry of its own to move() and receive(). What it writes
+-- is the entry's.
+local function in_currency(shard, op, entry, currency)
+  entry.also = new_entry(shard, op, op.kind, currency)
+  entry.also.writes = entry.writes
+  return entry.also
 end
 
 -- Move an amount from one account to another. A house account is written with a leading slash.
