@@ -26,7 +26,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "return.released": "Return counted: the profile came",
         "return.lapsed": "Return given up: its sale never came",
         "payout.swept": "Payout of what has gathered",
-        "payout.requested": "Payout asked for",
+        "payout.requested": "Payout asked for{exchange}",
         "payout.held": "Payout held back",
         "payout.reserved": "Payout{rail} reserved",
         "payout.submitted": "Payout handed over{rail}",

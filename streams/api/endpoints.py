@@ -83,6 +83,9 @@ class PayoutRequest(Body):
     """All that is available in a currency is to be paid out now."""
 
     currency: CurrencyCode
+    quote_id: Id | None = Field(
+        None, description="a quote for `currency`, which is used first; both are done, or neither"
+    )
 
 
 class QuoteRequest(Body, Exchange):
@@ -307,7 +310,8 @@ ENDPOINTS = (
              "Pay out now what is available", 201, BookedPayout,
              body=PayoutRequest, keyed=True, refusals=(
                  Reason.PAYOUT_NOT_POSSIBLE, Reason.NOTHING_AVAILABLE, Reason.RAILS_CLOSED,
-                 Reason.DAY_LIMIT, Reason.AMOUNT_BELOW_MINIMUM)),
+                 Reason.DAY_LIMIT, Reason.AMOUNT_BELOW_MINIMUM, Reason.CURRENCY_MISMATCH,
+                 Reason.QUOTE_UNKNOWN, Reason.QUOTE_USED, Reason.QUOTE_EXPIRED)),
     Endpoint("quote", "POST", f"{SELLER}/quotes", Scope.EXCHANGE,
              "Promise a rate for a while, and reserve what is to be sold", 201, Quoted,
              body=QuoteRequest, keyed=True, refusals=(
@@ -409,7 +413,8 @@ class Counter:
             stored = (await self._wallets.look([call.seller_id])).profiles.get(call.seller_id)
             seller = None if stored is None else read_seller(call.seller_id, stored)
             pay = self._rules.pay(seller, body.currency)
-            return ({} if pay is None else {"pay": pay}) | {
+            named = {"pay": pay, "quote": body.quote_id}
+            return {key: value for key, value in named.items() if value is not None} | {
                 "op": "request",
                 "kind": "payout.requested",
                 "currency": body.currency,

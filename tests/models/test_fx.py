@@ -1,6 +1,7 @@
 """Foreign exchange: nothing appears or vanishes, whatever the rate and the exponents."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -119,6 +120,36 @@ def test_exponents_of_every_size(
     places: tuple[int, int], rate: tuple[int, int], minor: int, expected: Conversion
 ) -> None:
     assert Price.of(*rate, places, 100).sell(minor) == expected
+
+
+@given(
+    st.permutations(PLACES),
+    st.lists(st.integers(1, 50), min_size=len(PLACES), max_size=len(PLACES)),
+    st.integers(0, MARKUP_BP_MAX),
+    st.integers(10_000, 20_000),
+)
+def test_around_the_world_through_exponents_of_every_size(
+    places: list[int], worths: list[int], markup_bp: int, whole: int
+) -> None:
+    """Whole units of each currency are worth so many of something: no way there and back gains,
+    and what is missing at the end is just what each house has kept and what rounding cost."""
+    journey = [*zip(places, worths, strict=True), (places[0], worths[0])]
+
+    def worth(minor: int, at: tuple[int, int]) -> Fraction:
+        return Fraction(minor * at[1], 10 ** at[0])
+
+    minor = begun = whole * 10 ** places[0]
+    lost = Fraction(0)
+    for source, target in pairwise(journey):
+        price = Price.of(source[1], target[1], (source[0], target[0]), markup_bp)
+        found = price.sell(minor)
+        kept = worth(found.markup_minor + found.rounding_minor, target)
+        below = worth(minor, source) - worth(found.mid_minor, target)
+        assert 0 <= below < worth(1, target)
+        lost += kept + below
+        minor = found.bought_minor
+    assert minor <= begun
+    assert worth(begun, journey[0]) - worth(minor, journey[0]) == lost
 
 
 class TestRefusals:

@@ -95,27 +95,41 @@ function operations.quote(shard, op)
   return 'booked'
 end
 
--- What a quote is for is exchanged. What is bought pays debt in its currency first. op: quote. Outcomes:
--- booked; refused quote_unknown, quote_used, quote_expired.
-function operations.convert(shard, op)
+-- The quote that an operation names, if it can be used; or nil and why not.
+function fx.usable(shard, op)
   local stored = get(shard, fx.key(op.seller, op.quote))
   local quote = stored and decode(stored)
   if not quote then
-    return 'refused:quote_unknown'
+    return nil, 'quote_unknown'
   elseif quote.step == 'converted' then
-    return 'refused:quote_used'
+    return nil, 'quote_used'
   elseif quote.step == 'expired' or shard.now >= quote.expires then
-    return 'refused:quote_expired'
+    return nil, 'quote_expired'
+  end
+  return quote
+end
+
+-- Exchange what a quote is for: `sold` and `bought` are the two currencies of one entry. What is bought pays
+-- debt in its currency first; what is left of it is returned.
+function fx.exchange(entry, sold, bought, shard, quote)
+  move(sold, 'quoted', '/fx', quote.sold)
+  move(bought, '/fx', '/fx:markup', quote.markup)
+  move(bought, '/fx', '/fx:rounding', quote.rounding)
+  fx.store(entry, shard, quote, 'converted')
+  return receive(bought, '/fx', 'available', quote.bought)
+end
+
+-- A quote is used. op: quote. Outcomes: booked; refused quote_unknown, quote_used, quote_expired.
+function operations.convert(shard, op)
+  local quote, reason = fx.usable(shard, op)
+  if not quote then
+    return 'refused:' .. reason
   end
   local entry = new_entry(shard, op, op.kind, quote.source)
   local bought = in_currency(shard, op, entry, quote.target)
-  move(entry, 'quoted', '/fx', quote.sold)
-  move(bought, '/fx', '/fx:markup', quote.markup)
-  move(bought, '/fx', '/fx:rounding', quote.rounding)
-  if receive(bought, '/fx', 'available', quote.bought) > 0 then
+  if fx.exchange(entry, entry, bought, shard, quote) > 0 then
     fx.look_for_payout(entry, shard, quote.target)
   end
-  fx.store(entry, shard, quote, 'converted')
   commit(shard, entry)
   return 'booked'
 end

@@ -356,7 +356,7 @@ local function all_postings_of(shard, entry)
 end
 
 -- Take what an entry moved over into what the whole call has in memory.
-local function settle(shard, entry)
+local function adopt(shard, entry)
   local wallet, draft = entry.wallet, entry.draft
   for account, delta in pairs(entry.deltas) do
     if delta ~= 0 then
@@ -478,9 +478,9 @@ local function commit(shard, entry)
 
   -- From here on everything is a write, and nothing can fail.
   shard.seq = seq
-  settle(shard, entry)
+  adopt(shard, entry)
   if entry.also then
-    settle(shard, entry.also)
+    adopt(shard, entry.also)
   end
   for name, value in pairs(entry.counted) do
     shard.counted[name] = value

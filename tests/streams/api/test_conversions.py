@@ -12,6 +12,7 @@ from tests.streams.api.harness import Caller, Shop, new_key
 
 WALLET = "/v1/sellers/anna/wallet"
 QUOTES = "/v1/sellers/anna/quotes"
+PAYOUTS = "/v1/sellers/anna/payouts"
 CONVERSIONS = "/v1/sellers/anna/conversions"
 EUR_USD = {"source_currency": "EUR", "target_currency": "USD"}
 
@@ -49,6 +50,24 @@ async def test_a_quote_is_made_and_used_once(open_desk: Shop) -> None:
     assert (await call("POST", CONVERSIONS, wanted, key="k2")).body == used.body
     again = await call("POST", CONVERSIONS, wanted)
     assert (again.status, again.code) == (409, "quote_used")
+
+
+async def test_a_payout_uses_a_quote_or_does_nothing(open_desk: Shop) -> None:
+    call, company = open_desk.call, open_desk.company
+    company.publish("sellers", company.seller("anna", receiver="anna@example.com"))
+    await company.work()
+    quote = await call("POST", QUOTES, {**EUR_USD, "target_minor": 1_000})
+    wanted = {"currency": "USD", "quote_id": quote.body["quote_id"]}
+    wrong = await call("POST", PAYOUTS, {**wanted, "currency": "EUR"})
+    assert (wrong.status, wrong.code) == (422, "currency_mismatch")
+    paid = await call("POST", PAYOUTS, wanted, key="k1")
+    assert paid.status == 201, paid
+    assert paid.body["amount_minor"] + paid.body["fee_minor"] == 1_000
+    assert (await call("POST", PAYOUTS, wanted, key="k1")).body == paid.body
+    again = await call("POST", PAYOUTS, wanted)
+    assert (again.status, again.code) == (409, "quote_used")
+    wallet = (await call("GET", WALLET)).body["accounts"]
+    assert (wallet["EUR"]["quoted"], wallet["USD"]["in_flight"]) == (0, 1_000)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import redis
 from models import fx
 from models.fx import Rate, Wanted
 from models.ledger import Entry, Fold
+from models.movements import words_of
 from models.policy import FxPolicy
 from models.refusals import Reason
 from models.shards import SHARDS
@@ -58,6 +59,11 @@ class Desk:
 
     def convert(self, name: str = "q") -> dict[str, Any]:
         return self.event(fx.convert("", "anna", name))
+
+    def payout(self, name: str = "q", currency: str = "USD", **pay: Any) -> dict[str, Any]:
+        """All that is available is to be paid out, and what a quote buys with it."""
+        return self.event({"op": "request", "kind": "payout.requested", "seller": "anna", "rev": 1,
+                           "currency": currency, "quote": name, "pay": {**PAY, **pay}})  # fmt: skip
 
     def end(self, name: str = "q") -> str:
         """The quote's time is over."""
@@ -195,6 +201,67 @@ class TestConvert:
         assert anna.has("USD") == (0, 0, 0)
 
 
+class TestPayout:
+    """One that names a quote: exchanged and reserved in one entry."""
+
+    def test_takes_what_is_bought_and_what_is_there(self, anna: Desk) -> None:
+        anna.do(anna.shard.sale(500, rev=1, currency="USD"))
+        anna.do(anna.quote(4_000))
+        assert anna.do(anna.payout()) == "booked"
+        assert anna.has() == (6_000, 0, 0)
+        assert anna.has("USD") == (0, 0, 0)
+        assert anna.shard.balances("USD")[2] == 500 + 4_293
+        assert anna.house() == {"fx:EUR": 4_000, "fx:USD": -4_336, "fx:markup:USD": 43}
+        assert anna.timers() == set()
+        [quote] = anna.fold.conversions.quotes.values()
+        assert quote.step == "converted"
+        [(state, _, principal, fee)] = anna.fold.payouts.values()
+        assert (state, principal + fee) == ("reserved", 4_793)
+        [raw] = anna.shard.raw
+        words = words_of(Entry.parse(raw))
+        assert words.startswith("Payout asked for: 40.00 EUR for 42.93 USD; payout of 4")
+
+    def test_pays_debt_in_its_currency_first(self, anna: Desk) -> None:
+        sale = anna.shard.sale(5_000, rev=1, currency="USD")
+        anna.do(sale)
+        anna.do(anna.quote(5_000, "back", rate=anna.rate.inverse()))
+        anna.do(anna.convert("back"))
+        anna.do(anna.shard.return_of(sale, 20_000))
+        anna.do(anna.quote(10_000))
+        assert anna.do(anna.payout()) == "booked"
+        assert anna.has("USD") == (0, 0, 0)
+        assert anna.shard.balances("USD")[2] == 5_733
+        assert not anna.fold.owed
+
+    @pytest.mark.parametrize(
+        ("reason", "currency", "pay"),
+        [
+            (Reason.CURRENCY_MISMATCH, "EUR", {}),
+            (Reason.AMOUNT_BELOW_MINIMUM, "USD", {"min": 10_734}),
+            (Reason.RAILS_CLOSED, "USD", {"later": 1_000}),
+        ],
+    )
+    def test_that_is_not_made_leaves_the_quote_as_it_is(
+        self, anna: Desk, reason: Reason, currency: str, pay: dict[str, Any]
+    ) -> None:
+        anna.do(anna.quote(10_000))
+        assert anna.do(anna.payout(currency=currency, **pay)) == f"refused:{reason}"
+        assert (anna.has(), anna.has("USD")) == ((0, 10_000, 0), (0, 0, 0))
+        assert anna.timers() == {"quote:anna/q"}
+        assert anna.do(anna.payout()) == "booked"
+
+    def test_a_request_is_answered_with_both_wallets(self, anna: Desk) -> None:
+        anna.do(anna.quote(10_000))
+        event = anna.payout()
+        asked = {key: event[key] for key in event.keys() - {"topic", "partition", "offset"}}
+        asked |= {"id": "req", "hash": "a" * 16}
+        first = anna.do(asked)
+        told = json.loads(first.partition(":")[2])
+        assert (told["in_flight"], told["also"]["quoted"]) == (10_733, 0)
+        assert told["payout"][3] + told["payout"][4] == 10_733
+        assert anna.do(asked) == f"repeat:{first}"
+
+
 class TestExpiry:
     def test_gives_the_reservation_back(self, anna: Desk) -> None:
         anna.do(anna.quote(4_000))
@@ -273,6 +340,9 @@ REFUSALS: list[tuple[Reason, Callable[[Desk], dict[str, Any]]]] = [
     (R.QUOTE_USED, lambda anna: _used(anna).convert()),
     (R.QUOTE_EXPIRED, lambda anna: _late(anna).convert()),
     (R.QUOTE_EXPIRED, lambda anna: _ended(anna).convert()),
+    (R.QUOTE_UNKNOWN, lambda anna: anna.payout("none")),
+    (R.QUOTE_USED, lambda anna: _used(anna).payout()),
+    (R.QUOTE_EXPIRED, lambda anna: _late(anna).payout()),
 ]
 
 
@@ -441,6 +511,8 @@ class TestACompany:
         name = f"{prefix}:c:anna/open"
         stored: Any = client.get(name)
         client.set(name, json.dumps({**json.loads(stored), "bought": 1}))
+        assert await broken() == {"quotes are used once, as the journal has them"}
+        client.delete(name)
         assert await broken() == {"quotes are used once, as the journal has them"}
         client.set(name, stored)
         client.zrem(f"{prefix}:t", "quote:anna/open")
