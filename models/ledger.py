@@ -19,9 +19,10 @@ from pydantic_core import from_json
 from models.debts import Owed, changed, day_of
 from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
+from models.releases import PENDING, Releases
 from models.timeline import Timeline
 
-SELLER_ACCOUNTS = ("available", "held", "in_flight", "authorised", "credit", "debt")
+SELLER_ACCOUNTS = ("available", "held", "pending", "in_flight", "authorised", "credit", "debt")
 """A seller's accounts, per currency. ``debt`` is zero or below, the others zero or above."""
 
 HOUSE_ACCOUNTS = (
@@ -97,6 +98,11 @@ class Entry:
     """A sale's record, its line, whether it was sold or returned, how much of it."""
     written_off: tuple[str, str] | None = None
     """Who wrote debt off, and why."""
+    pending: tuple[str, str, str, int, int, int, str] | None = None
+    """Of an earning's lot: its record, currency, held, taken or released, how much, what is left,
+    until when, why."""
+    schedule: tuple[int, int, int, int] | None = None
+    """Basis points that are held back, earned, of that taken back, what became available."""
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -132,6 +138,8 @@ class Entry:
                 tuple(tuple(each) for each in raw.get("worked", ())),
                 tuple(tuple(each) for each in raw.get("lines", ())),
                 tuple(raw["written_off"]) if "written_off" in raw else None,
+                tuple(raw["pending"]) if "pending" in raw else None,
+                tuple(raw["schedule"]) if "schedule" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -268,6 +276,8 @@ class Fold:
     """Per seller and currency: of what she earned, what purchases have authorised or captured."""
     discounts: dict[tuple[str, str], str] = field(default_factory=dict)
     """Per seller and discount: what became of it last."""
+    releases: Releases = field(default_factory=Releases)
+    """Earnings that are pending."""
     reinvested: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per seller and currency: of what she earned, what became credit, net of what returns took."""
     own_lots: set[tuple[str, str, str]] = field(default_factory=set)
@@ -313,6 +323,8 @@ class Fold:
         self._purchase(entry)
         for discount, step in entry.discounts:
             self._discount(entry, discount, step)
+        for text in self.releases.apply(entry):
+            self._violated(PENDING, text)
         for text in self.budgets.apply(entry):
             self._violated("no budget is overspent", text)
         if entry.waiting:
@@ -565,8 +577,8 @@ WRITE_OFF = "debt is written off by somebody, for a reason"
 _HOUSE = frozenset({"expired", "reversed", "recovered"})
 """Where credit is the house's again."""
 
-_EARNINGS = frozenset({"sale.completed", "commission.earned"})
-"""Kinds of entries that an earning is booked by."""
+_EARNINGS = frozenset({"sale.completed", "commission.earned", "pending.released"})
+"""Kinds of entries that an earning, or what was pending of it, is booked by."""
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {
     "granted": frozenset({None, "used", "expired"}),

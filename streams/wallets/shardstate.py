@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from models.debts import Owed, read_owed
 from models.ledger import Purchase
+from models.releases import Pending, read_pending
 from models.shards import SHARDS
 from streams.wallets.store import meta_key
 
@@ -38,6 +39,12 @@ class ShardState:
     """Sellers' discounts that can be used."""
     owed: dict[tuple[str, str], Owed] = field(default_factory=dict)
     """Since when debt is owed, by seller and currency."""
+    pending: dict[tuple[str, str], Pending] = field(default_factory=dict)
+    """What is pending of earnings, by seller and the name of the earning's record."""
+    pending_sums: dict[str, int] = field(default_factory=dict)
+    """The same in all of the shard, by currency."""
+    releasing: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """When what is pending is released, by seller, currency and record, in ms."""
     payouts: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     """Payouts with a time at which their rail is asked."""
@@ -82,6 +89,7 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
         pipe.zrangebyscore(f"{{s{shard}}}:t", "-inf", "+inf")
         pipe.zrangebyscore(f"{{s{shard}}}:e", "-inf", "+inf")
     replies = pipe.execute()
+    releasing: list[tuple[int, bytes]] = []
     for i, shard in enumerate(wanted):
         length, first, timers, asked = replies[4 * i : 4 * i + 4]
         shards[shard].outbox = int(length)
@@ -93,13 +101,29 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
             if t.startswith(b"auth:")
             for seller, _, name in [t[5:].decode().partition("/")]
         }
+        releasing += [(shard, t) for t in timers if t.startswith(b"rel:")]
         shards[shard].asked = {payout.decode() for payout in asked}
+    _read_releasing(client, shards, releasing)
+
+
+def _read_releasing(
+    client: Any, shards: Mapping[int, ShardState], timers: Sequence[tuple[int, bytes]]
+) -> None:
+    for first in range(0, len(timers), KEYS_MAX):
+        some = timers[first : first + KEYS_MAX]
+        pipe = client.pipeline(transaction=False)
+        for shard, timer in some:
+            pipe.zscore(f"{{s{shard}}}:t", timer)
+        for (shard, timer), due in zip(some, pipe.execute(), strict=True):
+            seller, currency, name = timer[4:].decode().split("/")
+            if due is not None:
+                shards[shard].releasing[seller, currency, name] = int(float(due))
 
 
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
     keys: set[bytes] = set()
     # One walk through the key space for all shards; SCAN may return a key twice.
-    for key in client.scan_iter(match="{s*}:[Daghklwy]*", count=KEYS_MAX):
+    for key in client.scan_iter(match="{s*}:[DLaghklwy]*", count=KEYS_MAX):
         shard, _, rest = key[2:].partition(b"}:")
         if shard.isdigit() and int(shard) in wanted and rest[:2] in _KINDS_READ:
             keys.add(key)
@@ -118,7 +142,7 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
                 _take(shards, key, value)
 
 
-_KINDS_READ = frozenset({b"D", b"a:", b"g:", b"h", b"k:", b"l:", b"w:", b"y:"})
+_KINDS_READ = frozenset({b"D", b"L", b"L:", b"a:", b"g:", b"h", b"k:", b"l:", b"w:", b"y:"})
 
 
 def _purchase(stored: bytes) -> Purchase:
@@ -146,7 +170,15 @@ def _take_owed(state: ShardState, name: str, value: Mapping[bytes, bytes]) -> No
         state.owed[seller, currency] = read_owed(text.decode())
 
 
-_KEPT = {"D": _take_owed, "k": _take_settled}
+def _take_pending(state: ShardState, name: str, value: Mapping[bytes, bytes]) -> None:
+    if name:
+        lots = {record.decode(): read_pending(text.decode())[0] for record, text in value.items()}
+        state.pending |= {(name, record): lot for record, lot in lots.items()}
+    else:
+        state.pending_sums = {currency.decode(): int(minor) for currency, minor in value.items()}
+
+
+_KEPT = {"D": _take_owed, "L": _take_pending, "k": _take_settled}
 
 
 def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
