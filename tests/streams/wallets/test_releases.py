@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from models import reinvestment
 from models.ledger import Entry, Fold
@@ -15,6 +16,8 @@ from models.policy import ReinvestPolicy
 from models.reinvestment import Standing
 from models.releases import PENDING, Pending
 from models.shards import SHARDS, shard_of
+from streams.api.endpoints import Wallet
+from streams.cli import app
 from streams.statements.ledger import Ledger
 from streams.statements.past import read_past
 from streams.wallets.rebuild import rebuild
@@ -403,7 +406,7 @@ async def broken(company: Company) -> list[str]:
 
 
 async def test_from_the_sale_to_verify_and_again_from_the_journal(
-    own_broker: str, redis_url: str, client: redis.Redis
+    own_broker: str, redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Company(own_broker, redis_url, policy=POLICY) as company:
         await company.wallets.heal(range(SHARDS))
@@ -444,6 +447,11 @@ async def test_from_the_sale_to_verify_and_again_from_the_journal(
             "earning": "sale", "id": "a1", "currency": "EUR", "left_minor": 500, "held_minor": 500,
             "until_ms": found["anna", "s:a1"].until_ms, "reason": "fitting_room",
         }]  # fmt: skip
+        assert Wallet.model_validate(shown).model_dump()["pending"] == shown["pending"]
+        monkeypatch.setenv("PAYOUTS_REDIS_URL", redis_url)
+        support = await asyncio.to_thread(CliRunner().invoke, app, ["wallet", "show", "anna"])
+        assert "5.00 EUR  sale a1" in support.stdout
+        assert "fitting_room" in support.stdout
         assert abs(shown["pending"][0]["until_ms"] - until_ms) < 60_000
         past = await asyncio.to_thread(
             read_past, Ledger(company.settings), "anna", company.clock.now_ms + 60_000
