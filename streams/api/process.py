@@ -72,7 +72,7 @@ class Api:
         self._code = ExitCode.OK
         timeout_ms = settings.api_timeout_s * 1000
         self._producer = EngineProducer(
-            engine_settings(settings, delivery_timeout_ms=timeout_ms), EngineCounters()
+            engine_settings(settings, delivery_timeout_ms=timeout_ms, linger_ms=0), EngineCounters()
         )
         rules = company_rules(settings)
         self.store = Store(redis_server(settings))
