@@ -30,6 +30,12 @@ KEY = bytes(KEY_BYTES)
 HOMES = (1, 3, 2)
 """The shards that sellers live in: two of them in one partition."""
 
+PAIR = ("EUR", "GIP")
+"""What is exchanged. Its rate is kept in a shard of ``HOMES``, whichever way round it is told."""
+
+QUOTE_S = 2.0
+"""How long a quote is good, in seconds: as in company.yaml."""
+
 DAY_MS = 86_400_000
 
 CHAIN = 3
@@ -40,6 +46,10 @@ _PURCHASE_STEPS = (
     *("purchase.captured", "purchase.captured"),
     *("purchase.voided", "purchase.refunded", "purchase.refunded"),
 )
+
+
+_MIDS = (8_642, 8_701, 8_701, 9_100, 9_100, 0, 900_000)
+"""Numerators of rates; the last two are none, or implausible behind the others."""
 
 
 class DebtTerms(NamedTuple):
@@ -57,6 +67,12 @@ class Expected(NamedTuple):
     messages: list[Message]
     sellers: list[str]
     debt: DebtTerms
+    topics: set[str]
+    """The topics that messages come over."""
+    quotes: list[str]
+    """Ids of the quotes that are asked for."""
+    releasing: bool
+    """Whether a share of some earnings is released later."""
 
 
 @cache
@@ -121,8 +137,10 @@ class Client:
         self._ids = 0
         self._messages: list[Message] = []
         self._sellers: list[str] = []
+        self._quotes: list[str] = []
         self._preferring = self._only_in(0.25, "preferences")
         self._itemising = self._only_in(0.25, "lines")
+        self._releasing = self._only_in(0.25, "releases")
         self._debt = _debt_terms(self._only_in(0.3, "debt"))
 
     def script(self, sales: Sequence[tuple[int, float]]) -> Expected:
@@ -146,7 +164,10 @@ class Client:
                     part(self._dice.choice(sellers), number)
         self._repeats()
         self._messages.sort(key=lambda message: message.at_ms)
-        return Expected(self._messages, sellers, self._debt)
+        topics = {message.topic for message in self._messages}
+        return Expected(
+            self._messages, sellers, self._debt, topics, self._quotes, self._releasing is not None
+        )
 
     def _only_in(self, share: float, part: str) -> Dice | None:
         """Dice of its own for what is in a share of the histories only; None in the others."""
@@ -162,6 +183,7 @@ class Client:
             (self._reinvest, 0.2),
             (self._write_off, 0.2),
             (self._undone, 0.15),
+            (self._exchange, 0.2),
             (self._debtor, 0.0 if self._debt.share_bp == BASIS_POINTS else 0.7),
             (self._return_of_no_sale, 0.3),
             (self._bad, 0.35),
@@ -199,6 +221,8 @@ class Client:
                 event["status"] = "suspended"
             if self._preferring:
                 event["reinvest"] = _preference(self._preferring)
+            if self._releasing and self._releasing.chance(0.2):
+                event["tier"] = "gold"
             if dice.chance(0.9):
                 destination = sealed(seller, f"{seller}+{number}@example.com")
                 event["payout"] = {"rail": "paypal", "destination": destination}
@@ -214,13 +238,24 @@ class Client:
         dice = self._dice
         amount = dice.choice((0, 399, 1_000, 2_600, 4_000, 7_999, 12_000, 20_000))
         at, days = self._at(), self._ids % 4
+        occurred_ms = self._start_ms + int(at * 1000) - days * DAY_MS
+        more = {}
+        if self._releasing:
+            # Some are released while the history goes on, the others when the clock is set ahead.
+            occurred_ms += self._releasing.choice((1_000, 5_000, 30_000)) if days else 0
+            country = self._releasing.choice(("DE", "AT", None))
+            more = {"country": country} if country else {}
         lines = _lines(self._itemising, amount)
-        named = {"lines": [{"line_id": line, "amount_minor": lines[line]} for line in lines]}
+        groups = {"a": {"group": "shoes"}, "b": {}} if self._releasing else {"a": {}, "b": {}}
+        named = {
+            "lines": [
+                {"line_id": line, "amount_minor": lines[line], **groups[line]} for line in lines
+            ]
+        }
         self._put("sales", at, {
             "type": "sale.completed", "seller_id": seller, "sale_id": sale, "currency": "EUR",
             "amount_minor": amount, "instrument_ref": f"card-{dice.randint(1, 3)}",
-            "occurred_at": self._text(self._start_ms + int(at * 1000) - days * DAY_MS),
-            **(named if lines else {}),
+            "occurred_at": self._text(occurred_ms), **(named if lines else {}), **more,
         })  # fmt: skip
         left = amount
         for _ in range(dice.one_of(((0, 70.0), (1, 20.0), (2, 10.0)))):
@@ -265,6 +300,47 @@ class Client:
 
     def _return_of_no_sale(self, seller: str, _: int) -> None:
         self._return(seller, None, self._dice.choice((300, 2_000)), self._at())
+
+    def _exchange(self, seller: str, number: int) -> None:
+        """Rates, a little to exchange, quotes."""
+        dice = self._dice
+        for _ in range(dice.randint(1, 2)):
+            self._rate()
+        # Too little to be paid out, so that it is there.
+        self._put("commissions", self._at() / 4, {
+            "type": "commission.earned", "seller_id": seller, "currency": "EUR",
+            "commission_id": f"exchange-{number}", "amount_minor": dice.choice((70, 150)),
+        })  # fmt: skip
+        for each in range(dice.randint(1, 3)):
+            self._quote(seller, f"quote-{number}-{each}")
+
+    def _quote(self, seller: str, quote: str) -> None:
+        """Quoted, then used once, twice, too late or never; now and then more than there is."""
+        dice, at = self._dice, self._late()
+        self._quotes.append(quote)
+        way = PAIR if dice.chance(0.8) else PAIR[::-1]
+        side = dice.choice(("source_minor", "target_minor"))
+        self._put("redemptions", at, {
+            "type": "conversion.quoted", "seller_id": seller, "quote_id": quote,
+            "source_currency": way[0], "target_currency": way[1],
+            side: dice.choice((7, 20, 20, 40, 5_000)),
+        })  # fmt: skip
+        event = {"type": "conversion.made", "seller_id": seller, "quote_id": quote}
+        for _ in range(dice.randint(0, 2)):
+            late = dice.choice((0.0, QUOTE_S))
+            self._put("redemptions", at + late + dice.random() * QUOTE_S, event)
+
+    def _rate(self) -> None:
+        """A mid rate, told either way round; now and then one that is none, or of before."""
+        dice, at = self._dice, self._at() / 2
+        source, target = PAIR if dice.chance(0.8) else PAIR[::-1]
+        observed_ms = self._start_ms + int(at * 1000) - dice.choice((0, 0, 3_000))
+        self._put("rates", at, {
+            "type": "rate.quoted", "seller_id": f"{source}-{target}", "source_currency": source,
+            "target_currency": target, "numerator": dice.choice(_MIDS),
+            "denominator": 10_000, "occurred_at": self._text(observed_ms),
+            "expires_at": self._text(observed_ms + dice.choice((2_000, 30_000, 30_000))),
+        })  # fmt: skip
 
     def _debtor(self, seller: str, _: int) -> None:
         """Who owes before she has earned pays by shares."""

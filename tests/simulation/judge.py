@@ -87,7 +87,8 @@ def _earned(world: World, found: Evidence) -> Iterator[str]:
     messages = [
         message
         for message in world.script.messages
-        if message.topic != "redemptions" and b'"debt.written_off"' not in message.value
+        if message.topic in {"sales", "commissions", "sellers"}
+        and b'"debt.written_off"' not in message.value
     ]
     want = {
         (seller, currency): minor
@@ -260,17 +261,60 @@ def _reinvested(world: World, found: Evidence) -> Iterator[str]:
     for key in world.redis.all_keys():
         if b"}:r:" in key:
             record = json.loads(world.redis.command("GET", key))
-            made, back, *_ = record.get("reinvested") or (0, 0)
-            left[record.get("seller", "")] += made - back
+            for part in ("reinvested", "again"):
+                made, back, *_ = record.get(part) or (0, 0)
+                left[record.get("seller", "")] += made - back
     for seller, currency, lot in fold.own_lots:
         there = fold.lots[seller, currency, lot]["left"]
         if seller not in spent | once and there != left[seller]:
             yield f"{seller} has {there} {currency}, her earnings' records say {left[seller]}"
 
 
+def _ended(world: World, found: Evidence) -> Iterator[str]:
+    """every quote comes to its end"""
+    for (seller, id_), quote in found.journal.fold.conversions.quotes.items():
+        if quote.step == "quoted":
+            yield f"{id_} of {seller} is {quote.sold} {quote.source} for {quote.bought}"
+
+
+def _quoted(world: World, found: Evidence) -> Iterator[str]:
+    """a quote is at a rate that was told and not stale, for what was asked for"""
+    events = [json.loads(m.value) for m in world.script.messages if m.topic == "rates"]
+    rates = {event["id"]: event for event in events}
+    asked = {
+        (event["seller_id"], event["quote_id"]): event
+        for message in world.script.messages
+        if b'"conversion.quoted"' in message.value
+        for event in [json.loads(message.value)]
+    }
+    policy = company().policy.fx
+    for key, quote in found.journal.fold.conversions.quotes.items():
+        rate = rates[quote.rate]
+        told = rate["numerator"], rate["denominator"]
+        if (quote.numerator, quote.denominator) not in {told, told[::-1]}:
+            yield f"{key[1]} of {key[0]} is at {quote.numerator}/{quote.denominator}, not {told}"
+        ends = (_ms(rate["expires_at"]), _ms(rate["occurred_at"]) + policy.rate_age_ms)
+        if quote.expires - policy.quote_ms >= min(ends):
+            yield f"{key[1]} of {key[0]} is at a stale rate"
+        event = asked.get(key, {})
+        wanted = event.get("source_minor", quote.sold), event.get("target_minor", quote.bought)
+        if wanted != (quote.sold, quote.bought):
+            yield f"{key[1]} of {key[0]} is {quote.sold} for {quote.bought}, asked for {event}"
+
+
+def _released(world: World, found: Evidence) -> Iterator[str]:
+    """what is pending comes to its end"""
+    for (seller, name), lot in found.journal.fold.releases.lots.items():
+        yield f"{lot.left} {lot.currency} of {name} of {seller} are pending until {lot.until_ms}"
+
+
+def _ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
 RULES = (
     *(_earned, _granted, _steady, _affordable, _bonuses, _finished, _waiting, _answered),
-    *(_owed, _written_off, _reinvested),
+    *(_owed, _written_off, _reinvested, _ended, _quoted, _released),
 )
 """What only a simulation knows: each yields what breaks its docstring."""
 

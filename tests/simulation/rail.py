@@ -26,7 +26,7 @@ NAMES = ("paypal", "bank")
 
 CAPABILITIES = Capabilities(
     kind="simulated",
-    currencies=frozenset({"EUR", "USD"}),
+    currencies=frozenset({"EUR", "GIP"}),
     destinations=frozenset({"email"}),
     can_report_by_webhook=True,
 )

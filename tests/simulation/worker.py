@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from pydantic_core import from_json, to_json
 
+from models import fx
 from models.campaigns import Campaigns
 from models.config import load
 from models.ids import shard_of_payout
@@ -32,6 +34,7 @@ from rails.routing import Router
 from streams.agents.commissions import Commissions
 from streams.agents.payouts import Cashier
 from streams.agents.rail_updates import RailUpdates
+from streams.agents.rates import Rates
 from streams.agents.redemptions import Redemptions
 from streams.agents.sales import Sales
 from streams.agents.sellers import Sellers
@@ -79,12 +82,15 @@ class Company(NamedTuple):
 
 
 @cache
-def company() -> Company:
-    """Plan, policy and campaigns of the simulation; one set of metrics for all its workers."""
+def company(*, releasing: bool = False) -> Company:
+    """Plan, policy and campaigns of the simulation; one set of metrics for all its workers.
+
+    ``releasing``: whether the policy holds a share of some earnings back for a while.
+    """
     files = yaml.safe_load(Path(__file__).with_name("company.yaml").read_text(encoding="utf-8"))
     return Company(
         load(files["plan"], CommissionPlan, "plan"),
-        load(files["policy"], PayoutPolicy, "policy"),
+        load(files["policy"] + files["release"] * releasing, PayoutPolicy, "policy"),
         load(files["campaigns"], Campaigns, "campaigns"),
         Metrics(),
     )
@@ -96,8 +102,10 @@ class SimulatedWorker:
     def __init__(self, world: World, name: str, roles: Sequence[str]) -> None:
         self.name = name
         self.dead = False
-        # No history has rates yet, and one topic more would deal out the partitions otherwise.
-        self.topics = [t for role in roles for t in ROLE_TOPICS[role] if t != "rates"]  # type: ignore[index]
+        # One topic more deals out the partitions otherwise: only histories with rates have it.
+        absent = {"rates"} - world.script.topics
+        topics = [topic for role in roles for topic in ROLE_TOPICS[role]]  # type: ignore[index]
+        self.topics = [topic for topic in topics if topic not in absent]
         self.tasks: list[asyncio.Task[Any]] = []
         self.held: dict[Place, PartitionOffsets] = {}
         self.healing = 0
@@ -120,7 +128,8 @@ class SimulatedWorker:
 
     def _build(self, roles: Sequence[str]) -> None:
         """Put together what :class:`streams.worker.Worker` does."""
-        world, (plan, policy, campaigns, metrics) = self._world, company()
+        world = self._world
+        plan, policy, campaigns, metrics = company(releasing=world.script.releasing)
         rails = {name: SimulatedRail(name, world, self.launch) for name in NAMES}
         gates = open_gates(rails, {}, lambda: world.now_ms() / 1000)
         router = Router(policy, gates, world.now_ms, world.dice.random)
@@ -157,6 +166,7 @@ class SimulatedWorker:
             "commissions": Commissions(desk, rules),
             "sellers": Sellers(desk, rules, inspector),
             "redemptions": Redemptions(desk, rules),
+            "rates": Rates(desk, rules),
             "rail.updates": RailUpdates(desk, rules),
             "payouts.commands": cashier,
         }
@@ -332,21 +342,7 @@ class SimulatedWorker:
         """
 
         async def decide() -> Operation:
-            if request.reinvests:
-                return reinvest(
-                    "", request.seller, "EUR", request.amount or None,
-                    policy=company().policy.reinvest,
-                )  # fmt: skip
-            if request.amount:
-                return {"op": "redeem", "kind": "credit.redeemed", "currency": "EUR",
-                        "amount": request.amount}  # fmt: skip
-            stored = (await self.wallets.look([request.seller])).profiles.get(request.seller)
-            seller = None if stored is None else read_seller(request.seller, stored)
-            pay = self._rules.pay(seller, "EUR")
-            return ({} if pay is None else {"pay": pay}) | {
-                "op": "request", "kind": "payout.requested", "currency": "EUR",
-                "rev": 0 if seller is None else seller.rev,
-            }  # fmt: skip
+            return await self._decided(request)
 
         try:
             answered = await self._bookings.book(request.requested, decide)
@@ -356,22 +352,62 @@ class SimulatedWorker:
             return f"refused:{problem.code}"
         return f"booked:{to_json(answered.figures).decode()}"
 
+    async def _decided(self, request: Request) -> Operation:
+        policy = company().policy
+        asked, seller, amount = request.does, request.seller, request.amount
+        if asked is Asked.SPEND:
+            return {"op": "redeem", "kind": "credit.redeemed", "currency": "EUR", "amount": amount}
+        if asked is Asked.REINVEST:
+            return reinvest("", seller, "EUR", amount or None, policy=policy.reinvest)
+        if asked is Asked.QUOTE:
+            wanted = fx.Wanted(*client.PAIR, amount, None)
+            rate = await self.wallets.rate(*client.PAIR)
+            return fx.quote("", seller, request.quote, wanted, rate, policy=policy.fx)
+        if asked is Asked.CONVERT:
+            return fx.convert("", seller, request.quote)
+        currency = client.PAIR[1] if request.quote else "EUR"
+        stored = (await self.wallets.look([seller])).profiles.get(seller)
+        profile = None if stored is None else read_seller(seller, stored)
+        pay = self._rules.pay(profile, currency)
+        operation: Operation = {} if pay is None else {"pay": pay}
+        if request.quote:
+            operation["quote"] = request.quote
+        return operation | {
+            "op": "request", "kind": "payout.requested", "currency": currency,
+            "rev": 0 if profile is None else profile.rev,
+        }  # fmt: skip
+
+
+class Asked(StrEnum):
+    """What a request asks for."""
+
+    SPEND = "spend"
+    """Credit, of an amount."""
+    PAY = "pay"
+    """All that is available is to go out, and what a quote buys, if one is named."""
+    REINVEST = "reinvest"
+    """An amount; 0 for all that is available."""
+    QUOTE = "quote"
+    """For selling an amount."""
+    CONVERT = "convert"
+    """What a quote is for."""
+
 
 class Request(NamedTuple):
-    """A request that comes over no topic: credit is spent, or with no amount, a payout is due.
+    """A request that comes over no topic."""
 
-    Or earnings are reinvested, with no amount all that are available.
-    """
-
+    does: Asked
     key: str
     seller: str
     amount: int
     at_s: float
     times: int
     """How often it is sent, whatever is answered."""
-    reinvests: bool = False
+    quote: str = ""
+    """The quote's id."""
 
     @property
     def requested(self) -> Requested:
         """The same, as the API has it."""
-        return Requested("sim", self.seller, self.key, str(self.amount).encode())
+        asked = f"{self.does} {self.amount} {self.quote}"
+        return Requested("sim", self.seller, self.key, asked.encode())

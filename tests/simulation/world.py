@@ -36,7 +36,7 @@ from tests.simulation.loop import NothingHappens, VirtualLoop
 from tests.simulation.memory import MemoryRedis
 from tests.simulation.rail import Bank
 from tests.simulation.snapshots import SimulatedSnapshots
-from tests.simulation.worker import Request, SimulatedWorker, owner
+from tests.simulation.worker import Asked, Request, SimulatedWorker, owner
 
 START_MS = 1_790_000_000_000
 """The wall clock when a history begins, in milliseconds since the epoch."""
@@ -58,6 +58,9 @@ ROUND_S = 3.0
 
 REQUESTS_EVERY = 8
 """In one of so many histories requests come over no topic as well."""
+
+ASKED_QUOTES = ("asked-0", "asked-1")
+"""Quotes that are asked for by requests, not by events."""
 
 REDONE = "the journal makes every key again"
 """The promise that a Redis which lost everything is made again."""
@@ -299,23 +302,35 @@ class World:
 
     def _asked(self, seed: int) -> list[Request]:
         """Requests over no topic, in some histories; drawn apart, so that the others stay."""
-        if seed % REQUESTS_EVERY != 6:
-            return []
-        dice, reinvesting = Dice(seed + REQUESTS_EVERY), Dice(f"{seed} reinvesting requests")
-        asked = [
-            self._request(dice, f"k{number}", (0, 50, 120, 400))
-            for number in range(dice.randint(1, 4))
-        ]
-        return asked + [
-            self._request(reinvesting, f"r{number}", (0, 50, 400))._replace(reinvests=True)
-            for number in range(reinvesting.randint(0, 2))
-        ]
+        asked = []
+        if seed % REQUESTS_EVERY == 6:
+            dice, reinvesting = Dice(seed + REQUESTS_EVERY), Dice(f"{seed} reinvesting requests")
+            for number in range(dice.randint(1, 4)):
+                some = self._request(dice, Asked.SPEND, f"k{number}", (0, 50, 120, 400))
+                asked.append(some if some.amount else some._replace(does=Asked.PAY))
+            asked += [
+                self._request(reinvesting, Asked.REINVEST, f"r{number}", (0, 50, 400))
+                for number in range(reinvesting.randint(0, 2))
+            ]
+        if "rates" in self.script.topics:
+            dice = Dice(f"{seed} exchanging requests")
+            kinds = (Asked.QUOTE, Asked.CONVERT, Asked.PAY)
+            asked += [
+                self._exchanging(dice, dice.choice(kinds), f"x{number}")
+                for number in range(dice.randint(0, 3))
+            ]
+        return asked
 
-    def _request(self, dice: Dice, key: str, amounts: Sequence[int]) -> Request:
+    def _request(self, dice: Dice, does: Asked, key: str, amounts: Sequence[int]) -> Request:
         return Request(
-            key, dice.choice(self.script.sellers), dice.choice(amounts),
+            does, key, dice.choice(self.script.sellers), dice.choice(amounts),
             dice.random() * self._span_s, dice.randint(1, 3),
         )  # fmt: skip
+
+    def _exchanging(self, dice: Dice, does: Asked, key: str) -> Request:
+        """A request about a quote; a new one has a name of its own."""
+        quotes = ASKED_QUOTES if does is Asked.QUOTE else (*ASKED_QUOTES, *self.script.quotes)
+        return self._request(dice, does, key, (7, 60))._replace(quote=dice.choice(quotes))
 
     def ask(self, request: Request) -> None:
         """Somebody asks a process, and asks again until there is an answer."""
