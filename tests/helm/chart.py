@@ -1,4 +1,7 @@
-"""The chart, rendered by Helm, and what Kubernetes' own schemas say of an object."""
+"""The chart, rendered by Helm, and what Kubernetes' own schemas say of an object.
+
+Run as a module, by `make chart`, it writes the chart's list of topics.
+"""
 
 import json
 import subprocess
@@ -13,11 +16,14 @@ import yaml
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from streams.topics import ALL_TOPICS
 from tests.helm import tools
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "payout-streams"
 VALUES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
+
+TOPICS = CHART / "files" / "topics.yaml"
 
 Object = dict[str, Any]
 
@@ -62,6 +68,13 @@ def pods(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object]]:
             yield named(each), each["spec"]["jobTemplate"]["spec"]["template"]
 
 
+def topics() -> str:
+    """The product's topics, as the chart has them for Strimzi."""
+    rows = [{"name": topic.name, "config": topic.config()} for topic in ALL_TOPICS]
+    head = "# What `payouts topics create` makes, for Strimzi: `make chart` writes it.\n"
+    return head + yaml.safe_dump(rows, sort_keys=False)
+
+
 class Kubernetes:
     """The schemas of one version, which refuse unknown fields."""
 
@@ -89,3 +102,7 @@ class Kubernetes:
         return [
             f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(each)
         ]
+
+
+if __name__ == "__main__":
+    TOPICS.write_text(topics())

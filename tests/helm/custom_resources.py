@@ -56,8 +56,8 @@ _REFERENCE = _object(
 )
 
 _RULE = _object(
-    "expr labels",
-    "alert record for annotations keep_firing_for",
+    "expr",
+    "alert record for labels annotations keep_firing_for",
     labels=TEXTS,
     annotations=TEXTS,
     **{"for": {"type": "string", "pattern": "^[0-9]+[smhd]$"}},

@@ -29,6 +29,7 @@ from tests.helm import tools
 from tests.helm.chart import (
     CHART,
     ROOT,
+    TOPICS,
     VALUES,
     Kubernetes,
     Object,
@@ -37,6 +38,7 @@ from tests.helm.chart import (
     pods,
     render,
     run,
+    topics,
 )
 from tests.helm.custom_resources import SCHEMAS
 
@@ -339,8 +341,7 @@ def test_the_schema_knows_every_value_and_refuses_others() -> None:
 
 
 def test_topics_for_strimzi_are_those_of_the_command() -> None:
-    listed = yaml.safe_load((CHART / "files" / "topics.yaml").read_text())
-    assert listed == [{"name": topic.name, "config": topic.config()} for topic in ALL_TOPICS]
+    assert TOPICS.read_text() == topics(), "run `make chart`"
     made = kinds(render(NEW, PRODUCTION), "KafkaTopic")
     assert [each["metadata"]["name"] for each in made] == [topic.name for topic in ALL_TOPICS]
     for each in made:
