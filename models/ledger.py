@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from models.budgets import Budgets
 from models.debts import Owed, changed, day_of
 from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
@@ -81,9 +82,9 @@ class Entry:
     volume: tuple[str, int] | None = None
     """Of a sale, commission or return: currency and amount that the earning is a share of."""
     budgets: tuple[tuple[str, str, int, int, int], ...] = ()
-    """Campaign, currency, what the entry drew of its budget, the shard in all, of what it got."""
+    """Campaign, currency, what the entry drew of its budget, the shard in all, of what it has."""
     slice: tuple[str, str, int, int, int, int] | None = None
-    """Campaign, currency, to which shard, handed to it in all, to all of them, the budget."""
+    """Campaign, currency, a shard, what it has been handed, all of them have, the budget."""
     more: int = 0
     """How many entries behind it are of the same event: they count together or not at all."""
     lots: tuple[tuple[str, str, str, str, int], ...] = ()
@@ -163,51 +164,6 @@ class Violation(NamedTuple):
 
     invariant: str
     detail: str
-
-
-@dataclass(slots=True)
-class Budgets:
-    """What campaigns cost, by campaign and currency, as every shard's entries say."""
-
-    used: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
-    """What each shard drew."""
-    got: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
-    """What each shard says that it was handed."""
-    handed: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
-    """What each shard was handed, as the budget's home says."""
-    whole: dict[tuple[str, str], int] = field(default_factory=dict)
-    """The largest that each budget was when a slice of it was handed out."""
-
-    def apply(self, entry: Entry) -> Iterator[str]:
-        """Take an entry; what is wrong with it, if the shards before it are right."""
-        for campaign, currency, drawn, used, got in entry.budgets:
-            key, shard = (campaign, currency), entry.shard
-            before = self.used[key].get(shard, 0)
-            if before + drawn != used or not 0 <= used <= got:
-                figures = f"{before} to {used} of {got}"
-                yield f"{entry.id} draws {drawn} {currency} of {campaign}: {figures}"
-            self.used[key][shard], self.got[key][shard] = used, got
-        if entry.slice is not None:
-            campaign, currency, to, handed, given, whole = entry.slice
-            key = (campaign, currency)
-            more = handed - self.handed[key].get(to, 0)
-            self.handed[key][to] = handed
-            total = sum(self.handed[key].values())
-            if given != total or more < 0 or (more and given > whole):
-                yield f"{entry.id} hands out {given} {currency} of {campaign}, {total} of {whole}"
-            self.whole[key] = max(whole, self.whole.get(key, 0))
-
-    def overspent(self, *, at_rest: bool) -> Iterator[str]:
-        """Budgets that were overspent, and at rest shards that use what nobody handed to them."""
-        for key, used in self.used.items():
-            campaign, currency = key
-            whole = self.whole.get(key, 0)
-            if at_rest and sum(used.values()) > whole:
-                yield f"{campaign} cost {sum(used.values())} {currency}, its budget is {whole}"
-            for shard, got in self.got[key].items():
-                handed = self.handed[key].get(shard, 0)
-                if at_rest and got > handed:
-                    yield f"shard {shard} has {got} {currency} of {campaign}, handed {handed}"
 
 
 @dataclass(slots=True)
@@ -422,11 +378,11 @@ class Fold:
         active = self.grants[entry.seller, campaign, period, currency, tier]
         self.credits[action] += 1
         if action == "granted":
-            active[lot] = minor
-            if len(active) > 1:
+            if active:
                 self._violated(
                     "a threshold fires once", f"{campaign} {period} tier {tier} of {entry.seller}"
                 )
+            active[lot] = minor
         elif lot in active:
             del active[lot]
         else:
@@ -569,10 +525,11 @@ _EARNINGS = frozenset({"sale.completed", "commission.earned"})
 """Kinds of entries that an earning is booked by."""
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {
-    "granted": frozenset({None, "used", "expired"}),
+    "granted": frozenset({None, "used", "expired", "withdrawn"}),
     "used": frozenset({"granted", "returned"}),
     "returned": frozenset({"used"}),
     "expired": frozenset({"granted", "returned"}),
+    "withdrawn": frozenset({"granted", "returned"}),
 }
 """What a discount must have been before: it may be given again once it is gone."""
 

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple, Protocol
 from pydantic_core import from_json
 
 from models import reinvestment, till
-from models.campaigns import Campaign, Campaigns, Period, near, period_of, running, steps
+from models.campaigns import (
+    Audience,
+    Campaign,
+    Campaigns,
+    Period,
+    near,
+    period_of,
+    running,
+    steps,
+)
 from models.decisions import Tier
 from models.events import (
     CommissionEarned,
@@ -37,6 +46,7 @@ from models.payouts import (
 )
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
+from models.reinvestment import Boost
 from models.sellers import Method, Seller, read_seller, stored_profile
 from models.shards import shard_of
 
@@ -97,6 +107,8 @@ class Rules:
         self.campaigns = campaigns.campaigns
         self.pay = pay
         self._retention_ms = retention_ms
+        self.boosts = campaigns.reinvest
+        """Campaigns of which what sellers reinvest has a bonus."""
         self._by_id = campaigns.versions
         self._versions = tuple(self._by_id.values())
         self._firsts = any(each.metric == "first_sale" for each in self.campaigns)
@@ -112,7 +124,7 @@ class Rules:
                 "metric": _METRICS.get(campaign.metric, campaign.metric),
                 "expires_ms": campaign.expires_ms,
                 "steps": {
-                    currency: [list(step) for step in found]
+                    currency: [[part for part in step if part is not None] for step in found]
                     for currency, found in campaign.steps_by_currency.items()
                 },
             }
@@ -122,6 +134,9 @@ class Rules:
 
     def budget(self, campaign_id: str, currency: str) -> int:
         """What a campaign may cost by its latest version, in minor units; 0 if it is not known."""
+        for boost in self.boosts:
+            if boost.id == campaign_id:
+                return boost.budget.get(currency, 0)
         versions = self._by_id.get(campaign_id)
         return self.campaigns[versions[0]].budget.get(currency, 0) if versions else 0
 
@@ -229,12 +244,24 @@ class Rules:
             "reason": event.reason,
         }
 
-    def reinvestment(self, event: EarningsReinvested) -> Operation:
-        """A seller turns what is available into credit."""
-        return reinvestment.reinvest(
+    def reinvestment(self, event: EarningsReinvested, seller: Seller | None) -> Operation:
+        """A seller turns what is available into credit. Without ``boosts`` no profile is needed."""
+        boosts = self._boosts(event.currency, event.occurred_ms, seller) if seller else []
+        operation = reinvestment.reinvest(
             event.id, event.seller_id, event.currency, event.amount_minor,
-            policy=self.policy.reinvest,
+            policy=self.policy.reinvest, boosts=boosts,
         )  # fmt: skip
+        return operation | ({"rev": seller.rev if seller else 0} if self.boosts else {})
+
+    def _boosts(self, currency: str, occurred_ms: int, seller: Seller) -> list[Boost]:
+        """The campaigns whose bonus she gets on what she reinvests of this time."""
+        return [
+            (each.id, each.bonus, each.bonus_days, each.budget.get(currency, 0))
+            for each in self.boosts
+            if running(each, occurred_ms)
+            and (not each.budget or currency in each.budget)
+            and (each.audience is None or _belongs(each.audience, seller))
+        ]
 
     def report(self, event: PayoutReported) -> Operation:
         """What a rail says of a payout.
@@ -296,15 +323,16 @@ class Rules:
             up["occurred_at"] = event.occurred_at.isoformat()
             operation["up"] = up
         if tier is Tier.INSTANT:
-            operation |= self._onward(seller, event.currency)
+            operation |= self._onward(seller, event.currency, occurred_ms)
         return operation
 
-    def _onward(self, seller: Seller, currency: str) -> Operation:
+    def _onward(self, seller: Seller, currency: str, occurred_ms: int) -> Operation:
         """Where an earning goes on to: what of it is reinvested, and on which terms she is paid."""
         onward: Operation = {}
         standing = seller.reinvest.get(currency) if seller.reinvest else None
         if standing is not None and not seller.suspended:
-            onward["reinvest"] = reinvestment.standing_terms(standing, self.policy.reinvest)
+            boosts = self._boosts(currency, occurred_ms, seller)
+            onward["reinvest"] = reinvestment.standing_terms(standing, self.policy.reinvest, boosts)
         if (pay := self.pay(seller, currency)) is not None:
             onward["pay"] = pay
         return onward
@@ -364,7 +392,7 @@ class Rules:
             if item.get("take"):
                 del up["commission"]
             release["up"] = {**up, "occurred_at": item["occurred_at"]}
-        return release | self._onward(seller, currency)
+        return release | self._onward(seller, currency, item["occurred"])
 
     def _counts(self, currency: str, occurred_ms: int, seller: Seller, level: int) -> Counts:
         """In which campaigns and periods an event counts: ``[index from 1, period, forget at]``.
@@ -445,8 +473,12 @@ def _counts_in(
         campaign.counts_level(level)
         and running(campaign, occurred_ms)
         and bool(steps(campaign, currency))
-        and (audience is None or audience.includes(seller.country, seller.tier, seller.tags))
+        and (audience is None or _belongs(audience, seller))
     )
+
+
+def _belongs(audience: Audience, seller: Seller) -> bool:
+    return audience.includes(seller.country, seller.tier, seller.tags)
 
 
 def _lineage(source: Source | None) -> Lineage:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, get_args
 
 from models.events import CreditRedeemed, EarningsReinvested
 from models.rules import Rules
+from models.sellers import read_seller
 from models.till import PurchaseEvent
 from streams.desk import Desk, Taken
 from streams.engine import Batch
@@ -18,10 +19,10 @@ class Redemptions:
 
     def __init__(self, desk: Desk, rules: Rules) -> None:
         self._desk = desk
+        self._rules = rules
         self._deciders: dict[type[Any], Callable[[Any], Operation]] = {
             CreditRedeemed: rules.redemption,
             **dict.fromkeys(get_args(PurchaseEvent), rules.purchase),
-            EarningsReinvested: rules.reinvestment,
         }
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
@@ -30,4 +31,19 @@ class Redemptions:
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order."""
-        return [self._deciders[type(t.event)](t.event) for t in taken]
+        profiles = await self._profiles(taken)
+        return [self._decided(t.event, profiles) for t in taken]
+
+    async def _profiles(self, taken: Sequence[Taken]) -> Mapping[str, bytes]:
+        """Of those who reinvest, where campaigns have a bonus for some of them."""
+        wanted = {t.event.seller_id for t in taken if isinstance(t.event, EarningsReinvested)}
+        if not wanted or not self._rules.boosts:
+            return {}
+        return (await self._desk.wallets.look(wanted)).profiles
+
+    def _decided(self, event: Any, profiles: Mapping[str, bytes]) -> Operation:
+        if isinstance(event, EarningsReinvested):
+            stored = profiles.get(event.seller_id)
+            seller = None if stored is None else read_seller(event.seller_id, stored)
+            return self._rules.reinvestment(event, seller)
+        return self._deciders[type(event)](event)

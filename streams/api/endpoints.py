@@ -34,7 +34,7 @@ from models.ids import shard_of_payout
 from models.payouts import PayoutState
 from models.refusals import Denied, Reason
 from models.rules import Rules
-from models.sellers import read_seller
+from models.sellers import Seller, read_seller
 from rails.registry import provider
 from rails.settings import RailSettings
 from streams.agents.payouts import CANCEL, cancellable
@@ -43,7 +43,7 @@ from streams.api.keys import Key, Scope
 from streams.api.problems import Problem
 from streams.engine import Outgoing
 from streams.engine.errors import DeliveryFailed, EngineNotRunning
-from streams.wallets.statement import accounts_of, lots_of, profile_shown
+from streams.wallets.statement import accounts_of, discounts_of, lots_of, profile_shown
 from streams.wallets.store import Operation
 from streams.wallets.wallets import Wallets
 
@@ -124,12 +124,28 @@ class Lot(BaseModel):
     )
 
 
+class Discount(BaseModel):
+    """Something off one purchase to come: a share of it, or an amount."""
+
+    discount: str
+    currency: str
+    percent_bp: int | None = Field(None, description="in basis points; in place of `off_minor`")
+    cap_minor: Annotated[int, Field(description="the most with `percent_bp`; 0 for no cap")] = 0
+    off_minor: int | None = Field(None, description="integer minor units")
+    basket_min_minor: Minor
+    products: list[str] = Field(description="groups of products that it is for; empty for all")
+    stacks: bool = Field(description="whether it is used together with others that stack")
+    expires_ms: Annotated[int, Field(description="milliseconds since the epoch; 0 for never")]
+    campaign: str
+
+
 class Wallet(BaseModel):
     """What a seller has. Nothing for one who is not known."""
 
     seller_id: str
     accounts: dict[str, Balances] = Field(description="by currency")
     lots: list[Lot] = Field(description="unspent credit, soonest expiry first")
+    discounts: list[Discount] = Field(description="unused discounts, soonest expiry first")
     waiting: int = Field(description="events that wait for her profile")
 
 
@@ -309,6 +325,7 @@ class Counter:
                 "seller_id": call.seller_id,
                 "accounts": accounts_of(holdings.accounts),
                 "lots": lots_of(holdings.lots),
+                "discounts": discounts_of(holdings.discounts),
                 "waiting": holdings.waiting,
             }
         )
@@ -348,7 +365,8 @@ class Counter:
         body: ReinvestRequest = call.body
 
         async def decide() -> Operation:
-            return self._rules.reinvestment(told(EarningsReinvested, call))
+            seller = await self._seller(call.seller_id) if self._rules.boosts else None
+            return self._rules.reinvestment(told(EarningsReinvested, call), seller)
 
         answered = await self._booked(call, decide)
         amount_minor, bonus_minor = answered.figures["reinvested"]
@@ -356,13 +374,16 @@ class Counter:
             **booked(answered, body.currency), amount_minor=amount_minor, bonus_minor=bonus_minor
         )
 
+    async def _seller(self, seller_id: str) -> Seller | None:
+        stored = (await self._wallets.look([seller_id])).profiles.get(seller_id)
+        return None if stored is None else read_seller(seller_id, stored)
+
     async def pay(self, call: Call) -> BaseModel:
         """What is available is paid out."""
         body: PayoutRequest = call.body
 
         async def decide() -> Operation:
-            stored = (await self._wallets.look([call.seller_id])).profiles.get(call.seller_id)
-            seller = None if stored is None else read_seller(call.seller_id, stored)
+            seller = await self._seller(call.seller_id)
             pay = self._rules.pay(seller, body.currency)
             return ({} if pay is None else {"pay": pay}) | {
                 "op": "request",

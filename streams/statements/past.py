@@ -27,6 +27,7 @@ class Past:
     profile: bytes | None = None
     wallet: dict[bytes, bytes] = field(default_factory=dict)
     lots: dict[bytes, bytes] = field(default_factory=dict)
+    discounts: dict[bytes, bytes] = field(default_factory=dict)
     payouts: dict[str, dict[str, Any]] = field(default_factory=dict)
     waiting: int = 0
 
@@ -50,14 +51,17 @@ class Past:
             return
         elif command == "SET" and kind == "p":
             self.profile = arguments[0].encode()
-        elif command == "HSET" and kind == "l":
+        elif command == "HSET" and kind in {"g", "l"}:
             for lot, value in zip(arguments[::2], arguments[1::2], strict=True):
-                self.lots[lot.encode()] = value.encode()
-        elif command == "HDEL" and kind == "l":
+                self._kept(kind)[lot.encode()] = value.encode()
+        elif command == "HDEL" and kind in {"g", "l"}:
             for lot in arguments:
-                self.lots.pop(lot.encode(), None)
+                self._kept(kind).pop(lot.encode(), None)
         elif kind == "q":
             self.waiting = self.waiting + 1 if command == "RPUSH" else 0
+
+    def _kept(self, kind: str) -> dict[bytes, bytes]:
+        return self.lots if kind == "l" else self.discounts
 
 
 def past_of(seller_id: str, entries: Iterable[tuple[bytes, int]], at_ms: int) -> Past:
@@ -86,6 +90,7 @@ def read_past(ledger: Ledger, seller_id: str, at_ms: int) -> dict[str, Any] | No
         past.profile,
         past.wallet,
         past.lots,
+        discounts=past.discounts,
         payouts=past.payouts.values(),
         waiting=past.waiting,
     )

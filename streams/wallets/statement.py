@@ -35,12 +35,16 @@ def read_statement(client: Any, seller_id: str) -> dict[str, Any] | None:
     pipe.get(f"{prefix}p:{seller_id}")
     pipe.hgetall(f"{prefix}w:{seller_id}")
     pipe.hgetall(f"{prefix}l:{seller_id}")
+    pipe.hgetall(f"{prefix}g:{seller_id}")
     pipe.llen(f"{prefix}q:{seller_id}")
-    stored, wallet, lots, waiting = pipe.execute()
+    stored, wallet, lots, discounts, waiting = pipe.execute()
     if stored is None and not wallet and not waiting:
         return None
     payouts = _payouts(client, prefix, seller_id)
-    return statement_of(seller_id, stored, wallet, lots, payouts=payouts, waiting=int(waiting))
+    return statement_of(
+        seller_id, stored, wallet, lots,
+        discounts=discounts, payouts=payouts, waiting=int(waiting),
+    )  # fmt: skip
 
 
 def statement_of(
@@ -49,6 +53,7 @@ def statement_of(
     wallet: Mapping[bytes, bytes],
     lots: Mapping[bytes, bytes],
     *,
+    discounts: Mapping[bytes, bytes],
     payouts: Iterable[dict[str, Any]],
     waiting: int,
 ) -> dict[str, Any]:
@@ -59,6 +64,7 @@ def statement_of(
         "profile": None if stored is None else profile_shown(seller_id, stored),
         "accounts": accounts_of(wallet),
         "lots": lots_of(lots),
+        "discounts": discounts_of(discounts),
         "payouts": _newest(payouts),
         "waiting": waiting,
     }
@@ -108,6 +114,26 @@ def lots_of(lots: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
             }
         )
     return sorted(found, key=lambda lot: (lot["expires_ms"] or 2**63, lot["lot"]))
+
+
+def discounts_of(discounts: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """What a seller may take off purchases to come, soonest expiry first."""
+    found = [
+        {
+            "discount": raw["id"],
+            "currency": raw["currency"],
+            "percent_bp": raw.get("bp"),
+            "cap_minor": raw.get("cap", 0),
+            "off_minor": raw.get("amount"),
+            "basket_min_minor": raw["min"],
+            "products": raw["only"].split("|") if raw["only"] else [],
+            "stacks": raw["stacks"],
+            "expires_ms": raw["expires"],
+            "campaign": raw["campaign"],
+        }
+        for raw in map(from_json, discounts.values())
+    ]
+    return sorted(found, key=lambda one: (one["expires_ms"] or 2**63, one["discount"]))
 
 
 def _payouts(client: Any, prefix: str, seller_id: str) -> Iterator[dict[str, Any]]:

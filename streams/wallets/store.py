@@ -109,6 +109,7 @@ class Holdings(NamedTuple):
     lots: dict[bytes, bytes]
     profile: bytes | None
     waiting: int
+    discounts: dict[bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -364,8 +365,8 @@ class Store:
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
         [reply] = await self._call([("read", shard, seller_id)], read_only=True)
-        accounts, lots, profile, waiting = reply
-        return Holdings(_pairs(accounts), _pairs(lots), profile, int(waiting))
+        accounts, lots, profile, waiting, discounts = reply
+        return Holdings(_pairs(accounts), _pairs(lots), profile, int(waiting), _pairs(discounts))
 
     async def leftovers(self, shards: Iterable[int]) -> dict[int, list[OutboxEntry]]:
         """What the shards' outboxes hold: what is not known to be in the ledger."""

@@ -5,7 +5,7 @@
 --   amount), held (of it, still in `held`), worked (of it, what paid debt before it was held), waiting
 --   (for the profile), shown (of the returned, what counts already, while waiting returns are
 --   released), tier, occurred, first (it is the seller's first sale), lines {<id> = {amount, returned}},
---   reinvested (what of it is credit: reinvest.lua),
+--   reinvested and boosted (what of it is credit: reinvest.lua),
 --   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
@@ -208,7 +208,7 @@ function operations.earn(shard, op)
   end
   local back = early and take_early(shard, entry, record, early)
   if op.reinvest and instant then
-    reinvest.standing(entry, shard, record, kept - record.reversed, op.reinvest)
+    reinvest.standing(entry, shard, record, kept - record.reversed, op.reinvest, op.record)
   end
   if op.waiting then
     count_by(entry, shard, 'waiting', 1)

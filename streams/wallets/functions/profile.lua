@@ -43,7 +43,7 @@ local function settle_waiting(shard, op, item, release)
       record.held, record.worked or 0)
     record.held, record.worked = 0, nil
     if release.reinvest then
-      reinvest.standing(entry, shard, record, kept, release.reinvest)
+      reinvest.standing(entry, shard, record, kept, release.reinvest, item.record)
     end
   end
   take_effect(shard, entry, record, release.counts, item.returned)

@@ -26,7 +26,7 @@
 --                                undone since, what its seller owes for it, and what not
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once
 --                                nothing of it is left
---   g:<seller>             hash  discount id = what it takes off a purchase to come (JSON, till.lua)
+--   g: gw:                     discounts on purchases to come: see discount.lua
 --   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
 --   x:<entity>             fraud feature state
 --   t                      zset  timers that lead to a booking, by due time in ms

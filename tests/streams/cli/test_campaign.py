@@ -143,8 +143,28 @@ class TestCheck:
             ("countries: [DE]", "countries: [de]", 5, "should match pattern"),
             ("countries: [DE]", "countries: []", 5, "at least 1 item"),
             ("        bonus: {EUR: 400}\n", "", 15, "one of them is missing"),
-            ("credit: {EUR: 500}", "credit: {EUR: 5}\n        bonus: {EUR: 5}", 7, "not both"),
+            (
+                "credit: {EUR: 500}", "credit: {EUR: 5}\n        bonus: {EUR: 5}",
+                7, "not credit and bonus",
+            ),
             ("budget:", "expires_days: 5\n    budget:", 13, "does not expire"),
+            ("bonus: {EUR: 400}", "discount: {percent: 15}", 16, "a budget needs a cap"),
+            ("bonus: {EUR: 400}", "discount: {}", 16, "grants nothing"),
+            ("bonus: {EUR: 400}", "discount: {percent: 5, cap: {EUR: 701}}", 16, "than the whole"),
+            ("bonus: {EUR: 400}", "discount: {percent: 5, amounts: {EUR: 1}}", 16, "either"),
+            ("bonus: {EUR: 400}", "discount: {percent: 101}", 16, "percent"),
+            (
+                "bonus: {EUR: 400}", "discount: {amounts: {EUR: 1}, basket_min: {USD: 1}}",
+                16, "names other currencies: USD",
+            ),
+            (
+                "bonus: {EUR: 400}", "discount: {amounts: {EUR: 1}, products: [a, a]}",
+                16, "stands here twice",
+            ),
+            (
+                "bonus: {EUR: 400}", 'discount: {amounts: {EUR: 1}, products: ["a|b"]}',
+                16, "should match pattern",
+            ),
             ("id: team", "id: welcome", 9, "another campaign has the id welcome"),
             (
                 "period: lifetime", "period: lifetime\n    effective: 2026-01-01T00:00:00Z",
