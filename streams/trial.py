@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
+from confluent_kafka import KafkaException
 from pydantic_core import from_json, to_json
 
 from models.budgets import read_needs, topping_up
@@ -39,7 +40,7 @@ from models.sellers import Seller, read_seller
 from models.shards import shard_of
 from streams.demo.embedded import EmbeddedRedis
 from streams.settings import Settings
-from streams.wallets.evidence import Topics
+from streams.wallets.evidence import EvidenceMissing, Topics
 from streams.wallets.library import library
 from streams.wallets.server import meta_key
 
@@ -158,9 +159,15 @@ _TOPIC_OF = {"seller": "sellers", "sale": "sales", "commission": "commissions"}
 def events_of_topics(settings: Settings) -> Iterator[tuple[str, bytes]]:
     """What the broker has: profiles first, then sales and commissions by the time they came.
 
-    Raises :class:`streams.wallets.evidence.EvidenceMissing`.
+    Raises :class:`streams.wallets.evidence.EvidenceMissing`, also where there is no broker.
     """
-    reader = Topics(settings.kafka_client())
+    try:
+        yield from _profiles_first(Topics(settings.kafka_client()))
+    except KafkaException as error:
+        raise EvidenceMissing(f"cannot read from the broker: {error.args[0].str()}") from error
+
+
+def _profiles_first(reader: Topics) -> Iterator[tuple[str, bytes]]:
     for topic in TOPICS[:1]:
         for message in reader.read(topic):
             yield topic, message.value() or b""

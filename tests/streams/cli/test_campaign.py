@@ -36,6 +36,20 @@ campaigns:
 """
 
 
+REWARDS = """\
+campaigns:
+  - id: "off"
+    metric: volume
+    period: lifetime
+    budget: {EUR: 500}
+    tiers:
+      - reach: {EUR: 1000}
+        discount: {percent: 15, cap: {EUR: 300}}
+reinvest:
+  - {id: up, bonus: 5, budget: {EUR: 70}}
+"""
+
+
 class Events:
     """Writes a file of events."""
 
@@ -111,6 +125,21 @@ class TestSimulate:
         assert "welcome" in result.stdout
         assert "ann" in result.stdout
         assert "5.00 EUR" in result.stdout
+
+    def test_tells_of_discounts_and_of_bonuses_on_what_is_reinvested(self, tmp_path: Path) -> None:
+        path = tmp_path / "campaigns.yaml"
+        path.write_text(REWARDS)
+        checked = runner.invoke(app, ["campaign", "check", str(path)])
+        assert "2 campaigns" in checked.stdout
+        events = Events()
+        for seller in ("ann", "bob"):
+            events.add("seller.updated", seller, country="DE", reinvest={"EUR": {"percent": 100}})
+            events.sale(seller, 4_000)
+        found = simulate(path, events.write(tmp_path / "events.ndjson"))
+        rows = {row["campaign"]: row for row in found["campaigns"]}
+        off, up = rows["off"], rows["up"]
+        assert (off["kind"], off["cost_minor"], off["no_budget_minor"]) == ("discount", 300, 300)
+        assert (up["kind"], up["sellers"], up["cost_minor"]) == ("reinvest", 1, 50)
 
     def test_a_line_that_is_no_event_is_named(self, campaigns: Path, tmp_path: Path) -> None:
         path = tmp_path / "events.ndjson"

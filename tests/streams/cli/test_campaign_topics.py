@@ -105,3 +105,12 @@ def test_says_what_cannot_be_read(
     assert result.exit_code == 1
     assert "no topic sellers; run `payouts topics create`" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_says_that_there_is_no_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("streams.wallets.evidence.SILENCE_MAX_S", 0.2)
+    monkeypatch.setenv("PAYOUTS_KAFKA_BROKERS", "127.0.0.1:1")
+    result = simulate(tmp_path)
+    assert result.exit_code == 1
+    assert "cannot read from the broker: " in result.stderr
+    assert "Traceback" not in result.output
