@@ -73,6 +73,8 @@ class Expected(NamedTuple):
     """Ids of the quotes that are asked for."""
     releasing: bool
     """Whether a share of some earnings is released later."""
+    offering: bool
+    """Whether campaigns give discounts, and bonuses on what is reinvested."""
 
 
 @cache
@@ -138,10 +140,11 @@ class Client:
         self._messages: list[Message] = []
         self._sellers: list[str] = []
         self._quotes: list[str] = []
-        self._preferring = self._only_in(0.25, "preferences")
-        self._itemising = self._only_in(0.25, "lines")
-        self._releasing = self._only_in(0.25, "releases")
-        self._debt = _debt_terms(self._only_in(0.3, "debt"))
+        self._offering = self._only_in(0.1, "offers")
+        self._preferring = self._only_in(0.2, "preferences") or self._offering
+        self._itemising = self._only_in(0.15, "lines")
+        self._releasing = self._only_in(0.15, "releases")
+        self._debt = _debt_terms(self._only_in(0.2, "debt"))
 
     def script(self, sales: Sequence[tuple[int, float]]) -> Expected:
         """All that is sent, in the order of its time. ``sales``: how many, by weight."""
@@ -157,16 +160,22 @@ class Client:
             self._profiles(seller, sponsors[seller])
         for number in range(dice.one_of(sales)):
             self._sale(dice.choice(sellers), f"sale-{number}")
-        for part, share in self._parts():
+        for part, share, most in self._parts():
             self._dice = Dice(f"{self._seed} {part.__name__}")
             if self._dice.chance(share):
-                for number in range(self._dice.randint(1, 2)):
+                for number in range(self._dice.randint(1, most)):
                     part(self._dice.choice(sellers), number)
         self._repeats()
         self._messages.sort(key=lambda message: message.at_ms)
         topics = {message.topic for message in self._messages}
         return Expected(
-            self._messages, sellers, self._debt, topics, self._quotes, self._releasing is not None
+            self._messages,
+            sellers,
+            self._debt,
+            topics,
+            self._quotes,
+            self._releasing is not None,
+            self._offering is not None,
         )
 
     def _only_in(self, share: float, part: str) -> Dice | None:
@@ -174,19 +183,20 @@ class Client:
         dice = Dice(f"{self._seed} {part}")
         return dice if dice.chance(share) else None
 
-    def _parts(self) -> tuple[tuple[Callable[[str, int], None], float], ...]:
-        """What is in some histories only, and in which share of them."""
+    def _parts(self) -> tuple[tuple[Callable[[str, int], None], float, int], ...]:
+        """What is in some histories only, in which share of them, and how often at most."""
         return (
-            (self._outside, 0.3),
-            (self._redeem, 0.4),
-            (self._purchase, 0.35),
-            (self._reinvest, 0.2),
-            (self._write_off, 0.2),
-            (self._undone, 0.15),
-            (self._exchange, 0.2),
-            (self._debtor, 0.0 if self._debt.share_bp == BASIS_POINTS else 0.7),
-            (self._return_of_no_sale, 0.3),
-            (self._bad, 0.35),
+            (self._outside, 0.3, 2),
+            (self._redeem, 0.4, 2),
+            (self._purchase, 0.35, 2),
+            (self._reinvest, 0.12, 1),
+            (self._write_off, 0.15, 1),
+            (self._undone, 0.1, 1),
+            (self._exchange, 0.1, 1),
+            (self._offer, 0.0 if self._offering is None else 1.0, 1),
+            (self._debtor, 0.0 if self._debt.share_bp == BASIS_POINTS else 0.7, 1),
+            (self._return_of_no_sale, 0.3, 2),
+            (self._bad, 0.35, 2),
         )
 
     def _at(self, after: float = 0.0) -> float:
@@ -301,6 +311,24 @@ class Client:
     def _return_of_no_sale(self, seller: str, _: int) -> None:
         self._return(seller, None, self._dice.choice((300, 2_000)), self._at())
 
+    def _offer(self, seller: str, _: int) -> None:
+        """A sale that a discount is given for, which is used; perhaps the sale comes back."""
+        dice, sale, amount = self._dice, "offer", self._dice.choice((4_000, 12_000))
+        self._put("sales", self._at() / 2, {
+            "type": "sale.completed", "seller_id": seller, "currency": "EUR", "sale_id": sale,
+            "amount_minor": amount,
+        })  # fmt: skip
+        # A discount waits for a slice of its budget, which takes until the janitor's next round.
+        for each in range(dice.randint(0, 2)):
+            self._purchase(seller, 30 + each, self._late() + 6 * dice.random())
+        if dice.chance(0.5):
+            self._return(seller, sale, amount, self._late() + 6 * dice.random())
+        if dice.chance(0.3):
+            self._put("sales", self._late(), {
+                "type": "sale.completed", "seller_id": seller, "currency": "EUR",
+                "sale_id": f"{sale}-again", "amount_minor": 2_700,
+            })  # fmt: skip
+
     def _exchange(self, seller: str, number: int) -> None:
         """Rates, a little to exchange, quotes."""
         dice = self._dice
@@ -326,8 +354,8 @@ class Client:
             side: dice.choice((7, 20, 20, 40, 5_000)),
         })  # fmt: skip
         event = {"type": "conversion.made", "seller_id": seller, "quote_id": quote}
-        for _ in range(dice.randint(0, 2)):
-            late = dice.choice((0.0, QUOTE_S))
+        for _ in range(dice.randint(0, 3)):
+            late = dice.choice((0.0, 0.0, QUOTE_S))
             self._put("redemptions", at + late + dice.random() * QUOTE_S, event)
 
     def _rate(self) -> None:

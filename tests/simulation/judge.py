@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from models.money import BASIS_POINTS
 from models.payouts import IN_FLIGHT, PayoutState
+from models.reinvestment import campaign_of
 from streams.demo.oracle import expected
 from streams.wallets import evidence, shardstate
 from streams.wallets.evidence import Evidence
@@ -20,7 +21,6 @@ from tests.simulation.client import HOMES
 from tests.simulation.log import Log
 from tests.simulation.memory import MemoryRedis
 from tests.simulation.rail import NAMES
-from tests.simulation.worker import company
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -92,7 +92,7 @@ def _earned(world: World, found: Evidence) -> Iterator[str]:
     ]
     want = {
         (seller, currency): minor
-        for seller, by_currency in expected(messages, company().plan).items()
+        for seller, by_currency in expected(messages, world.company.plan).items()
         for currency, minor in by_currency.items()
     }
     have = found.journal.fold.earned
@@ -101,10 +101,11 @@ def _earned(world: World, found: Evidence) -> Iterator[str]:
             yield f"{key[0]} earned {have.get(key, 0)} {key[1]}, expected {want.get(key, 0)}"
 
 
-def _granted(world: World, found: Evidence) -> Iterator[str]:
-    """a threshold's grant is active exactly while its total is reached"""
+def _volumes(world: World) -> tuple[Mapping[str, int], set[str]]:
+    """What each seller has sold in all, net of returns; and who has a profile."""
     volume: dict[str, int] = defaultdict(int)
-    profiles, seen = set(), set()
+    profiles: set[str] = set()
+    seen: set[str] = set()
     for message in world.script.messages:
         if message.kind in {"bad", "repeat"}:
             continue
@@ -118,6 +119,12 @@ def _granted(world: World, found: Evidence) -> Iterator[str]:
             volume[event["seller_id"]] += event["amount_minor"]
         elif event["type"] == "sale.returned":
             volume[event["seller_id"]] -= event["amount_minor"]
+    return volume, profiles
+
+
+def _granted(world: World, found: Evidence) -> Iterator[str]:
+    """a threshold's grant is active exactly while its total is reached"""
+    volume, profiles = _volumes(world)
     active = {
         (seller, tier)
         for (seller, campaign, _, _, tier), lots in found.journal.fold.grants.items()
@@ -170,9 +177,15 @@ def _affordable(world: World, found: Evidence) -> Iterator[str]:
     cost: dict[str, int] = defaultdict(int)
     for (_, campaign, _, _, _), lots in found.journal.fold.grants.items():
         cost[campaign] += sum(lots.values())
-    for campaign in company().campaigns.campaigns:
-        if campaign.budget and cost[campaign.id] > campaign.budget["EUR"]:
-            yield f"{campaign.id} cost {cost[campaign.id]}, its budget is {campaign.budget['EUR']}"
+    for (_, _, lot), places in found.journal.fold.lots.items():
+        if (boost := campaign_of(lot)) is not None:
+            cost[boost] += places.total() - places["reversed"]
+    campaigns = world.company.campaigns
+    for id_, budget in [
+        (one.id, one.budget) for one in (*campaigns.campaigns, *campaigns.reinvest)
+    ]:
+        if budget and cost[id_] > budget["EUR"]:
+            yield f"{id_} cost {cost[id_]}, its budget is {budget['EUR']}"
 
 
 def _bonuses(world: World, found: Evidence) -> Iterator[str]:
@@ -201,7 +214,7 @@ def _finished(world: World, found: Evidence) -> Iterator[str]:
 def _waiting(world: World, found: Evidence) -> Iterator[str]:
     """nothing waits for ever"""
     for key in world.redis.all_keys():
-        if b"}:bw:" in key:
+        if b"}:bw:" in key or b"}:gw:" in key:
             yield f"{key.decode()}: thresholds wait for a slice of a budget"
         if key.endswith(b"}:m"):
             for name in ("waiting", "parked"):
@@ -287,7 +300,7 @@ def _quoted(world: World, found: Evidence) -> Iterator[str]:
         if b'"conversion.quoted"' in message.value
         for event in [json.loads(message.value)]
     }
-    policy = company().policy.fx
+    policy = world.company.policy.fx
     for key, quote in found.journal.fold.conversions.quotes.items():
         rate = rates[quote.rate]
         told = rate["numerator"], rate["denominator"]
@@ -308,13 +321,22 @@ def _released(world: World, found: Evidence) -> Iterator[str]:
         yield f"{lot.left} {lot.currency} of {name} of {seller} are pending until {lot.until_ms}"
 
 
+def _offered(world: World, found: Evidence) -> Iterator[str]:
+    """nobody has a discount whose threshold is not reached"""
+    volume, profiles = _volumes(world)
+    for (seller, campaign, _, _, tier), lots in found.journal.fold.grants.items():
+        sold = volume.get(seller, 0) if seller in profiles else 0
+        if campaign == "next-more" and lots and sold < (2_600, 12_000)[tier - 1]:
+            yield f"{seller} has one of tier {tier} at {sold}"
+
+
 def _ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 RULES = (
     *(_earned, _granted, _steady, _affordable, _bonuses, _finished, _waiting, _answered),
-    *(_owed, _written_off, _reinvested, _ended, _quoted, _released),
+    *(_owed, _written_off, _reinvested, _ended, _quoted, _released, _offered),
 )
 """What only a simulation knows: each yields what breaks its docstring."""
 

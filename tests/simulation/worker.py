@@ -82,16 +82,17 @@ class Company(NamedTuple):
 
 
 @cache
-def company(*, releasing: bool = False) -> Company:
+def company(*, releasing: bool = False, offering: bool = False) -> Company:
     """Plan, policy and campaigns of the simulation; one set of metrics for all its workers.
 
-    ``releasing``: whether the policy holds a share of some earnings back for a while.
+    ``releasing``: whether the policy holds a share of some earnings back for a while;
+    ``offering``: whether campaigns give discounts, and bonuses on what is reinvested.
     """
     files = yaml.safe_load(Path(__file__).with_name("company.yaml").read_text(encoding="utf-8"))
     return Company(
         load(files["plan"], CommissionPlan, "plan"),
         load(files["policy"] + files["release"] * releasing, PayoutPolicy, "policy"),
-        load(files["campaigns"], Campaigns, "campaigns"),
+        load(files["campaigns"] + files["offers"] * offering, Campaigns, "campaigns"),
         Metrics(),
     )
 
@@ -129,7 +130,7 @@ class SimulatedWorker:
     def _build(self, roles: Sequence[str]) -> None:
         """Put together what :class:`streams.worker.Worker` does."""
         world = self._world
-        plan, policy, campaigns, metrics = company(releasing=world.script.releasing)
+        plan, policy, campaigns, metrics = world.company
         rails = {name: SimulatedRail(name, world, self.launch) for name in NAMES}
         gates = open_gates(rails, {}, lambda: world.now_ms() / 1000)
         router = Router(policy, gates, world.now_ms, world.dice.random)
@@ -353,7 +354,7 @@ class SimulatedWorker:
         return f"booked:{to_json(answered.figures).decode()}"
 
     async def _decided(self, request: Request) -> Operation:
-        policy = company().policy
+        policy = self._world.company.policy
         asked, seller, amount = request.does, request.seller, request.amount
         if asked is Asked.SPEND:
             return {"op": "redeem", "kind": "credit.redeemed", "currency": "EUR", "amount": amount}

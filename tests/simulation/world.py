@@ -22,7 +22,7 @@ from redis.exceptions import ResponseError
 
 from streams import janitor
 from streams.engine import Outgoing
-from streams.wallets import healing
+from streams.wallets import healing, wallets
 from streams.wallets.healing import Diverged
 from streams.wallets.library import library
 from streams.wallets.server import meta_key
@@ -36,7 +36,7 @@ from tests.simulation.loop import NothingHappens, VirtualLoop
 from tests.simulation.memory import MemoryRedis
 from tests.simulation.rail import Bank
 from tests.simulation.snapshots import SimulatedSnapshots
-from tests.simulation.worker import Asked, Request, SimulatedWorker, owner
+from tests.simulation.worker import Asked, Request, SimulatedWorker, company, owner
 
 START_MS = 1_790_000_000_000
 """The wall clock when a history begins, in milliseconds since the epoch."""
@@ -50,7 +50,7 @@ JUMPS_MAX = 60
 COLLECT_EVERY = 50
 """Histories after which garbage is collected: never within one, where it could raise anywhere."""
 
-REBUILD_EVERY = 3
+REBUILD_EVERY = 4
 """In one of so many histories Redis is emptied at the end and made again."""
 
 ROUND_S = 3.0
@@ -136,6 +136,7 @@ class World:
         self._seed = seed
         span_s = self.dice.choice(scale.spans_s)
         self.script = Client(seed, START_MS, self.text, span_s).script(scale.sales)
+        self.company = company(releasing=self.script.releasing, offering=self.script.offering)
         self._span_s = span_s
         self.requests = self._asked(seed)
         self.answers: dict[str, set[str]] = {}
@@ -517,6 +518,9 @@ def _done(future: asyncio.Future[None]) -> None:
 PORTIONS = {"APPLY_MAX": 2, "RESTORE_MAX": 2, "READ_MAX": 3}
 """Sizes of the portions of healing: so small that a crash falls between two of them."""
 
+LOOKS = {"CONFIRM_LOOK_S": 0.02, "CONFIRM_LOOK_GROWTH": 2.0}
+"""How often a booker asks whether its entries count: each look costs as much as a booking."""
+
 
 def run(
     seed: int, scale: Scale = SHORT, *, tracing: bool = False, source: str | None = None
@@ -530,6 +534,7 @@ def run(
     before, interval_s = healing.uuid, janitor.ROUND_INTERVAL_S
     ours = {**PORTIONS, "HEALER_LOOK_S": scale.look_s}
     theirs = {name: getattr(healing, name) for name in ours}
+    looks = {name: getattr(wallets, name) for name in LOOKS}
     logging.disable(logging.CRITICAL)
     collects = gc.isenabled()
     gc.disable()
@@ -539,6 +544,8 @@ def run(
         janitor.ROUND_INTERVAL_S = ROUND_S
         for name, value in ours.items():
             setattr(healing, name, value)
+        for name, pause in LOOKS.items():
+            setattr(wallets, name, pause)
         with warnings.catch_warnings():
             # What a killed process had not begun yet is never awaited.
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -551,6 +558,8 @@ def run(
         healing.uuid = before
         for name, value in theirs.items():
             setattr(healing, name, value)
+        for name, pause in looks.items():
+            setattr(wallets, name, pause)
         janitor.ROUND_INTERVAL_S = interval_s
         logging.disable(logging.NOTSET)
         if collects:
