@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -29,10 +29,13 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
+from models.fx import pair
 from models.ids import shard_of_payout
+from models.misread import refusal_of
 from models.money import MINOR_MAX, is_currency
 from models.payouts import ATTEMPTS_MAX, REPORTED, FailureCategory, PayoutState
 from models.refusals import Reason, Refused
@@ -72,6 +75,13 @@ def _currency(code: str) -> str:
         # What stands there may be anything, a name or a number too: it is not repeated.
         raise PydanticCustomError("unknown_currency", "not an ISO 4217 currency")
     return code
+
+
+def _apart(source: str, target: str) -> None:
+    if source == target:
+        raise PydanticCustomError(
+            "same_currency", "source_currency and target_currency are the same"
+        )
 
 
 def _reportable(state: PayoutState) -> PayoutState:
@@ -418,8 +428,38 @@ class EarningsReinvested(Event):
     )
 
 
+class Exchange(BaseModel):
+    """Money of one currency that is wanted in another: how much of either is fixed."""
+
+    source_currency: CurrencyCode
+    target_currency: CurrencyCode
+    source_minor: AmountMinor | None = Field(None, description="what is to be sold; or")
+    target_minor: AmountMinor | None = Field(None, description="what is to be bought")
+
+    @model_validator(mode="after")
+    def _one_side_is_fixed(self) -> Self:
+        _apart(self.source_currency, self.target_currency)
+        if (self.source_minor is None) == (self.target_minor is None):
+            raise PydanticCustomError("one_side", "either source_minor or target_minor is given")
+        return self
+
+
+class ConversionQuoted(Event, Exchange):
+    """A seller wants money in another currency: promise a rate, and reserve what it is for."""
+
+    type: Literal["conversion.quoted"] = "conversion.quoted"
+    quote_id: Id = Field(description="unique for ever for the seller")
+
+
+class ConversionMade(Event):
+    """What a quote is for is exchanged, at its rate."""
+
+    type: Literal["conversion.made"] = "conversion.made"
+    quote_id: Id
+
+
 class RateQuoted(Event):
-    """A treasury's mid rate, as a ratio of integers. Keyed by the pair, not by a seller."""
+    """A treasury's mid rate, as a ratio of integers. In place of a seller it names its pair."""
 
     type: Literal["rate.quoted"] = "rate.quoted"
     source_currency: CurrencyCode
@@ -427,6 +467,19 @@ class RateQuoted(Event):
     numerator: Annotated[int, Field(strict=True, gt=0, le=10**15)]
     denominator: Annotated[int, Field(strict=True, gt=0, le=10**15)]
     expires_at: Moment
+
+    @cached_property
+    def expires_ms(self) -> int:
+        """From when on it may not be used, in milliseconds since the epoch."""
+        return round(self.expires_at.timestamp() * 1000)
+
+    @model_validator(mode="after")
+    def _of_its_pair(self) -> Self:
+        _apart(self.source_currency, self.target_currency)
+        # Ids are remembered, and the rate is kept, where this leads to.
+        if self.seller_id != pair(self.source_currency, self.target_currency):
+            raise PydanticCustomError("not_the_pair", "seller_id is not the pair, such as EUR-USD")
+        return self
 
 
 class PayoutReported(Event):
@@ -454,7 +507,9 @@ RedemptionEvent = Annotated[
     | PurchaseCaptured
     | PurchaseVoided
     | PurchaseRefunded
-    | EarningsReinvested,
+    | EarningsReinvested
+    | ConversionQuoted
+    | ConversionMade,
     Field(discriminator="type"),
 ]
 
@@ -469,6 +524,8 @@ TOPICS: dict[str, tuple[type[Event], ...]] = {
         PurchaseVoided,
         PurchaseRefunded,
         EarningsReinvested,
+        ConversionQuoted,
+        ConversionMade,
     ),
     "rates": (RateQuoted,),
     "rail.updates": (PayoutReported,),
@@ -522,69 +579,3 @@ def _dated_by_another(event: Event) -> bool:
 def body_hash(value: bytes) -> str:
     """A short digest of an event's bytes, to tell a repeat from another event under its id."""
     return blake2b(value, digest_size=8).hexdigest()
-
-
-_REASONS = {
-    "missing": Reason.MISSING_FIELD,
-    "union_tag_not_found": Reason.MISSING_FIELD,
-    "unknown_currency": Reason.UNKNOWN_CURRENCY,
-    "unknown_payout": Reason.UNKNOWN_PAYOUT,
-    "lines_conflict": Reason.LINES_CONFLICT,
-    "unknown_line": Reason.UNKNOWN_LINE,
-}
-_AMOUNT_REASONS = {
-    "greater_than": Reason.AMOUNT_NEGATIVE,
-    "greater_than_equal": Reason.AMOUNT_NEGATIVE,
-    "less_than_equal": Reason.AMOUNT_TOO_LARGE,
-    "int_parsing_size": Reason.AMOUNT_TOO_LARGE,
-}
-
-
-def refusal_of(value: bytes, error: ErrorDetails) -> Refused:  # noqa: PLR0911 - a table of cases
-    """Why bytes are not what they should be, from what pydantic says of them."""
-    kind = error["type"]
-    field = _field(error["loc"])
-    detail = f"{field}: {error['msg']}"
-    if kind == "json_invalid":
-        try:
-            value.decode()
-        except UnicodeDecodeError:
-            return Refused(Reason.NOT_UTF8, "the message is not UTF-8")
-        return Refused(Reason.NOT_JSON, error["msg"])
-    if kind == "union_tag_invalid":
-        # Pydantic's words repeat what stood there, whole.
-        return Refused(Reason.UNKNOWN_TYPE, f"type: expected {error['ctx']['expected_tags']}")
-    if field == "type" and kind == "literal_error":
-        return Refused(Reason.UNKNOWN_TYPE, detail)
-    if field == "version":
-        return Refused(Reason.UNKNOWN_VERSION, detail)
-    if field.endswith(".percent") and kind in {"greater_than_equal", "less_than_equal"}:
-        return Refused(Reason.PERCENT_OUT_OF_RANGE, detail)
-    if field.endswith("_minor") and kind != "missing":
-        return Refused(_AMOUNT_REASONS.get(kind, Reason.AMOUNT_NOT_INTEGER), detail)
-    if field.endswith("_at") and kind != "missing":
-        wrong = kind == "datetime_type"
-        return Refused(Reason.WRONG_TYPE if wrong else Reason.DATE_OUT_OF_RANGE, detail)
-    if kind in _REASONS:
-        return Refused(_REASONS[kind], detail)
-    return Refused(Reason.WRONG_TYPE if kind.endswith("_type") else Reason.INVALID_FIELD, detail)
-
-
-def _field(location: tuple[int | str, ...]) -> str:
-    """Where an error is, as a path, without a mapping's wrong key: that may be anything."""
-    if location and location[-1] == _KEY:
-        location = location[:-2]
-    return ".".join(str(part) for part in location if not _is_tag(part)) or "the message"
-
-
-_KEY = "[key]"
-"""How pydantic ends the location of a mapping's wrong key."""
-
-_TAGS = frozenset({"count", "each"}) | frozenset(
-    str(model.model_fields["type"].default) for models in TOPICS.values() for model in models
-)
-
-
-def _is_tag(part: int | str) -> bool:
-    """Whether a location's part is a union's tag, which the sender never wrote as a field."""
-    return part in _TAGS

@@ -19,9 +19,10 @@ from pydantic_core import from_json
 from models.debts import Owed, changed, day_of
 from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
+from models.quotes import QUOTE, Conversions, Quote
 from models.timeline import Timeline
 
-SELLER_ACCOUNTS = ("available", "held", "in_flight", "authorised", "credit", "debt")
+SELLER_ACCOUNTS = ("available", "held", "in_flight", "authorised", "quoted", "credit", "debt")
 """A seller's accounts, per currency. ``debt`` is zero or below, the others zero or above."""
 
 HOUSE_ACCOUNTS = (
@@ -36,7 +37,8 @@ HOUSE_ACCOUNTS = (
     "fx",
     "writeoff",
 )
-"""The house's accounts; ``clearing`` has one for each rail, ``tax`` one for each regime."""
+"""The house's accounts; ``clearing`` has one for each rail, ``tax`` one for each regime, and beside
+``fx`` there are ``fx:markup`` and ``fx:rounding``."""
 
 
 MARKER = "epoch"
@@ -97,6 +99,7 @@ class Entry:
     """A sale's record, its line, whether it was sold or returned, how much of it."""
     written_off: tuple[str, str] | None = None
     """Who wrote debt off, and why."""
+    quote: Quote | None = None
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -132,6 +135,7 @@ class Entry:
                 tuple(tuple(each) for each in raw.get("worked", ())),
                 tuple(tuple(each) for each in raw.get("lines", ())),
                 tuple(raw["written_off"]) if "written_off" in raw else None,
+                Quote(**raw["quote"]) if "quote" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -272,6 +276,7 @@ class Fold:
     """Per seller and currency: of what she earned, what became credit, net of what returns took."""
     own_lots: set[tuple[str, str, str]] = field(default_factory=set)
     """Seller, currency and lot of the lots that are a seller's own money, not the house's."""
+    conversions: Conversions = field(default_factory=Conversions)
     shares: dict[tuple[int, str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per shard its share of each house account."""
 
@@ -313,6 +318,10 @@ class Fold:
         self._purchase(entry)
         for discount, step in entry.discounts:
             self._discount(entry, discount, step)
+        for text in self.conversions.apply(
+            entry.seller, entry.id, entry.at_ms, entry.quote, entry.postings
+        ):
+            self._violated(QUOTE, text)
         for text in self.budgets.apply(entry):
             self._violated("no budget is overspent", text)
         if entry.waiting:
@@ -567,6 +576,7 @@ _HOUSE = frozenset({"expired", "reversed", "recovered"})
 
 _EARNINGS = frozenset({"sale.completed", "commission.earned"})
 """Kinds of entries that an earning is booked by."""
+
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {
     "granted": frozenset({None, "used", "expired"}),

@@ -26,7 +26,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "return.released": "Return counted: the profile came",
         "return.lapsed": "Return given up: its sale never came",
         "payout.swept": "Payout of what has gathered",
-        "payout.requested": "Payout asked for",
+        "payout.requested": "Payout asked for{exchange}",
         "payout.held": "Payout held back",
         "payout.reserved": "Payout{rail} reserved",
         "payout.submitted": "Payout handed over{rail}",
@@ -54,6 +54,11 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "purchase.expired": "Purchase not paid in time",
         "purchase.refunded": "Purchase paid back",
         "earnings.reinvested": "Earnings turned into store credit",
+        "conversion.quoted": "Set aside to be exchanged{exchange}",
+        "conversion.made": "Exchanged{exchange}",
+        "conversion.expired": "Not exchanged in time",
+        "rate.quoted": "Rate noted",
+        "rate.quoted.outdated": "Older rate passed over",
         "seller.updated": "Profile changed",
         "seller.updated.outdated": "Older profile passed over",
         "event.refused": "Event refused",
@@ -63,7 +68,8 @@ WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """A kind of entry in words. ``{volume}`` becomes the amount of the sale or return, ``{amount}``
-what the payout brings to the seller, ``{rail}`` its rail; what an entry has not is left out."""
+what the payout brings to the seller, ``{rail}`` its rail, ``{exchange}`` what is sold for what.
+What an entry has not is left out."""
 
 ALSO: Mapping[str, str] = MappingProxyType(
     {
@@ -160,7 +166,16 @@ def _filled(words: str, entry: Entry) -> str:
     campaigns = ", ".join(_campaigns(entry, action))
     reward = " and ".join(words for name, words in _REWARDS.items() if _rewarded(entry, name))
     filled = words.replace("{volume}", volume).replace("{amount}", amount).replace("{rail}", rail)
+    filled = filled.replace("{exchange}", _exchange(entry))
     return filled.replace("{campaigns}", campaigns).replace("{reward}", reward)
+
+
+def _exchange(entry: Entry) -> str:
+    quote = entry.quote
+    if quote is None:
+        return ""
+    sold, bought = text(quote.sold, quote.source), text(quote.bought, quote.target)
+    return f": {sold} for {bought}"
 
 
 def _reinvested(entry: Entry) -> list[str]:

@@ -25,6 +25,18 @@ BONUS_DAYS_MAX = 3_650
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
+MARKUP_BP_MAX = 5_000
+"""Largest markup on a conversion, in basis points: half."""
+
+QUOTE_SECONDS_MAX = 3_600
+"""Longest time that a quote stays good, in seconds."""
+
+RATE_AGE_SECONDS_MAX = 7 * 24 * 60 * 60
+"""Oldest rate that a quote may be made at, in seconds."""
+
+JUMP_FACTOR_MAX = 1_000_000
+"""Largest factor between a rate and the next."""
+
 WINDOW_SECONDS_MAX = 31 * 24 * 60 * 60
 """Longest coalescing window, in seconds."""
 
@@ -204,6 +216,39 @@ class SpendbackPolicy(Section):
     )
 
 
+class FxPolicy(Section):
+    """How money is converted into another currency."""
+
+    markup: BasisPoints = Field(
+        100, description="percentage of the mid rate that the company keeps; at most 50"
+    )
+    quote_seconds: Annotated[int, Field(strict=True, ge=1, le=QUOTE_SECONDS_MAX)] = Field(
+        60, description="how long a quote stays good, in seconds"
+    )
+    rate_age_seconds_max: Annotated[int, Field(strict=True, ge=1, le=RATE_AGE_SECONDS_MAX)] = Field(
+        3_600, description="how old a rate may be that a quote is made at, in seconds"
+    )
+    jump_factor: Annotated[int, Field(strict=True, ge=2, le=JUMP_FACTOR_MAX)] = Field(
+        10, description="a rate so many times the one before, or its inverse, is refused"
+    )
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        if self.markup > MARKUP_BP_MAX:
+            raise wrong("a markup is at most 50 percent", "markup")
+        return self
+
+    @property
+    def quote_ms(self) -> int:
+        """How long a quote stays good, in milliseconds."""
+        return self.quote_seconds * 1000
+
+    @property
+    def rate_age_ms(self) -> int:
+        """How old a rate may be that a quote is made at, in milliseconds."""
+        return self.rate_age_seconds_max * 1000
+
+
 RailName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 
 
@@ -224,6 +269,7 @@ class PayoutPolicy(Section):
     reinvest: ReinvestPolicy = ReinvestPolicy()
     debt: DebtPolicy = DebtPolicy()
     spendback: SpendbackPolicy = SpendbackPolicy()
+    fx: FxPolicy = FxPolicy()
 
     @model_validator(mode="after")
     def _rails_have_limits(self) -> Self:

@@ -33,6 +33,24 @@ class Published(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Quote(Published):
+    """A conversion: what is sold of the source, and of the target what that is at mid, in parts."""
+
+    id: Text
+    step: Literal["quoted", "converted", "expired"]
+    source: Text
+    target: Text
+    sold: MinorOrZero
+    bought: MinorOrZero
+    markup: MinorOrZero
+    rounding: Annotated[MinorOrZero, Field(description="what is lost to whole minor units")]
+    rate: Annotated[Text, Field(description="id of the event that the rate came by")]
+    numerator: Annotated[int, Field(strict=True, gt=0, description="of the mid rate")]
+    denominator: Annotated[int, Field(strict=True, gt=0)]
+    markup_bp: Annotated[int, Field(strict=True, ge=0, description="basis points of the mid rate")]
+    expires: Ms
+
+
 class LedgerEntry(Published):
     """One journal entry. All balances follow from the entries of a shard in the order of `seq`.
 
@@ -98,6 +116,7 @@ class LedgerEntry(Published):
     discounts: list[tuple[Text, DiscountStep]] | None = Field(
         None, description="discounts on purchases, and what became of each"
     )
+    quote: Quote | None = Field(None, description="a conversion, as it stands behind the entry")
     budgets: list[tuple[Text, Text, Minor, MinorOrZero, MinorOrZero]] | None = Field(
         None,
         description="campaign, currency, what the entry draws of its budget, what the shard drew in"

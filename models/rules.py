@@ -12,16 +12,19 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic_core import from_json
 
-from models import reinvestment, till
+from models import fx, reinvestment, till
 from models.campaigns import Campaign, Campaigns, Period, near, period_of, running, steps
 from models.decisions import Tier
 from models.events import (
     CommissionEarned,
     CommissionReversed,
+    ConversionMade,
+    ConversionQuoted,
     CreditRedeemed,
     DebtWrittenOff,
     EarningsReinvested,
     PayoutReported,
+    RateQuoted,
     SaleCompleted,
     SaleReturned,
     SellerUpdated,
@@ -235,6 +238,27 @@ class Rules:
             event.id, event.seller_id, event.currency, event.amount_minor,
             policy=self.policy.reinvest,
         )  # fmt: skip
+
+    def rate(self, event: RateQuoted) -> Operation:
+        """A treasury says what a currency is worth in another."""
+        rate = fx.Rate(
+            event.id, event.source_currency, event.target_currency, event.numerator,
+            event.denominator, event.occurred_ms, event.expires_ms,
+        )  # fmt: skip
+        return fx.keep_rate(event.id, rate, self.policy.fx)
+
+    def quoted(self, event: ConversionQuoted, rate: fx.Rate | None) -> Operation:
+        """A seller wants money in another currency. ``rate``: the latest of the pair."""
+        wanted = fx.Wanted(
+            event.source_currency, event.target_currency, event.source_minor, event.target_minor
+        )
+        return fx.quote(
+            event.id, event.seller_id, event.quote_id, wanted, rate, policy=self.policy.fx
+        )
+
+    def converted(self, event: ConversionMade) -> Operation:
+        """What a quote is for is exchanged."""
+        return fx.convert(event.id, event.seller_id, event.quote_id)
 
     def report(self, event: PayoutReported) -> Operation:
         """What a rail says of a payout.

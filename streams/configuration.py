@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from models.config import Section, basis_points
-from models.policy import DebtPolicy, ReinvestPolicy, SpendbackPolicy, TillPolicy
+from models.policy import DebtPolicy, FxPolicy, ReinvestPolicy, SpendbackPolicy, TillPolicy
 from rails.registry import PROVIDERS
 from streams.settings import (
     DEFAULTS,
@@ -97,6 +97,7 @@ _POLICY_SECTIONS: tuple[tuple[str, type[Section]], ...] = (
         "[undoes](money.md#spendback):",
         SpendbackPolicy,
     ),
+    ("Its section `fx` says how money is [converted](money.md#conversions):", FxPolicy),
 )
 
 

@@ -1,8 +1,8 @@
 """The janitor: what is due by the clock, of the shards that this worker looks after.
 
 Coalescing windows and retries that have run out, payouts to ask a rail about, lots that expire,
-authorisations that end, events that waited too long. Every timer is removed by the operation it
-leads to, so that one that two workers see is carried out once.
+authorisations and quotes that end, events that waited too long. Every timer is removed by the
+operation it leads to, so that one that two workers see is carried out once.
 """
 
 from __future__ import annotations
@@ -109,7 +109,10 @@ class Janitor:
 
     async def _post(self, operations: Sequence[Operation]) -> None:
         if operations:
-            await self._wallets.post(operations)
+            outcomes = await self._wallets.post(operations)
+            ended = zip(operations, outcomes, strict=True)
+            expired = sum(one["op"] == "unquote" and done == "booked" for one, done in ended)
+            self._metrics.conversions({"expired": expired})
 
     async def _top_up(self, shard: int, due: Due) -> None:
         """See that a shard has what it needs of a campaign's budget, as far as anything is left.
@@ -164,6 +167,9 @@ class Janitor:
             return operation | {"op": "expire", "seller": seller_id, "lot": lot}
         if kind in {"auth", "discount"}:
             return operation | self._ends_at_the_till(kind, rest)
+        if kind == "quote":
+            seller_id, _, quote_id = rest.partition("/")
+            return operation | {"op": "unquote", "seller": seller_id, "quote": quote_id}
         return operation | {"op": "lapse"}
 
     def _ends_at_the_till(self, kind: str, rest: str) -> Operation:

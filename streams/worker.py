@@ -34,6 +34,7 @@ from streams.agents.commissions import Commissions
 from streams.agents.notices import Notices
 from streams.agents.payouts import Cashier
 from streams.agents.rail_updates import RailUpdates
+from streams.agents.rates import Rates
 from streams.agents.redemptions import Redemptions
 from streams.agents.sales import Sales
 from streams.agents.sellers import Sellers
@@ -59,7 +60,7 @@ from streams.webhooks import kept
 logger = logging.getLogger(__name__)
 
 ROLE_TOPICS: Mapping[Role, tuple[str, ...]] = {
-    "book": ("sales", "commissions", "sellers", "redemptions"),
+    "book": ("sales", "commissions", "sellers", "redemptions", "rates"),
     "pay": ("payouts.commands", "rail.updates"),
     "webhooks": (),
     "notices": NOTICE_TOPICS,
@@ -233,6 +234,7 @@ class Worker:
             "commissions": lambda: Commissions(desk, rules),
             "sellers": lambda: Sellers(desk, rules, inspector),
             "redemptions": lambda: Redemptions(desk, rules),
+            "rates": lambda: Rates(desk, rules),
             "rail.updates": lambda: RailUpdates(desk, rules),
             "payouts.commands": lambda: cashier,
         }

@@ -20,6 +20,7 @@ from models.events import (
     CurrencyCode,
     EarningsReinvested,
     Event,
+    Exchange,
     Id,
     Label,
     Moment,
@@ -30,8 +31,10 @@ from models.events import (
     SellerUpdated,
     Zone,
 )
+from models.fx import Wanted, convert, decimal_rate, quote
 from models.ids import shard_of_payout
 from models.payouts import PayoutState
+from models.quotes import Quote
 from models.refusals import Denied, Reason
 from models.rules import Rules
 from models.sellers import read_seller
@@ -80,6 +83,19 @@ class PayoutRequest(Body):
     """All that is available in a currency is to be paid out now."""
 
     currency: CurrencyCode
+    quote_id: Id | None = Field(
+        None, description="a quote for `currency`, which is used first; both are done, or neither"
+    )
+
+
+class QuoteRequest(Body, Exchange):
+    """Money of one currency is wanted in another: either amount is given."""
+
+
+class ConversionRequest(Body):
+    """What a quote is for is to be exchanged."""
+
+    quote_id: Id
 
 
 class ProfileUpdate(Body):
@@ -107,6 +123,7 @@ class Balances(BaseModel):
     held: Minor
     in_flight: Minor
     authorised: Annotated[int, Field(description="integer minor units, of open purchases")]
+    quoted: Annotated[int, Field(description="integer minor units, of open quotes")] = 0
     credit: Minor
     debt: Annotated[int, Field(description="integer minor units, zero or below")]
 
@@ -200,6 +217,27 @@ class BookedReinvestment(Booked):
     bonus_minor: Minor
 
 
+class Quoted(Booked):
+    """A promise of a rate; what is to be sold is reserved until it is used or its time is over."""
+
+    quote_id: str
+    target_currency: str
+    sold_minor: Annotated[int, Field(description="minor units of `currency`")]
+    bought_minor: Annotated[int, Field(description="minor units of `target_currency`")]
+    markup_minor: Annotated[int, Field(description="the company's, in `target_currency`")]
+    rounding_minor: Annotated[int, Field(description="lost to whole minor units, the same")]
+    mid: Annotated[str, Field(description="mid rate: a decimal, of 12 digits at most")]
+    rate: Annotated[str, Field(description="the seller's: mid less markup, told likewise")]
+    rate_id: Annotated[str, Field(description="the event that the rate came by")]
+    expires_ms: AtMs
+
+
+class Converted(Quoted):
+    """A quote that was used: what was sold is gone, what was bought has come."""
+
+    target_balances: Balances = Field(description="of the target currency, behind it")
+
+
 class Accepted(BaseModel):
     """An event that stands in its topic: workers take it from there."""
 
@@ -272,7 +310,18 @@ ENDPOINTS = (
              "Pay out now what is available", 201, BookedPayout,
              body=PayoutRequest, keyed=True, refusals=(
                  Reason.PAYOUT_NOT_POSSIBLE, Reason.NOTHING_AVAILABLE, Reason.RAILS_CLOSED,
-                 Reason.DAY_LIMIT, Reason.AMOUNT_BELOW_MINIMUM)),
+                 Reason.DAY_LIMIT, Reason.AMOUNT_BELOW_MINIMUM, Reason.CURRENCY_MISMATCH,
+                 Reason.QUOTE_UNKNOWN, Reason.QUOTE_USED, Reason.QUOTE_EXPIRED)),
+    Endpoint("quote", "POST", f"{SELLER}/quotes", Scope.EXCHANGE,
+             "Promise a rate for a while, and reserve what is to be sold", 201, Quoted,
+             body=QuoteRequest, keyed=True, refusals=(
+                 Reason.UNKNOWN_SELLER, Reason.SELLER_SUSPENDED, Reason.RATE_UNKNOWN,
+                 Reason.RATE_EXPIRED, Reason.CONVERSION_TOO_SMALL,
+                 Reason.INSUFFICIENT_AVAILABLE)),
+    Endpoint("convert", "POST", f"{SELLER}/conversions", Scope.EXCHANGE,
+             "Exchange what a quote is for, at its rate", 201, Converted,
+             body=ConversionRequest, keyed=True, refusals=(
+                 Reason.QUOTE_UNKNOWN, Reason.QUOTE_USED, Reason.QUOTE_EXPIRED)),
     Endpoint("payout", "GET", f"{SELLER}/payouts/{{payout_id}}", Scope.READ,
              "A payout as it stands", 200, Payout, refusals=(Reason.UNKNOWN_PAYOUT,)),
     Endpoint("cancel", "POST", f"{SELLER}/payouts/{{payout_id}}/cancel", Scope.PAY,
@@ -364,7 +413,8 @@ class Counter:
             stored = (await self._wallets.look([call.seller_id])).profiles.get(call.seller_id)
             seller = None if stored is None else read_seller(call.seller_id, stored)
             pay = self._rules.pay(seller, body.currency)
-            return ({} if pay is None else {"pay": pay}) | {
+            named = {"pay": pay, "quote": body.quote_id}
+            return {key: value for key, value in named.items() if value is not None} | {
                 "op": "request",
                 "kind": "payout.requested",
                 "currency": body.currency,
@@ -377,6 +427,31 @@ class Counter:
             **booked(answered, body.currency), payout_id=payout_id, rail=rail,
             amount_minor=amount_minor, fee_minor=fee_minor,
         )  # fmt: skip
+
+    async def quote(self, call: Call) -> BaseModel:
+        """A rate is promised."""
+        body: QuoteRequest = call.body
+        source, target = body.source_currency, body.target_currency
+        wanted = Wanted(source, target, body.source_minor, body.target_minor)
+        # A quote is known by the request that asked for it.
+        id_ = "" if call.requested is None else call.requested.id
+
+        async def decide() -> Operation:
+            rate = await self._wallets.rate(source, target)
+            policy = self._rules.policy.fx
+            return quote(id_, call.seller_id, id_, wanted, rate, policy=policy)
+
+        return Quoted(**_quoted(await self._booked(call, decide)))
+
+    async def convert(self, call: Call) -> BaseModel:
+        """A quote is used."""
+        body: ConversionRequest = call.body
+
+        async def decide() -> Operation:
+            return convert("", call.seller_id, body.quote_id)
+
+        answered = await self._booked(call, decide)
+        return Converted(**_quoted(answered), target_balances=_balances(answered.figures["also"]))
 
     async def payout(self, call: Call) -> BaseModel:
         """A payout as it stands."""
@@ -443,5 +518,26 @@ def booked(answered: Answered, currency: str) -> dict[str, Any]:
         "id": answered.id,
         "at_ms": figures["at_ms"],
         "currency": currency,
-        "balances": {name: figures[name] for name in Balances.model_fields},
+        "balances": _balances(figures),
+    }
+
+
+def _balances(figures: Mapping[str, Any]) -> Balances:
+    # An answer that an older version kept does not know every account.
+    return Balances(**{name: figures.get(name, 0) for name in Balances.model_fields})
+
+
+def _quoted(answered: Answered) -> dict[str, Any]:
+    found = Quote(**answered.figures["quote"])
+    return booked(answered, found.source) | {
+        "quote_id": found.id,
+        "target_currency": found.target,
+        "sold_minor": found.sold,
+        "bought_minor": found.bought,
+        "markup_minor": found.markup,
+        "rounding_minor": found.rounding,
+        "mid": decimal_rate(found.numerator, found.denominator),
+        "rate": decimal_rate(found.numerator, found.denominator, found.markup_bp),
+        "rate_id": found.rate,
+        "expires_ms": found.expires,
     }

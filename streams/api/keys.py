@@ -37,6 +37,7 @@ class Scope(StrEnum):
     BUY = "purchases.write"
     REFUND = "purchases.refund"
     PAY = "payouts.write"
+    EXCHANGE = "conversions.write"
     PROFILE = "sellers.write"
 
 

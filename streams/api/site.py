@@ -20,7 +20,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from models.events import Id, refusal_of
+from models.events import Id
+from models.misread import refusal_of
 from models.refusals import Denied, Reason
 from streams.api.booking import Requested
 from streams.api.document import document

@@ -185,6 +185,17 @@ class Definitions:
             *("currency", "outcome"),
         )
 
+        self.conversions = make.counter(
+            "conversions_total",
+            "Quotes by events, quotes used by events, and quotes whose time was over.",
+            "step",
+        )
+        self.rate_observed = make.gauge(
+            "rate_observed_timestamp_seconds",
+            "When the newest rate of a pair that this worker took was observed.",
+            *("source", "target"),
+        )
+
     def _of_notices(self, make: _Maker) -> None:
         self.notices = make.counter(
             "notices_total", "Notices to the company, by what became of a try.", "result"

@@ -65,6 +65,7 @@ class Metrics:
         self._payouts = _Counters(definitions.payouts)
         self._spendback = _Counters(definitions.spendback)
         self._settled = _Counters(definitions.settled)
+        self._conversions = _Counters(definitions.conversions)
         self._rebalances = _Counters(definitions.rebalances)
         self._retries = _Counters(definitions.retries)
         self._notices = _Counters(definitions.notices)
@@ -171,6 +172,15 @@ class Metrics:
         """
         for (currency, outcome), amount_minor in amounts_minor.items():
             self._settled.add(amount_minor, currency, outcome)
+
+    def conversions(self, steps: Mapping[str, int]) -> None:
+        """Quotes that were made, used or given up: ``quoted``, ``converted``, ``expired``."""
+        for step, count in steps.items():
+            self._conversions.add(count, step)
+
+    def rate_observed(self, source: str, target: str, observed_ms: int) -> None:
+        """A treasury's rate was kept."""
+        self._definitions.rate_observed.labels(source, target).set(observed_ms / 1000)
 
     def waiting(self, kind: Waiting, events: int) -> None:
         """How many early events of a kind wait now."""

@@ -24,6 +24,7 @@ ACCOUNT_WORDS: Mapping[str, str] = MappingProxyType(
         "credit": "Store credit",
         "debt": "Owed",
         "authorised": "At the till",
+        "quoted": "Being exchanged",
     }
 )
 """A seller's accounts for people; another is told by its own name."""

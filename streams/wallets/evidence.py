@@ -39,7 +39,7 @@ from streams.settings import ROLES, Settings
 from streams.wallets.railbooks import Books, Execution, Told, read_books
 from streams.wallets.shardstate import ShardState, read_seqs, read_shards
 
-CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions")
+CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions", "rates")
 """Inbound topics of which every message has an effect or a dead letter."""
 
 READ_MAX = 1_000
@@ -150,6 +150,12 @@ class Evidence:
     def steady(self) -> Iterator[tuple[int, ShardState]]:
         """The shards that did not change while they were read."""
         return ((shard, state) for shard, state in self.shards.items() if state.steady)
+
+    def violations(self, *invariants: str) -> Iterator[str]:
+        """What of the journal broke these invariants of the fold."""
+        for violation in self.journal.fold.violations:
+            if violation.invariant in invariants:
+                yield violation.detail
 
 
 def gather(settings: Settings, *, whole: bool) -> Evidence:

@@ -16,7 +16,7 @@ from models.shards import SHARDS, key_of_shard
 
 PARTS = (
     "shard", "budget", "spendback", "payout", "reinvest", "earn", "profile", "credit", "debt",
-    "till", "request", "book", "confirm", "outbox", "look", "find", "due", "observe",
+    "till", "fx", "request", "book", "confirm", "outbox", "look", "find", "due", "observe",
     "stand", "suspend", "restore", "resume", "apply", "open", "shards",
     "ages", "debts", "read", "enqueue", "claim", "conclude",
 )  # fmt: skip

@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from models.debts import Owed, read_owed
 from models.ledger import Purchase
+from models.quotes import Quote
 from models.shards import SHARDS
 from streams.wallets.store import meta_key
 
@@ -38,6 +39,10 @@ class ShardState:
     """Sellers' discounts that can be used."""
     owed: dict[tuple[str, str], Owed] = field(default_factory=dict)
     """Since when debt is owed, by seller and currency."""
+    quotes: dict[tuple[str, str], Quote] = field(default_factory=dict)
+    """By seller and quote."""
+    quotes_ending: set[tuple[str, str]] = field(default_factory=set)
+    """Quotes with a time at which they end."""
     payouts: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     """Payouts with a time at which their rail is asked."""
@@ -87,19 +92,25 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
         shards[shard].outbox = int(length)
         if first:
             shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
-        shards[shard].ending = {
-            (seller, name)
-            for t in timers
-            if t.startswith(b"auth:")
-            for seller, _, name in [t[5:].decode().partition("/")]
-        }
+        shards[shard].ending = _named(timers, b"auth:")
+        shards[shard].quotes_ending = _named(timers, b"quote:")
         shards[shard].asked = {payout.decode() for payout in asked}
+
+
+def _named(timers: Iterable[bytes], kind: bytes) -> set[tuple[str, str]]:
+    """Seller and name of timers ``<kind><seller>/<name>``."""
+    return {
+        (seller, name)
+        for timer in timers
+        if timer.startswith(kind)
+        for seller, _, name in [timer.removeprefix(kind).decode().partition("/")]
+    }
 
 
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
     keys: set[bytes] = set()
     # One walk through the key space for all shards; SCAN may return a key twice.
-    for key in client.scan_iter(match="{s*}:[Daghklwy]*", count=KEYS_MAX):
+    for key in client.scan_iter(match="{s*}:[Dacghklwy]*", count=KEYS_MAX):
         shard, _, rest = key[2:].partition(b"}:")
         if shard.isdigit() and int(shard) in wanted and rest[:2] in _KINDS_READ:
             keys.add(key)
@@ -109,7 +120,7 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
         pipe = client.pipeline(transaction=False)
         for key in some:
             _, kind, _ = _parts(key)
-            if kind in {"a", "y"}:
+            if kind in {"a", "c", "y"}:
                 pipe.get(key)
             else:
                 pipe.hgetall(key)
@@ -118,7 +129,7 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
                 _take(shards, key, value)
 
 
-_KINDS_READ = frozenset({b"D", b"a:", b"g:", b"h", b"k:", b"l:", b"w:", b"y:"})
+_KINDS_READ = frozenset({b"D", b"a:", b"c:", b"g:", b"h", b"k:", b"l:", b"w:", b"y:"})
 
 
 def _purchase(stored: bytes) -> Purchase:
@@ -163,6 +174,9 @@ def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:
     elif kind == "a":
         seller, _, authorisation = name.partition("/")
         state.purchases[seller, authorisation] = _purchase(value)
+    elif kind == "c":
+        seller, _, quote = name.partition("/")
+        state.quotes[seller, quote] = Quote(**from_json(value))
     elif kind == "g":
         state.discounts |= {(name, discount.decode()) for discount in value}
     else:

@@ -124,7 +124,7 @@ class Timers(StrEnum):
     """The timers of a shard, by what they lead to; the value is their key's name."""
 
     BOOKING = "t"
-    """A payout window, the end of a lot, a wait, an authorisation or a discount."""
+    """A payout window, the end of a lot, a wait, an authorisation, a discount or a quote."""
     RAIL = "e"
     """Payouts that a rail is to be asked about, or that were not handed to it."""
 
@@ -353,6 +353,13 @@ class Store:
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
         return await self._found(shard, f"a:{seller_id}/{authorisation_id}")
+
+    async def rate(self, shard: int, name: str) -> bytes | None:
+        """A pair's latest rate as stored, JSON; None if there is none.
+
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        return await self._found(shard, f"f:{name}")
 
     async def _found(self, shard: int, name: str) -> bytes | None:
         [stored] = await self._call([("find", shard, name)], read_only=True)

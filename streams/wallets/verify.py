@@ -13,11 +13,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from models.debts import by_age, day_of
-from models.ledger import DEBT, LINES, PURCHASE, REINVESTED, SETTLED, WRITE_OFF, Fold
+from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.shards import shard_of
 from streams.settings import Settings
 from streams.topics import TOPICS
+from streams.wallets import reserved
 from streams.wallets.evidence import Commanded, Evidence, EvidenceMissing, gather
 from streams.wallets.railbooks import Execution
 
@@ -86,17 +87,12 @@ def _checked(rule: Rule, evidence: Evidence) -> Check:
 
 
 def _violations(*invariants: str) -> Callable[[Evidence], Iterator[str]]:
-    def found(evidence: Evidence) -> Iterator[str]:
-        for violation in evidence.journal.fold.violations:
-            if violation.invariant in invariants:
-                yield violation.detail
-
-    return found
+    return lambda evidence: evidence.violations(*invariants)
 
 
 def unbalanced(evidence: Evidence) -> Iterator[str]:
     """Entries, and currencies over all accounts, that do not sum to zero."""
-    yield from _violations("postings sum to zero")(evidence)
+    yield from evidence.violations("postings sum to zero")
     totals: dict[str, int] = defaultdict(int)
     for (_, currency), minor in evidence.journal.fold.balances.items():
         totals[currency] += minor
@@ -168,7 +164,7 @@ def lots_apart(evidence: Evidence) -> Iterator[str]:
 
 def lots_otherwise(evidence: Evidence) -> Iterator[str]:
     """Lots of which Redis and the journal have another amount left, and ones that do not add up."""
-    yield from _violations("lots add up")(evidence)
+    yield from evidence.violations("lots add up")
     fold = evidence.journal.fold
     found = {key: left for _, state in evidence.steady() for key, left in state.lots.items()}
     steady = {shard for shard, _ in evidence.steady()}
@@ -186,7 +182,7 @@ def reinvested_apart(evidence: Evidence) -> Iterator[str]:
 
     What became credit, and no return took, is left in Redis, authorised or spent.
     """
-    yield from _violations(REINVESTED)(evidence)
+    yield from evidence.violations(REINVESTED)
     fold = evidence.journal.fold
     steady = dict(evidence.steady())
     found: Counter[tuple[str, str]] = Counter()
@@ -204,7 +200,7 @@ def reinvested_apart(evidence: Evidence) -> Iterator[str]:
 
 def settled_otherwise(evidence: Evidence) -> Iterator[str]:
     """Undone grants of which something stands as spent, or of which Redis has it otherwise."""
-    yield from _violations(SETTLED)(evidence)
+    yield from evidence.violations(SETTLED)
     names = ("recovered", "forgiven")
     for shard, state in evidence.steady():
         known = {
@@ -220,50 +216,8 @@ def settled_otherwise(evidence: Evidence) -> Iterator[str]:
                 )
 
 
-def purchases_apart(evidence: Evidence) -> Iterator[str]:
-    """Purchases that stand otherwise in Redis than in the journal, and what is authorised for none.
-
-    One of which nothing is left is forgotten after a while.
-    """
-    yield from _violations(PURCHASE)(evidence)
-    known = evidence.journal.fold.purchases
-    steady = dict(evidence.steady())
-    for state in steady.values():
-        held: Counter[tuple[str, str]] = Counter()
-        for key, found in state.purchases.items():
-            held[key[0], found.currency] += found.open
-            if known.get(key) != found:
-                yield f"{key[1]} of {key[0]} is {found} in Redis, {known.get(key)} in the journal"
-        for (account, currency), minor in state.balances.items():
-            seller, _, name = account.rpartition("/")
-            if seller and name == "authorised" and held[seller, currency] != minor:
-                yield f"{account} has {minor} {currency}, of purchases {held[seller, currency]}"
-    for key, purchase in known.items():
-        there = steady.get(shard_of(key[0]))
-        if purchase.open and there is not None and key not in there.purchases:
-            yield f"{key[1]} of {key[0]} is not in Redis, {purchase.open} are authorised"
-
-
-def purchases_forgotten(evidence: Evidence) -> Iterator[str]:
-    """Authorisations that never end."""
-    for _, state in evidence.steady():
-        for key, purchase in state.purchases.items():
-            if purchase.open and key not in state.ending:
-                yield f"{key[1]} of {key[0]} has no time at which it ends"
-
-
-def discounts_apart(evidence: Evidence) -> Iterator[str]:
-    """Discounts that were used twice, or can be used in Redis and not by the journal."""
-    yield from _violations("a discount is used once")(evidence)
-    steps = evidence.journal.fold.discounts
-    usable = {key for key, step in steps.items() if step in {"granted", "returned"}}
-    for shard, state in evidence.steady():
-        for key in state.discounts ^ {key for key in usable if shard_of(key[0]) == shard}:
-            yield f"{key[1]} of {key[0]} is {steps.get(key)} in the journal"
-
-
 def earnings_apart(evidence: Evidence) -> Iterator[str]:
-    """Sellers whose accounts, payouts and purchases do not sum to what they earned."""
+    """Sellers whose accounts, payouts, purchases and conversions are not what they earned."""
     fold = evidence.journal.fold
     has: dict[tuple[str, str], int] = defaultdict(int)
     for _, state in evidence.shards.items():
@@ -278,6 +232,8 @@ def earnings_apart(evidence: Evidence) -> Iterator[str]:
     for key, minor in fold.purchased.items():
         has[key] += minor
     for key, minor in fold.reinvested.items():
+        has[key] += minor
+    for key, minor in fold.conversions.given.items():
         has[key] += minor
     for key, minor in fold.bonuses.items():
         has[key] -= minor
@@ -316,14 +272,14 @@ def _ages(ages: Mapping[str, int]) -> str:
 
 def budgets_overspent(evidence: Evidence) -> Iterator[str]:
     """Campaigns that cost more than their budget."""
-    yield from _violations("no budget is overspent")(evidence)
+    yield from evidence.violations("no budget is overspent")
     # Shards are read one after another, so that only at rest all of them stand at one moment.
     yield from evidence.journal.fold.budgets.overspent(at_rest=evidence.whole)
 
 
 def events_astray(evidence: Evidence) -> Iterator[str]:
     """Messages without an effect or with more than one."""
-    yield from _violations("every event has one effect")(evidence)
+    yield from evidence.violations("every event has one effect")
     yield from evidence.doubled
     for text in evidence.unaccounted:
         yield f"{text} had no effect and is no dead letter"
@@ -492,20 +448,12 @@ def _settled(evidence: Evidence) -> str:
     return told or "nothing was spent of one"
 
 
-def _purchases(evidence: Evidence) -> str:
-    return f"{len(evidence.journal.fold.purchases):,} purchases"
-
-
 def _debts(evidence: Evidence) -> str:
     return f"{len(evidence.journal.fold.owed):,} debts"
 
 
 def _written_off(evidence: Evidence) -> str:
     return f"{evidence.journal.fold.kinds['debt.written_off']:,} entries"
-
-
-def _discounts(evidence: Evidence) -> str:
-    return f"{len(evidence.journal.fold.discounts):,} discounts"
 
 
 def _reinvested(evidence: Evidence) -> str:
@@ -537,9 +485,19 @@ RULES: tuple[Rule, ...] = (
     Rule("what is reinvested stays the seller's, as credit", reinvested_apart, _reinvested),
     Rule(LINES, _violations(LINES), lambda evidence: f"{len(evidence.journal.fold.sold):,} lines"),
     Rule(SETTLED, settled_otherwise, _settled),
-    Rule("purchases are as the journal has them", purchases_apart, _purchases),
-    Rule("every authorisation ends", purchases_forgotten, _purchases),
-    Rule("discounts are as the journal has them", discounts_apart, _discounts),
+    Rule(
+        "purchases are as the journal has them", reserved.purchases_apart, reserved.count_purchases
+    ),
+    Rule("every authorisation ends", reserved.purchases_forgotten, reserved.count_purchases),
+    Rule(
+        "quotes are used once, as the journal has them",
+        reserved.quotes_apart,
+        reserved.count_quotes,
+    ),
+    Rule("every quote ends", reserved.quotes_forgotten, reserved.count_quotes),
+    Rule(
+        "discounts are as the journal has them", reserved.discounts_apart, reserved.count_discounts
+    ),
     Rule("what sellers have and were paid is what they earned", earnings_apart, _accounts),
     Rule(DEBT, _violations(DEBT), _debts),
     Rule(WRITE_OFF, _violations(WRITE_OFF), _written_off),

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from pydantic_core import from_json, to_json
 
 from models.events import CLOCK_AHEAD_MAX
+from models.fx import Rate, pair
 from models.ids import shard_of_payout
 from models.money import BASIS_POINTS
 from models.shards import shard_of
@@ -250,6 +251,22 @@ class Wallets:
             lambda: self.store.authorised(shard, seller_id, authorisation_id)
         )
         return None if stored is None else Authorised.parse(stored)
+
+    async def rate(self, source: str, target: str) -> Rate | None:
+        """The latest rate of a pair, told either way round; None if there is none."""
+
+        async def read() -> list[Rate]:
+            rates = []
+            for one, other in ((source, target), (target, source)):
+                name = pair(one, other)
+                stored = await self.store.rate(shard_of(name), name)
+                if stored is not None:
+                    rate = Rate.parse(stored)
+                    rates.append(rate if one == source else rate.inverse())
+            return rates
+
+        found = await self._with_patience(read)
+        return max(found, key=lambda rate: rate.observed_ms, default=None)
 
     async def holdings(self, seller_id: str) -> Holdings:
         """What one seller has now."""

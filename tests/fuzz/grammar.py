@@ -81,6 +81,8 @@ class Grammar:
             "purchase.voided": self._purchase,
             "purchase.refunded": self._capture,
             "earnings.reinvested": self._reinvestment,
+            "conversion.quoted": self._quote,
+            "conversion.made": self._convert,
             "rate.quoted": self._rate,
             "payout.reported": self._report,
         }
@@ -279,12 +281,26 @@ class Grammar:
         money = self._money(self._currency(), self.random.choice((1, 100, 1_000, MINOR_MAX)))
         return [*self._purchase(), *money]
 
-    def _rate(self) -> Fields:
+    def _quote(self) -> Fields:
+        side = self.random.choice(("source_minor", "target_minor"))
         return [
+            ("quote_id", text(f"q-{self.random.randrange(8)}")),
             ("source_currency", text(self._currency())),
             ("target_currency", text(self._currency())),
-            ("numerator", text(self.random.choice((1, 10**15)))),
-            ("denominator", text(self.random.choice((1, 10**15)))),
+            (side, text(self._amount(1))),
+        ]
+
+    def _convert(self) -> Fields:
+        return [("quote_id", text(f"q-{self.random.randrange(8)}"))]
+
+    def _rate(self) -> Fields:
+        source, target = self._currency(), self._currency()
+        self.seller = f"{source}-{target}"
+        return [
+            ("source_currency", text(source)),
+            ("target_currency", text(target)),
+            ("numerator", text(self.random.choice((9, 10, 11, 10**15)))),
+            ("denominator", text(self.random.choice((9, 10, 11, 10**15)))),
             ("expires_at", text(self._moment())),
         ]
 

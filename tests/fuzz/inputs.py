@@ -28,7 +28,7 @@ _WEIGHTS = {
     "sales": 5,
     "commissions": 3,
     "sellers": 2,
-    "redemptions": 2,
+    "redemptions": 3,
     "rail.updates": 3,
     "rates": 1,
 }

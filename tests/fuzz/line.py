@@ -154,12 +154,6 @@ class Judge:
         self._left_over(letters)
         self._fold()
 
-    def rates(self, messages: Sequence[RawMessage]) -> None:
-        """A topic that no agent reads: each message is an event or refused."""
-        for message in messages:
-            reason = self._refusal(message)
-            self.counts[message.topic, f"refused: {reason}" if reason else "taken"] += 1
-
     def lapsed(self) -> None:
         """After all timers: what waited for its sale in vain is a dead letter, byte for byte."""
         self._left_over(self._published())

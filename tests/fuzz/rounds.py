@@ -102,11 +102,8 @@ async def _batches(line: Line, client: redis.Redis, round_: Round) -> Counter[tu
         while left > 0:
             batch = inputs.batch(judge.own, left)
             left -= len(batch)
-            if batch[0].topic == "rates":
-                judge.rates(batch)
-            else:
-                await line.take(batch)
-                judge.batch(batch)
+            await line.take(batch)
+            judge.batch(batch)
             inputs.grammar.payouts.extend(judge.reserved)
             judge.reserved.clear()
         batch = []

@@ -107,7 +107,22 @@ def _text(schema: dict[str, Any], name: str) -> st.SearchStrategy[str]:
     return st.text(st.characters(exclude_categories=["Cs"]), max_size=longest)
 
 
-EVENTS = {topic: fitting(schema, schema) for topic, schema in SCHEMAS.items()}
+def agreeing(body: dict[str, Any]) -> dict[str, Any]:
+    """The same, its fields as they must be to one another: that is in no schema."""
+    if "target_currency" not in body:
+        return body
+    source, target = body["source_currency"], body["target_currency"]
+    if source == target:
+        target = "BHD" if source == "EUR" else "EUR"
+    body = {**body, "target_currency": target}
+    if "denominator" in body:
+        return {**body, "seller_id": f"{source}-{target}"}
+    if (body.get("source_minor") is None) == (body.get("target_minor") is None):
+        return {**body, "source_minor": 1, "target_minor": None}
+    return body
+
+
+EVENTS = {topic: fitting(schema, schema).map(agreeing) for topic, schema in SCHEMAS.items()}
 VALIDATORS = {topic: Draft202012Validator(schema) for topic, schema in SCHEMAS.items()}
 
 

@@ -100,9 +100,20 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"authorisation_id": "a-1", "currency": "EUR", "amount_minor": 1},
     ),
     "earnings.reinvested": ("redemptions", {"currency": "EUR", "amount_minor": 1}),
+    "conversion.quoted": (
+        "redemptions",
+        {
+            "quote_id": "q-1",
+            "source_currency": "EUR",
+            "target_currency": "USD",
+            "source_minor": 500,
+        },
+    ),
+    "conversion.made": ("redemptions", {"quote_id": "q-1"}),
     "rate.quoted": (
         "rates",
         {
+            "seller_id": "EUR-USD",
             "source_currency": "EUR",
             "target_currency": "USD",
             "numerator": 11,
@@ -313,6 +324,15 @@ BOOKING = {
     Reason.CAPTURE_EXCEEDS_AUTHORISATION,
     Reason.REFUND_EXCEEDS_CAPTURE,
     Reason.DISCOUNT_REUSED,
+    Reason.RATE_IMPLAUSIBLE,
+    Reason.RATE_UNKNOWN,
+    Reason.RATE_EXPIRED,
+    Reason.CONVERSION_TOO_SMALL,
+    Reason.INSUFFICIENT_AVAILABLE,
+    Reason.QUOTE_REUSED,
+    Reason.QUOTE_UNKNOWN,
+    Reason.QUOTE_EXPIRED,
+    Reason.QUOTE_USED,
     Reason.PAYOUT_NOT_POSSIBLE,
     Reason.NOTHING_AVAILABLE,
     Reason.RAILS_CLOSED,
@@ -333,8 +353,8 @@ class TestRefused:
         assert refused.detail and "\n" not in refused.detail
 
     def test_every_reason_of_decoding_is_in_the_table(self) -> None:
-        # Only a profile has percentages; test_wrong_field has them.
-        others = {Reason.PERCENT_OUT_OF_RANGE}
+        # Only a profile has percentages, only a rate what this is about; test_wrong_field has them.
+        others = {Reason.PERCENT_OUT_OF_RANGE, Reason.RATE_NOT_POSITIVE}
         assert {reason for reason, _, _ in REFUSED} == set(Reason) - BOOKING - others
 
     @pytest.mark.parametrize(
@@ -373,7 +393,17 @@ class TestRefused:
             ("credit.redeemed", "order_ref", ..., Reason.MISSING_FIELD),
             ("purchase.authorised", "partial", 1, Reason.WRONG_TYPE),
             ("purchase.captured", "authorisation_id", ..., Reason.MISSING_FIELD),
-            ("rate.quoted", "denominator", 0, Reason.INVALID_FIELD),
+            ("rate.quoted", "denominator", 0, Reason.RATE_NOT_POSITIVE),
+            ("rate.quoted", "seller_id", "USD-EUR", Reason.INVALID_FIELD),
+            ("rate.quoted", "numerator", -1, Reason.RATE_NOT_POSITIVE),
+            ("rate.quoted", "numerator", 10**16, Reason.INVALID_FIELD),
+            ("rate.quoted", "numerator", 1.0842, Reason.WRONG_TYPE),
+            ("rate.quoted", "target_currency", "EUR", Reason.INVALID_FIELD),
+            ("conversion.quoted", "target_currency", "EUR", Reason.INVALID_FIELD),
+            ("conversion.quoted", "target_minor", 1, Reason.INVALID_FIELD),
+            ("conversion.quoted", "source_minor", ..., Reason.INVALID_FIELD),
+            ("conversion.quoted", "source_minor", 0, Reason.AMOUNT_NEGATIVE),
+            ("conversion.made", "quote_id", ..., Reason.MISSING_FIELD),
             ("rate.quoted", "target_currency", "ABC", Reason.UNKNOWN_CURRENCY),
             ("payout.reported", "payout_id", "p-1", Reason.UNKNOWN_PAYOUT),
             ("payout.reported", "payout_id", "p 1", Reason.INVALID_FIELD),

@@ -55,6 +55,28 @@ class TestTill:
         assert "till." in problem("fraud:\n", section)
 
 
+class TestFx:
+    def test_may_be_left_out(self) -> None:
+        fx = policy().fx
+        assert (fx.markup, fx.jump_factor) == (100, 10)
+        assert (fx.quote_ms, fx.rate_age_ms) == (60_000, 3_600_000)
+
+    def test_a_markup_is_a_percentage(self) -> None:
+        assert policy("fraud:\n", "fx: {markup: 0.75}\nfraud:\n").fx.markup == 75
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            *("markup: 50.01", "markup: -1", "quote_seconds: 0", "quote_seconds: 3601"),
+            *("rate_age_seconds_max: 0", "jump_factor: 1", "jump_factor: 1.5"),
+        ],
+    )
+    def test_refuses_what_is_out_of_bounds(self, wrong: str) -> None:
+        line = GOOD.count("\n", 0, GOOD.index("fraud:\n")) + 2
+        found = problem("fraud:\n", "fx:\n  " + wrong + "\nfraud:\n")
+        assert found.startswith(f"policy.yaml:{line}: fx.{wrong.partition(':')[0]}")
+
+
 class TestTerms:
     def test_of_a_currency_and_rail(self) -> None:
         assert policy().terms("EUR", "paypal") == Terms(

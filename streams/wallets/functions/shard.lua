@@ -26,6 +26,8 @@
 --                                undone since, what its seller owes for it, and what not
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once
 --                                nothing of it is left
+--   f:<pair>               a rate (JSON, fx.lua), in the shard that the pair's name leads to
+--   c:<seller>/<quote>     a conversion, quoted or made (JSON, fx.lua); kept as long as ids once it is over
 --   g:<seller>             hash  discount id = what it takes off a purchase to come (JSON, till.lua)
 --   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
 --   x:<entity>             fraud feature state
@@ -52,7 +54,7 @@ local EXACT_MAX = 9007199254740991
 -- Debt that is older than so many days grows no older.
 local DEBT_DAYS = 90
 local DAY_MS = 86400000
-local ACCOUNTS = {'available', 'held', 'in_flight', 'authorised', 'credit', 'debt'}
+local ACCOUNTS = {'available', 'held', 'in_flight', 'authorised', 'quoted', 'credit', 'debt'}
 
 -- Globals (redis.call, cjson, string, math) exist only while a function runs, not at its loading:
 -- every registered function calls enter() first.
@@ -159,25 +161,35 @@ local function wallet_of(shard, seller, currency)
   if not wallet then
     local field = currency .. ':'
     local values = call('HMGET', shard.prefix .. 'w:' .. seller, field .. 'available',
-      field .. 'held', field .. 'in_flight', field .. 'authorised', field .. 'credit', field .. 'debt')
+      field .. 'held', field .. 'in_flight', field .. 'authorised', field .. 'quoted', field .. 'credit',
+      field .. 'debt')
     wallet = {seller = seller, currency = currency, available = tonumber(values[1] or 0),
       held = tonumber(values[2] or 0), in_flight = tonumber(values[3] or 0),
-      authorised = tonumber(values[4] or 0), credit = tonumber(values[5] or 0),
-      debt = tonumber(values[6] or 0)}
+      authorised = tonumber(values[4] or 0), quoted = tonumber(values[5] or 0),
+      credit = tonumber(values[6] or 0), debt = tonumber(values[7] or 0)}
     shard.wallets[name] = wallet
   end
   return wallet
 end
 
--- A journal entry in the making. `draft` is a copy of the wallet that the operation moves money in.
+-- A journal entry in the making. `draft` is a copy of the wallet that the operation moves money in. What it
+-- moves in a second currency stands under `also`.
 local function new_entry(shard, op, kind, currency)
   op.seller = op.seller or ''
   local wallet = wallet_of(shard, op.seller, currency)
   local draft = {available = wallet.available, held = wallet.held, in_flight = wallet.in_flight,
-    authorised = wallet.authorised, credit = wallet.credit, debt = wallet.debt}
+    authorised = wallet.authorised, quoted = wallet.quoted, credit = wallet.credit, debt = wallet.debt}
   return {op = op, kind = kind, seller = op.seller, currency = currency, draft = draft,
     wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {},
     counted = {}, shard = shard}
+end
+
+-- What an entry moves in a second currency, as an entry of its own to move() and receive(). What it writes
+-- is the entry's.
+local function in_currency(shard, op, entry, currency)
+  entry.also = new_entry(shard, op, op.kind, currency)
+  entry.also.writes = entry.writes
+  return entry.also
 end
 
 -- Move an amount from one account to another. A house account is written with a leading slash.
@@ -233,9 +245,13 @@ local function write(entry, ...)
   writes[#writes + 1] = {...}
 end
 
--- Keep since when debt is owed: what is paid is what has been owed the longest.
+-- Keep since when debt is owed, if it changes: what is paid is what has been owed the longest.
 local function age_debt(shard, entry)
-  local field, more = entry.currency .. ':' .. entry.seller, -entry.deltas.debt
+  local more = -(entry.deltas.debt or 0)
+  if more == 0 then
+    return
+  end
+  local field = entry.currency .. ':' .. entry.seller
   local today, owed = floor(shard.now / DAY_MS), {}
   for day, minor in (call('HGET', shard.prefix .. 'D', field) or ''):gmatch('(%d+),(%d+)') do
     owed[#owed + 1] = {tonumber(day), tonumber(minor)}
@@ -329,6 +345,34 @@ local function postings_of(shard, entry)
   return concat(parts, ',')
 end
 
+-- The same of both currencies of an entry that has two.
+local function all_postings_of(shard, entry)
+  local first = postings_of(shard, entry)
+  if not entry.also then
+    return first
+  end
+  local second = postings_of(shard, entry.also)
+  return first .. (first ~= '' and second ~= '' and ',' or '') .. second
+end
+
+-- Take what an entry moved over into what the whole call has in memory.
+local function adopt(shard, entry)
+  local wallet, draft = entry.wallet, entry.draft
+  for account, delta in pairs(entry.deltas) do
+    if delta ~= 0 then
+      wallet[account] = draft[account]
+      shard.moved[wallet] = true
+    end
+  end
+  for account, delta in pairs(entry.house) do
+    if delta ~= 0 then
+      local name = account:sub(2) .. ':' .. entry.currency
+      shard.house[name] = shard.house[name] + delta
+      shard.moved_house[name] = true
+    end
+  end
+end
+
 -- The entry's writes as a JSON list; their numbers become text.
 local function writes_of(writes)
   if #writes == 0 then
@@ -349,20 +393,29 @@ local function forget_at(shard)
   return shard.forget
 end
 
+local function add_balances(parts, draft)
+  for _, account in ipairs(ACCOUNTS) do
+    parts[#parts + 1] = '"' .. account .. '":' .. int(draft[account])
+  end
+end
+
 -- A request that came over no topic has no offset: nothing but its id keeps it from a second effect. What
 -- it is answered with is kept with the id, a refusal too: a repeat that comes late must not do what its
 -- sender was told is not done.
 local function remember(shard, entry)
-  local op, draft = entry.op, entry.draft
+  local op = entry.op
   if entry.refused then
     op.answer = 'refused:' .. entry.refused
   else
     local parts = {'booked:{"at_ms":' .. shard.now_text}
-    for _, account in ipairs(ACCOUNTS) do
-      parts[#parts + 1] = '"' .. account .. '":' .. int(draft[account])
+    add_balances(parts, entry.draft)
+    if entry.also then
+      local also = {}
+      add_balances(also, entry.also.draft)
+      parts[#parts + 1] = '"also":{' .. concat(also, ',') .. '}'
     end
-    if entry.extra.payout then
-      parts[#parts + 1] = '"payout":' .. entry.extra.payout
+    for _, name in ipairs({'payout', 'quote'}) do
+      parts[#parts + 1] = entry.extra[name] and '"' .. name .. '":' .. entry.extra[name]
     end
     if entry.told then
       parts[#parts + 1] = entry.told
@@ -375,9 +428,10 @@ end
 -- Check the entry, give it the next seq, and write its keys; the rest is written by close_shard().
 local function commit(shard, entry)
   local op = entry.op
-  local postings = postings_of(shard, entry)
-  if (entry.deltas.debt or 0) ~= 0 then
-    age_debt(shard, entry)
+  local postings = all_postings_of(shard, entry)
+  age_debt(shard, entry)
+  if entry.also then
+    age_debt(shard, entry.also)
   end
   if op.hash and not op.topic then
     remember(shard, entry)
@@ -424,19 +478,9 @@ local function commit(shard, entry)
 
   -- From here on everything is a write, and nothing can fail.
   shard.seq = seq
-  local wallet, draft = entry.wallet, entry.draft
-  for account, delta in pairs(entry.deltas) do
-    if delta ~= 0 then
-      wallet[account] = draft[account]
-      shard.moved[wallet] = true
-    end
-  end
-  for account, delta in pairs(entry.house) do
-    if delta ~= 0 then
-      local name = account:sub(2) .. ':' .. entry.currency
-      shard.house[name] = shard.house[name] + delta
-      shard.moved_house[name] = true
-    end
+  adopt(shard, entry)
+  if entry.also then
+    adopt(shard, entry.also)
   end
   for name, value in pairs(entry.counted) do
     shard.counted[name] = value
@@ -479,7 +523,8 @@ local function close_shard(shard)
     call('HSET', shard.prefix .. 'w:' .. wallet.seller,
       field .. 'available', int(wallet.available), field .. 'held', int(wallet.held),
       field .. 'in_flight', int(wallet.in_flight), field .. 'authorised', int(wallet.authorised),
-      field .. 'credit', int(wallet.credit), field .. 'debt', int(wallet.debt))
+      field .. 'quoted', int(wallet.quoted), field .. 'credit', int(wallet.credit),
+      field .. 'debt', int(wallet.debt))
   end
   for name in pairs(shard.moved_house) do
     call('HSET', shard.prefix .. 'h', name, int(shard.house[name]))

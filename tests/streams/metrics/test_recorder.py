@@ -43,12 +43,17 @@ def test_decisions_money_payouts_and_credits(metrics: Metrics) -> None:
     metrics.booked({("EUR", "earned"): 1_234, ("JPY", "paid"): 5})
     metrics.payouts({("paypal", PayoutState.SETTLED): 4})
     metrics.spendback(granted=2, unfired=1)
+    metrics.conversions({"quoted": 3, "converted": 2})
+    metrics.rate_observed("EUR", "USD", 1_500)
     assert sample(metrics, "payouts_decisions_total", tier="hold") == 2
     booked = "payouts_booked_minor_units_total"
     assert sample(metrics, booked, currency="EUR", direction="earned") == 1_234
     transitions = "payouts_payout_transitions_total"
     assert sample(metrics, transitions, rail="paypal", state="settled") == 4
     assert sample(metrics, "payouts_spendback_credits_total", outcome="unfired") == 1
+    assert sample(metrics, "payouts_conversions_total", step="converted") == 2
+    observed = "payouts_rate_observed_timestamp_seconds"
+    assert sample(metrics, observed, source="EUR", target="USD") == 1.5
 
 
 def test_every_reason_is_there_from_the_start(metrics: Metrics) -> None:

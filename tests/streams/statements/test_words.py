@@ -13,6 +13,7 @@ from models import events
 from models.ledger import MARKER, SELLER_ACCOUNTS, Entry, Posting
 from models.movements import ALSO, WORDS, words_of
 from models.payouts import PayoutState
+from models.quotes import Quote
 from streams.statements.sheet import ACCOUNT_WORDS
 from streams.wallets import library
 
@@ -20,8 +21,8 @@ FOLDER = Path(library.__file__).parent / "functions"
 
 _ENTRY = re.compile(r"new_entry\(\s*shard,\s*\w+,\s*(.+?),\s*(?:'XXX'|[\w.]+)\s*\)")
 
-NOT_BOOKED = {"payout.reported", "rate.quoted"}
-"""Events that no entry is named after: one moves a payout's state, the other is not taken."""
+NOT_BOOKED = {"payout.reported"}
+"""Events that no entry is named after: it moves a payout's state."""
 
 
 def event_types() -> set[str]:
@@ -47,7 +48,7 @@ def kinds_of(expression: str) -> set[str]:
     if expression == "'payout.' .. op.state":
         return {f"payout.{state}" for state in PayoutState}
     if expression == "op.kind .. '.outdated'":
-        return {"seller.updated.outdated"}
+        return {"seller.updated.outdated", "rate.quoted.outdated"}
     raise AssertionError(f"say here what kinds {expression} can become")
 
 
@@ -83,12 +84,18 @@ def test_words_name_only_what_an_entry_can_fill_in() -> None:
     places = set(re.findall(r"\{\w+\}", " ".join([*WORDS.values(), *ALSO.values()])))
     assert places == {
         *("{volume}", "{amount}", "{rail}", "{campaigns}", "{reward}", "{fee}"),
-        *("{reinvested}",),
+        *("{reinvested}", "{exchange}"),
     }
 
 
 def test_every_account_of_a_seller_has_words() -> None:
     assert set(SELLER_ACCOUNTS) <= set(ACCOUNT_WORDS)
+
+
+def test_an_exchange_is_told_with_both_amounts() -> None:
+    quote = Quote("q", "quoted", "EUR", "JPY", 1_000, 1_605, 16, 0, "r", 1, 1, 100, 0)
+    entry = Entry(0, 1, "conversion.quoted", "id", "a", 0, (), quote=quote)
+    assert words_of(entry) == "Set aside to be exchanged: 10.00 EUR for 1,605 JPY"
 
 
 @pytest.mark.parametrize(

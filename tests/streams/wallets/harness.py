@@ -32,6 +32,7 @@ from rails.routing import Router
 from streams.agents.commissions import Commissions
 from streams.agents.payouts import Cashier
 from streams.agents.rail_updates import RailUpdates
+from streams.agents.rates import Rates
 from streams.agents.redemptions import Redemptions
 from streams.agents.sales import Sales
 from streams.agents.sellers import Sellers
@@ -336,6 +337,7 @@ class Company:
             "sales": Sales(desk, self.rules, None),
             "commissions": Commissions(desk, self.rules),
             "redemptions": Redemptions(desk, self.rules),
+            "rates": Rates(desk, self.rules),
             "rail.updates": RailUpdates(desk, self.rules),
         }
         if rails is not None:

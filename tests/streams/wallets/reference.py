@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil, floor
 
 from models.ids import derived
 
@@ -18,6 +19,10 @@ NO_TIER = -1
 DAY_MS = 86_400_000
 
 FEE_FIXED, FEE_BP, FEE_CAP, PAY_MIN, PAY_MAX = 10, 100, 100, 500, 500_000
+
+DOLLARS = Fraction(10_842, 10_000)
+"""What a euro is worth at mid."""
+MARKUP = Fraction(1, 100)
 
 PAID = {"settled", "delivered"}
 ENDED = {"settled", "delivered", "returned", "cancelled", "failed"}
@@ -126,6 +131,17 @@ class Wants:
 
 
 @dataclass
+class Quote:
+    """Money set aside to be exchanged."""
+
+    source: str
+    sold: int
+    bought: int
+    expires: int
+    ended: str = ""
+
+
+@dataclass
 class Payout:
     """Money on its way."""
 
@@ -159,6 +175,9 @@ class Ledger:
     purchases: dict[str, Purchase] = field(default_factory=dict)
     used: dict[int, int] = field(default_factory=dict)
     """What was used of it when it was undone."""
+    dollars: int = 0
+    """What of the second currency is available."""
+    quotes: dict[str, Quote] = field(default_factory=dict)
 
     def balances(self) -> tuple[int, ...]:
         """available, held, in_flight, credit, debt."""
@@ -380,6 +399,87 @@ class Ledger:
     def expire(self, now: int) -> None:
         """Lots whose time is over are gone."""
         self.lots = [lot for lot in self.lots if lot.expires > now]
+
+    # Conversions
+
+    def quoted(self, source: str) -> int:
+        """What open quotes hold of a currency."""
+        return sum(q.sold for q in self.quotes.values() if q.source == source and not q.ended)
+
+    def quote(  # noqa: PLR0917 - a quote
+        self, name: str, source: str, sold: int | None, bought: int | None, now: int, good: int
+    ) -> str:
+        """Either amount is given; the other one is rounded in the house's favour."""
+        if not self.known:
+            return "refused:unknown_seller"
+        if name in self.quotes:
+            return "refused:quote_reused"
+        rate = (DOLLARS if source == "EUR" else 1 / DOLLARS) * (1 - MARKUP)
+        if bought is None:
+            bought = floor((sold or 0) * rate)
+        else:
+            sold = ceil(bought / rate)
+        if not sold or not bought:
+            return "refused:conversion_too_small"
+        if sold > (self.available if source == "EUR" else self.dollars):
+            return "refused:insufficient_available"
+        self._draw(source, sold)
+        self.quotes[name] = Quote(source, sold, bought, now + good)
+        return "booked"
+
+    def exchange(self, name: str, now: int) -> str:
+        """A quote is used."""
+        if refused := self._unusable(name, now):
+            return refused
+        quote = self.quotes[name]
+        quote.ended = "used"
+        self._draw("USD" if quote.source == "EUR" else "EUR", -quote.bought)
+        return "booked"
+
+    def pay_out(self, name: str | None, now: int) -> str:
+        """All euros go out now, with those that a quote buys: if nothing goes, it is not used."""
+        bought = 0
+        if name is not None:
+            if refused := self._unusable(name, now):
+                return refused
+            if self.quotes[name].source == "EUR":
+                return "refused:currency_mismatch"
+            bought = self.quotes[name].bought
+        left = self.available + max(bought - self.debt, 0)
+        if left <= 0:
+            return "refused:nothing_available"
+        if left < PAY_MIN or most_payable(left) < PAY_MIN:
+            return "refused:amount_below_minimum"
+        if name is not None:
+            self.exchange(name, now)
+        self.pay()
+        return "booked"
+
+    def end_quotes(self, now: int) -> None:
+        """Quotes whose time is over."""
+        for quote in self.quotes.values():
+            if not quote.ended and quote.expires <= now:
+                quote.ended = "expired"
+                self._draw(quote.source, -quote.sold)
+
+    def _unusable(self, name: str, now: int) -> str:
+        quote = self.quotes.get(name)
+        if quote is None:
+            return "refused:quote_unknown"
+        if quote.ended == "used":
+            return "refused:quote_used"
+        if quote.ended or quote.expires <= now:
+            return "refused:quote_expired"
+        return ""
+
+    def _draw(self, currency: str, minor: int) -> None:
+        """Take from what is available; less than nothing comes to it."""
+        if currency == "USD":
+            self.dollars -= minor
+        elif minor < 0:
+            self.available += self.gain(-minor)
+        else:
+            self.available -= minor
 
     # The till
 

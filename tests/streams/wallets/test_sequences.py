@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import redis
 
+from models import fx
+from models.fx import Rate, Wanted
 from models.ledger import Entry, Fold
+from models.policy import FxPolicy
 from tests.streams.wallets.harness import PAY, Shard, campaign
-from tests.streams.wallets.reference import AFTER, PAY_MAX, Ledger, Wants
+from tests.streams.wallets.reference import AFTER, DOLLARS, PAY_MAX, Ledger, Wants
 
 SEQUENCES = 320
 STEPS = 60
@@ -17,6 +20,8 @@ LIFE = 5_000
 GRACES = (0, 0, 3_000)
 TIERS = [(1, 8_000, 300), (2, 20_000, 700), (3, 60_000, 1_500)]
 CAMPAIGN = campaign(expires_ms=LIFE, EUR=[(tier, at, credit, 0, 0) for tier, at, credit in TIERS])
+RATE = Rate("r", "EUR", "USD", DOLLARS.numerator, DOLLARS.denominator, 0, 2**50)
+FX = FxPolicy(markup=1, quote_seconds=1)
 WAITS: dict[str, Any] = {
     "waiting": True, "sale": "x", "origin": "anna", "level": 0, "held": False, "occurred_at": "x",
 }  # fmt: skip
@@ -58,6 +63,7 @@ class Life:
         moves += [self.redeem, self.expire, self.take]
         moves += [self.reinvest]
         moves += [self.authorise] * 3 + [self.capture] * 3 + [self.refund] * 2 + [self.void]
+        moves += [self.quote] * 2 + [self.convert] * 2 + [self.pay_out]
         if not self.ledger.known:
             moves.append(self.meet)
         return self.dice.choice(moves)()
@@ -157,6 +163,11 @@ class Life:
                 ends = {"op": "unauthorise", "authorisation": name, "grace_ms": grace}
                 assert self.book({**timer, **ends}) == "booked"
         self.ledger.end(self.shard.now_ms, grace)
+        for rest, timer in self.due("quote"):
+            seller, _, name = rest.partition("/")
+            if seller == self.seller:
+                assert self.book({**timer, "op": "unquote", "quote": name}) == "booked"
+        self.ledger.end_quotes(self.shard.now_ms)
         for rest, timer in self.due("lot"):
             seller, _, lot = rest.rpartition(":")
             if seller == self.seller:
@@ -218,12 +229,52 @@ class Life:
                                       currency="EUR", amount=amount, grace_ms=grace))  # fmt: skip
         return booked, self.ledger.refund(name, amount, self.shard.now_ms, grace)
 
+    def quote(self) -> tuple[str, str]:
+        """For what is sold or bought, of the rate or its inverse."""
+        name = f"q{len(self.ledger.quotes)}"
+        if self.ledger.quotes and self.dice.random() < 0.05:
+            name = "q0"
+        rate = RATE if self.dice.random() < 0.6 else RATE.inverse()
+        minor = self.dice.choice((1, 99, 700, 2_001))
+        side = (minor, None) if self.dice.random() < 0.6 else (None, minor)
+        made = fx.quote("", self.seller, name, Wanted(rate.source, rate.target, *side), rate,
+                        policy=FX) | {"good_until": 2**50}  # fmt: skip
+        booked = self.book({**made, **self.event("quote", "conversion.quoted")})
+        now = self.shard.now_ms
+        return booked, self.ledger.quote(name, rate.source, *side, now, FX.quote_ms)
+
+    def quoted(self) -> str:
+        """A quote of the last ones, or one that is not there."""
+        last = len(self.ledger.quotes)
+        return f"q{self.dice.randint(max(last - 3, 0), last)}"
+
+    def convert(self) -> tuple[str, str]:
+        name = self.quoted()
+        booked = self.book(self.event("convert", "conversion.made", quote=name))
+        return booked, self.ledger.exchange(name, self.shard.now_ms)
+
+    def pay_out(self) -> tuple[str, str]:
+        """As a request would, but that its answer is no more than a word."""
+        if not self.ledger.known:
+            return self.sell()
+        name = self.quoted() if self.dice.random() < 0.8 else None
+        fields = {} if name is None else {"quote": name}
+        booked = self.book(self.event(
+            "request", "payout.requested", currency="EUR", rev=self.rev,
+            pay={**PAY, "max": PAY_MAX}, **fields,
+        ))  # fmt: skip
+        return booked, self.ledger.pay_out(name, self.shard.now_ms)
+
     def check(self) -> None:
         """Both ledgers and the journal's fold agree, and no rule of the accounts is broken."""
         balances = self.shard.balances(seller=self.seller)
         assert balances == self.ledger.balances()
-        field = self.shard.client.hget(self.shard.key(f"w:{self.seller}"), "EUR:authorised")
-        assert int(field or 0) == self.ledger.authorised()  # type: ignore[arg-type]
+        stored: Any = self.shard.client.hgetall(self.shard.key(f"w:{self.seller}"))
+        others = ("EUR:authorised", "EUR:quoted", "USD:available", "USD:quoted")
+        assert [int(stored.get(name.encode(), 0)) for name in others] == [
+            self.ledger.authorised(), self.ledger.quoted("EUR"),
+            self.ledger.dollars, self.ledger.quoted("USD"),
+        ]  # fmt: skip
         available, held, in_flight, _, debt = balances
         assert not (available and debt), "debt is paid before anything is available"
         # House accounts are the shard's, in which other sequences book.
@@ -238,7 +289,11 @@ class Life:
         paid = self.fold.paid_out[self.seller, "EUR"]
         purchased = self.fold.purchased[self.seller, "EUR"]
         reinvested = self.fold.reinvested[self.seller, "EUR"]
-        assert available + held + in_flight + debt + paid + purchased + reinvested == earned
+        given = self.fold.conversions.given
+        euros = given[self.seller, "EUR"] + self.ledger.quoted("EUR")
+        assert available + held + in_flight + debt + paid + purchased + reinvested + euros == earned
+        dollars = self.ledger.dollars + self.ledger.quoted("USD")
+        assert given[self.seller, "USD"] == -dollars
         assert self.fold.balances[f"{self.seller}/authorised", "EUR"] == self.ledger.authorised()
         assert [s for s, *_ in self.fold.payouts.values()] == [
             payout.state for payout in self.ledger.payouts

@@ -130,11 +130,12 @@ class TestACompanyThatWorked:
         assert verdict.ok, [check for check in verdict.checks if not check.ok]
         assert [check.name for check in verdict.checks] == [rule.name for rule in RULES]
         idle = [check.name for check in verdict.checks if check.detail.startswith(("0 ", "not"))]
-        # test_reinvest.py has reinvested earnings, test_till.py purchases, test_debt.py,
-        # test_takeback.py and test_lines.py the others.
+        # test_reinvest.py has reinvested earnings, test_till.py purchases, test_fx.py quotes,
+        # test_debt.py, test_takeback.py and test_lines.py the others.
         assert idle == [
             REINVESTED, LINES, SETTLED, "purchases are as the journal has them",
-            "every authorisation ends", "discounts are as the journal has them", DEBT, WRITE_OFF,
+            "every authorisation ends", "quotes are used once, as the journal has them",
+            "every quote ends", "discounts are as the journal has them", DEBT, WRITE_OFF,
             "debt is as old as the journal has it", "outboxes are empty or fresh",
         ]  # fmt: skip
         states = {state for state, *_ in verdict.fold.payouts.values()}
