@@ -1,4 +1,4 @@
-"""What purchases and reinvestments must have come to, computed from the messages alone.
+"""What purchases, reinvestments and conversions must come to, computed from the messages alone.
 
 Whether a till's request finds the money hangs on what was booked before it in other topics, so
 which of them are refused cannot be told. What must follow from the others can:
@@ -6,6 +6,7 @@ which of them are refused cannot be told. What must follow from the others can:
     a purchase     is for what was asked, or less if that will do; captured and refunded is the sum
                    of what tills told; nothing is released of it while it is neither over nor ended
     reinvested     is what was asked for once, and of each earning at most the preference's share
+    a conversion   is of the currencies and the amount that were asked for, and made if it was taken
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from models.ledger import Fold, Purchase
 from models.plan import CommissionPlan
+from models.quotes import Quote
 from streams.demo.messages import Kind, Message
 from streams.demo.oracle import earnings
 
@@ -55,6 +57,8 @@ class _Facts:
     whole: set[tuple[str, str]] = field(default_factory=set)
     """Wallets that reinvested all that was available, whatever that was."""
     percents: dict[tuple[str, str], int] = field(default_factory=dict)
+    quotes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    made: set[tuple[str, str]] = field(default_factory=set)
 
 
 def purchases_apart(messages: Iterable[Message], fold: Fold) -> Iterator[str]:
@@ -78,6 +82,25 @@ def reinvestments_apart(
         if not enough or (key not in facts.whole and found > once + most.get(key, 0)):
             share = f"at most {most[key]} by preference" if key in most else "no preference"
             yield f"{key[0]} reinvested {found} {key[1]}, asked for: {once} once, {share}"
+
+
+def conversions_apart(messages: Iterable[Message], fold: Fold) -> Iterator[str]:
+    """Quotes of which the ledger says otherwise than the sellers."""
+    facts, found = _read(messages, fold.booked), fold.conversions.quotes
+    for key in sorted(facts.quotes.keys() | facts.made | found.keys()):
+        asked, quote = facts.quotes.get(key), found.get(key)
+        if asked is None or quote is None or not _answers(quote, asked, key in facts.made):
+            yield f"{key[1]} of {key[0]} is {quote}, asked for: {asked}"
+
+
+def _answers(quote: Quote, asked: Mapping[str, Any], made: bool) -> bool:
+    """Whether a quote is what was asked for, and used if its seller took it."""
+    return (
+        (quote.source, quote.target) == (asked["source_currency"], asked["target_currency"])
+        and asked.get("source_minor", quote.sold) == quote.sold
+        and asked.get("target_minor", quote.bought) == quote.bought
+        and (quote.step == "converted") == made
+    )
 
 
 def _standing_most(
@@ -116,6 +139,10 @@ def _note(facts: _Facts, event: dict[str, Any]) -> None:
         facts.once[seller_id, event["currency"]] += event.get("amount_minor", 0)
         if "amount_minor" not in event:
             facts.whole.add((seller_id, event["currency"]))
+    elif kind == "conversion.quoted":
+        facts.quotes[seller_id, event["quote_id"]] = event
+    elif kind == "conversion.made":
+        facts.made.add((seller_id, event["quote_id"]))
     elif kind.startswith("purchase."):
         _purchase(facts.purchases[seller_id, event["authorisation_id"]], kind, event)
     else:

@@ -33,6 +33,9 @@ _EARN_NOTHING = frozenset(
         "purchase.voided",
         "purchase.refunded",
         "earnings.reinvested",
+        "rate.quoted",
+        "conversion.quoted",
+        "conversion.made",
     }
 )
 """What is done with earnings changes nothing about them (:mod:`streams.demo.asked`)."""

@@ -96,6 +96,12 @@ def _counts(outcome: Outcome) -> RenderableType:
     for use, (noun, word, meaning) in _USE_WORDS.items():
         if count := outcome.tally.counts[use]:
             table.add_row(noun, word, f"{count:,}", meaning)
+    for (source, target), made in sorted(outcome.tally.gains.made.items()):
+        sold = text(outcome.tally.gains.sold[source, target], source)
+        bought = text(outcome.tally.gains.bought[source, target], target)
+        table.add_row("conversions", f"{source} → {target}", f"{made:,}", f"{sold} became {bought}")
+    if unused := outcome.tally.counts["quote.expired"]:
+        table.add_row("conversions", "not used", f"{unused:,}", "the quote's time was over")
     if debtors := len(outcome.tally.debtors):
         out = debtors - outcome.tally.owing()
         table.add_row(

@@ -13,7 +13,7 @@ from typing import Any
 from models.config import load
 from models.ledger import Fold
 from models.plan import CommissionPlan
-from streams.demo.asked import purchases_apart, reinvestments_apart
+from streams.demo.asked import conversions_apart, purchases_apart, reinvestments_apart
 from streams.demo.messages import Message
 from streams.demo.oracle import expected
 from streams.demo.publish import Publisher
@@ -152,6 +152,7 @@ class Run:
         self._crash_at = [int(share * (k + rng.uniform(0.6, 1.2))) for k in range(crashes)]
         kept: list[Message] = []
         self.publisher.send(_kept(first, kept), rate=None)
+        self._await_first()
         started = time.monotonic()
         self.publisher.send(
             _kept(events, kept), rate=rate, intended=self.watch.intended, on_tick=self._tick
@@ -174,6 +175,16 @@ class Run:
         own = (earnings_check(kept, plan, fold), spending_check(kept, plan, fold))
         checks = (*verify(self.stack.settings, whole=True).checks, *own)
         return self._outcome(seconds, checks, later=ahead_ms > 0)
+
+    def _await_first(self) -> None:
+        """Wait until the worker knows the sellers, as one that has run for a while does: what it
+        has no profile of it holds, and a till is refused."""
+        deadline = time.monotonic() + SETTLE_MAX_S
+        while missing := self.watch.missing(self.publisher.expected):
+            self.stack.check()
+            if time.monotonic() > deadline:
+                raise RunFailed(f"{missing} profiles not booked after {SETTLE_MAX_S:.0f} s")
+            time.sleep(POLL_INTERVAL_S)
 
     def _tick(self) -> None:
         """Crash and revive the worker as planned, and report."""
@@ -221,7 +232,7 @@ class Run:
             "commissions on their way": len(watch.fold.pending),
             "payouts without an answer": watch.unfinished(),
             "refusals missing": refusals_missing(watch, publisher),
-            "purchases that should be over": watch.promised() if later else 0,
+            "promises that should be over": watch.promised() if later else 0,
         }
         if not any(open_.values()):
             # A payout that settled may still be returned: the rail says so by a webhook of its own.
@@ -295,8 +306,15 @@ def earnings_check(messages: Iterable[Message], plan: Path, fold: Fold) -> Check
 def spending_check(messages: Sequence[Message], plan: Path, fold: Fold) -> Check:
     """What tills and sellers asked for, against the ledger."""
     rules = load(plan.read_text(encoding="utf-8"), CommissionPlan, "plan.yaml")
-    apart = [*purchases_apart(messages, fold), *reinvestments_apart(messages, rules, fold)]
-    detail = f"{len(fold.purchases):,} purchases, {len(fold.reinvested):,} wallets that reinvest"
+    apart = [
+        *purchases_apart(messages, fold),
+        *reinvestments_apart(messages, rules, fold),
+        *conversions_apart(messages, fold),
+    ]
+    detail = (
+        f"{len(fold.purchases):,} purchases, {len(fold.reinvested):,} wallets that reinvest, "
+        f"{len(fold.conversions.quotes):,} quotes"
+    )
     if apart:
         detail = f"{len(apart)} differ, first {apart[0]}"
     return Check("wallets are used as was asked for", not apart, detail)

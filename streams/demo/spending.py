@@ -2,7 +2,8 @@
 
 Some buy from the company: a till authorises a purchase, captures it whole, in parts or short of
 what it asked for, voids it, or forgets it; some of it is refunded. Some turn earnings into credit,
-by a standing preference or once. They ask for what a wallet is sure to hold by then: what they sold
+by a standing preference or once; some exchange earnings that no rail carries, at the rates that the
+treasury tells. They ask for what a wallet is sure to hold by then: what they sold
 before, as the packaged plan and campaigns pay it at the least. Now and then it is not there after
 all, and the till is told so.
 """
@@ -17,10 +18,12 @@ from json import dumps
 from random import Random
 from typing import Any, NamedTuple
 
+from models.fx import pair
 from streams.demo.messages import Clock, Kind, Message
 from streams.demo.sellers import Seller
+from streams.demo.treasury import GOOD_FOR_MS, RATES, rate_now, roughly
 
-UNCARRIED = frozenset({"BRL", "BHD"})
+UNCARRIED = frozenset(source for source, _ in RATES)
 """Currencies that no rail of the company's policy carries: what is earned in them stays there."""
 
 _BEGUN = 0.025
@@ -40,6 +43,9 @@ _EARNED_PERCENT = 10
 
 _PERCENTS = (10, 20, 25, 50, 100)
 """Of each earning, what sellers with a preference reinvest."""
+
+_RATES_EVENTS = 1_000
+"""Events between two rates of a pair."""
 
 _TRIES_MAX = 12
 
@@ -78,7 +84,7 @@ class _Purse:
 
 
 class _Step(NamedTuple):
-    """A message of a seller's own, due so many events later. ``again``: it is sent twice."""
+    """A message, due so many events later. ``again``: it is sent twice."""
 
     after: int
     type: str
@@ -90,7 +96,7 @@ class _Step(NamedTuple):
 class _Due:
     index: int
     order: int
-    seller: Seller = field(compare=False)
+    who: str = field(compare=False)
     step: _Step = field(compare=False)
     repeat: Message | None = field(compare=False, default=None)
 
@@ -106,10 +112,13 @@ class Spending:
         self._wanted = wanted
         self._clock = Clock()
         self._purses: dict[str, _Purse] = {}
-        self._ordered: list[_Purse] = []
         self._due: list[_Due] = []
         self._order = 0
         self._deck: deque[_Doing] = deque()
+        for at in range(0, events, _RATES_EVENTS):
+            for currencies in RATES:
+                step = _Step(0, "rate.quoted", rate_now(self._rng, currencies))
+                self._put(at, pair(*currencies), step)
 
     def sold(self, seller: Seller, currency: str, amount_minor: int, index: int) -> None:
         """A seller made a sale: it is event number ``index``."""
@@ -121,7 +130,6 @@ class Spending:
             credit_minor = market.typical_minor * _FIRST_CREDIT_PERCENT // 100
             purse = _Purse(seller, index + self.ripe_events, credit_minor)
             self._purses[seller.id] = purse
-            self._ordered.append(purse)
         share_minor = amount_minor * _EARNED_PERCENT // 100
         wanted = self._wanted.get(seller.id)
         if wanted is None and (not seller.ways or currency in UNCARRIED):
@@ -145,25 +153,21 @@ class Spending:
             if purse is None:
                 continue
             for step in doing.steps(self, purse, index):
-                self._put(index + step.after, purse.seller, step)
+                self._put(index + step.after, purse.seller.id, step)
             return
 
     def _pick(self, index: int, doing: _Doing) -> _Purse | None:
         """Somebody who can do it."""
-        for _ in range(_TRIES_MAX if self._ordered else 0):
-            purse = self._rng.choice(self._ordered)
-            found = purse.available_minor if doing.of_available else purse.minor
-            if purse.ripe_at <= index and found >= purse.seller.market.typical_minor // 20:
-                return purse
-        return None
+        able = [purse for purse in self._purses.values() if doing.fits(purse, index)]
+        return self._rng.choice(able) if able else None
 
-    def _put(self, index: int, seller: Seller, step: _Step, repeat: Message | None = None) -> None:
+    def _put(self, index: int, who: str, step: _Step, repeat: Message | None = None) -> None:
         self._order += 1
-        heappush(self._due, _Due(index, self._order, seller, step, repeat))
+        heappush(self._due, _Due(index, self._order, who, step, repeat))
 
     def _play(self, index: int, at_ms: int) -> Message:
         due = heappop(self._due)
-        seller, step = due.seller, due.step
+        who, step = due.who, due.step
         if due.repeat is not None:
             first = due.repeat
             return Message(
@@ -175,13 +179,17 @@ class Spending:
             "type": step.type,
             "version": 1,
             "occurred_at": self._clock.text(at_ms),
-            "seller_id": seller.id,
+            "seller_id": who,
             **step.fields,
         }
+        topic = "redemptions"
+        if step.type == "rate.quoted":
+            topic = "rates"
+            body["expires_at"] = self._clock.text(at_ms + GOOD_FOR_MS)
         value = dumps(body, separators=(",", ":")).encode()
-        message = Message("redemptions", seller.key, value, at_ms, None, event_id)
+        message = Message(topic, who.encode(), value, at_ms, None, event_id)
         if step.again:
-            self._put(index + self.between(1, 10), seller, step, message)
+            self._put(index + self.between(1, 10), who, step, message)
         return message
 
     # -- for the doings ---------------------------------------------------------------------
@@ -189,6 +197,10 @@ class Spending:
     def between(self, least: int, most: int) -> int:
         """A whole number from ``least`` to ``most``."""
         return self._rng.randint(least, most)
+
+    def pick(self, among: Sequence[str]) -> str:
+        """One of some."""
+        return self._rng.choice(among)
 
     def name(self, kind: str, index: int) -> str:
         """An id that nothing else has."""
@@ -210,6 +222,15 @@ class _Doing(NamedTuple):
 
     steps: Callable[[Spending, _Purse, int], Iterator[_Step]]
     of_available: bool = False
+    uncarried: bool = False
+    """Whether it is for earnings that no rail carries."""
+
+    def fits(self, purse: _Purse, index: int) -> bool:
+        """Whether a seller can do it at event number ``index``."""
+        market = purse.seller.market
+        found = purse.available_minor if self.of_available else purse.minor
+        enough = purse.ripe_at <= index and found >= market.typical_minor // 20
+        return enough and (market.currency in UNCARRIED or not self.uncarried)
 
 
 class _Sale(NamedTuple):
@@ -305,6 +326,29 @@ def _reinvested(own: Spending, purse: _Purse, index: int) -> Iterator[_Step]:
     yield _Step(0, "earnings.reinvested", fields)
 
 
+def _quoted(own: Spending, purse: _Purse, index: int) -> Iterator[_Step]:
+    """She asks what her earnings are worth in dollars or euros, and lets it be."""
+    source = purse.seller.market.currency
+    target = own.pick([target for of, target in RATES if of == source])
+    minor = max(1, purse.available_minor * own.between(30, 90) // 100)
+    purse.available_minor -= minor
+    asked = {"source_minor": minor}
+    if own.between(0, 2) == 0:
+        # What is bought is fixed: markup and the rate's moves come on top of what is sold.
+        asked = {"target_minor": roughly(minor, (source, target), 90)}
+    currencies = {"source_currency": source, "target_currency": target}
+    quote_id = own.name("q", index)
+    yield _Step(0, "conversion.quoted", {"quote_id": quote_id, **currencies, **asked})
+
+
+def _converted(own: Spending, purse: _Purse, index: int) -> Iterator[_Step]:
+    """The same, and takes it; what she gets goes out to her."""
+    for quoted in _quoted(own, purse, index):
+        yield quoted
+        quote = {"quote_id": quoted.fields["quote_id"]}
+        yield _Step(own.between(3, 15), "conversion.made", quote)
+
+
 _DECK = (
     *[_Doing(_bought)] * 3,
     _Doing(_bought, of_available=True),
@@ -315,4 +359,6 @@ _DECK = (
     _Doing(_forgotten),
     _Doing(_as_far_as_it_goes),
     *[_Doing(_reinvested, of_available=True)] * 2,
+    *[_Doing(_converted, of_available=True, uncarried=True)] * 3,
+    _Doing(_quoted, of_available=True, uncarried=True),
 )

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.gains import Gains
 from models.ledger import Entry
+from models.quotes import Quote
 
 _OPERATIONS = frozenset(
     {
@@ -47,17 +49,27 @@ class Tally:
     debtors: dict[str, int] = field(default_factory=dict)
     """What is owed by each debt account that ever had something on it."""
 
+    gains: Gains = field(default_factory=Gains)
+    """What conversions came to."""
+
     def take(self, entry: Entry) -> None:
         """Take an entry that counts."""
         if entry.refused is not None:
             return
         if entry.kind in _OPERATIONS:
             self.counts[entry.kind] += 1
+        if entry.quote is not None:
+            self._quote(entry.quote)
         self._lots(entry)
         for account, currency, minor, after in entry.postings:
             if account.endswith("/debt"):
                 self._debt(entry, currency, minor)
                 self.debtors[f"{account} {currency}"] = -after
+
+    def _quote(self, quote: Quote) -> None:
+        self.counts[f"quote.{quote.step}"] += 1
+        if quote.step == "converted":
+            self.gains.take(quote)
 
     def _lots(self, entry: Entry) -> None:
         own = False
@@ -95,6 +107,16 @@ class Tally:
             "credit_minor": by_currency(self.credit),
             "debt_minor": by_currency(self.debt),
             "debtors": debts,
+            "converted": [
+                {
+                    "source": source,
+                    "target": target,
+                    "made": made,
+                    "sold_minor": self.gains.sold[source, target],
+                    "bought_minor": self.gains.bought[source, target],
+                }
+                for (source, target), made in sorted(self.gains.made.items())
+            ],
         }
 
 

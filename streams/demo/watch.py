@@ -87,9 +87,11 @@ class Watch:
             return len(expected - self.fold.booked - self.dead_ids.keys())
 
     def promised(self) -> int:
-        """Purchases that are authorised and neither captured nor over."""
+        """Purchases and quotes that are neither used nor over."""
         with self._lock:
-            return sum(purchase.open > 0 for purchase in self.fold.purchases.values())
+            purchases = sum(one.open > 0 for one in self.fold.purchases.values())
+            quotes = self.fold.conversions.quotes.values()
+            return purchases + sum(quote.step == "quoted" for quote in quotes)
 
     def refused(self, expected: set[str]) -> int:
         """Dead letters of some events that should have had an effect, and have had none."""

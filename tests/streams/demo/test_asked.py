@@ -7,7 +7,8 @@ import pytest
 
 from models.ledger import Fold, Purchase
 from models.plan import CommissionPlan
-from streams.demo.asked import purchases_apart, reinvestments_apart
+from models.quotes import Quote
+from streams.demo.asked import conversions_apart, purchases_apart, reinvestments_apart
 from streams.demo.messages import Kind, Message
 
 PLAN = CommissionPlan.model_validate({"id": "test", "version": 1, "retail": 20, "upline": [5]})
@@ -107,3 +108,36 @@ class TestReinvestments:
         fold = Fold(booked={"e1", "e2", "e3", "e4"})
         fold.reinvested["anna", "EUR"] = minor
         assert (list(reinvestments_apart(stream, PLAN, fold)) == []) == right
+
+
+DOLLARS = {"source_currency": "BRL", "target_currency": "USD", "quote_id": "q"}
+
+
+class TestConversions:
+    SELLS = told(1, "conversion.quoted", source_minor=1_000, **DOLLARS)
+    BUYS = told(1, "conversion.quoted", target_minor=170, **DOLLARS)
+    MADE = told(2, "conversion.made", quote_id="q")
+    QUOTED = Quote("q", "quoted", "BRL", "USD", 1_000, 170, 1, 0, "r", 17, 100, 100, 0)
+
+    @pytest.mark.parametrize(
+        ("stream", "changed", "right"),
+        [
+            ([SELLS], {}, True),
+            ([BUYS], {"step": "expired"}, True),
+            ([SELLS, MADE], {"step": "converted"}, True),
+            ([SELLS], {"step": "converted"}, False),
+            ([SELLS, MADE], {"step": "expired"}, False),
+            ([SELLS], {"sold": 999}, False),
+            ([BUYS], {"bought": 171}, False),
+            ([BUYS], {"target": "EUR"}, False),
+            ([], {}, False),
+        ],
+    )
+    def test_as_asked(self, stream: list[Message], changed: dict[str, Any], right: bool) -> None:
+        fold = Fold(booked={"e1", "e2"})
+        fold.conversions.quotes["anna", "q"] = self.QUOTED._replace(**changed)
+        assert (list(conversions_apart(stream, fold)) == []) == right
+
+    def test_a_quote_that_the_ledger_lacks(self) -> None:
+        assert len(list(conversions_apart([self.SELLS], Fold(booked={"e1"})))) == 1
+        assert list(conversions_apart([self.SELLS], Fold())) == []

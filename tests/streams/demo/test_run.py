@@ -54,6 +54,7 @@ def wallets_are_used(outcome: Outcome) -> None:
     counts, credit, debt = outcome.tally.counts, outcome.tally.credit, outcome.tally.debt
     assert min(counts[f"purchase.{verb}"] for verb in ("authorised", "captured", "expired")) > 0
     assert min(counts["reinvested.standing"], sum(credit.values())) > 0
+    assert counts["quote.converted"] + counts["quote.expired"] == counts["quote.quoted"] > 0
     assert all(purchase.open == 0 for purchase in outcome.fold.purchases.values())
     for currency in {currency for _, currency in credit}:
         given = credit["granted", currency] + credit["reinvested", currency]
@@ -194,6 +195,7 @@ def test_the_company_s_policy_is_the_packaged_one_with_more_rails() -> None:
         for path in (POLICY, DEFAULTS / "policy.yaml")
     )
     own, theirs = company.pop("rails"), packaged.pop("rails")
+    assert company.pop("fx")["rate_age_seconds_max"] > packaged.pop("fx")["rate_age_seconds_max"]
     assert company.pop("reinvest")["bonus"] > packaged.pop("reinvest")["bonus"]
     assert company == packaged
     assert theirs.items() <= own.items()

@@ -15,6 +15,7 @@ from streams.demo.messages import Kind, Message
 from streams.demo.sellers import MARKETS
 from streams.demo.spending import UNCARRIED
 from streams.demo.stack import POLICY
+from streams.demo.treasury import RATES, roughly
 
 EVENTS = 3_000
 END = frozenset({"purchase.captured", "purchase.voided"})
@@ -66,7 +67,7 @@ def test_everything_occurs_and_is_little(events: list[dict[str, Any]]) -> None:
     kinds = Counter(event["type"] for event in events)
     assert set(kinds) == {
         "purchase.authorised", "purchase.captured", "purchase.voided", "purchase.refunded",
-        "earnings.reinvested",
+        "earnings.reinvested", "conversion.quoted", "conversion.made",
     }  # fmt: skip
     assert 0.01 < len(events) / EVENTS < 0.06
     # What is never said of some: their time will be over.
@@ -84,7 +85,7 @@ def test_a_short_stream_has_purchases_too(n: int) -> None:
 
 def test_messages_decode(messages: list[Message]) -> None:
     for message in messages:
-        if message.topic in {"redemptions", "sellers"}:
+        if message.topic in {"redemptions", "rates", "sellers"}:
             event = decode(
                 message.topic, message.value, now_ms=NOW_MS, retention_ms=90 * 86_400_000
             )
@@ -123,7 +124,8 @@ def test_nobody_without_a_profile_or_suspended_buys(
         seller = people[event["seller_id"]]
         assert not seller.suspended
         assert seller.withheld_until is None
-        assert event.get("currency", seller.market.currency) == seller.market.currency
+        for named in ("currency", "source_currency"):
+            assert event.get(named, seller.market.currency) == seller.market.currency
 
 
 def test_profiles_say_what_is_reinvested_also_when_they_change(company: Company) -> None:
@@ -138,6 +140,27 @@ def test_profiles_say_what_is_reinvested_also_when_they_change(company: Company)
     way = next(way for one in company.sellers for way in one.ways)
     moved = SellerUpdated.model_validate_json(company.profile(seller, 0, 0, moved=way).value)
     assert moved.reinvest == found[seller.id]
+
+
+def test_rates_are_told_before_they_are_needed(messages: list[Message]) -> None:
+    told: set[tuple[str, str]] = set()
+    quotes: set[str] = set()
+    for event in map(body, (m for m in messages if m.kind is Kind.EVENT)):
+        if event["type"] == "rate.quoted":
+            told.add((event["source_currency"], event["target_currency"]))
+        elif event["type"] == "conversion.quoted":
+            assert (event["source_currency"], event["target_currency"]) in told
+            quotes.add(event["quote_id"])
+        elif event["type"] == "conversion.made":
+            quotes.remove(event["quote_id"])
+    assert told == set(RATES)
+    assert quotes  # some are never used
+
+
+def test_what_is_bought_is_worth_about_what_is_sold() -> None:
+    assert roughly(100_00, ("BRL", "USD"), 100) == 17_65
+    assert roughly(10_000, ("BHD", "USD"), 90) == 23_87
+    assert roughly(1, ("BRL", "USD"), 90) == 1
 
 
 def test_what_no_rail_carries_is_known() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from models.ledger import Entry, Posting
+from models.quotes import Quote
 from streams.demo.tally import Tally
 
 
@@ -58,6 +59,19 @@ def test_debt_is_taken_worked_off_repaid_or_written_off() -> None:
     }  # fmt: skip
     assert (len(found.debtors), found.owing()) == (2, 1)
     assert found.json()["debtors"] == {"ever": 2, "still": 1}
+
+
+def test_conversions_are_told_by_pair() -> None:
+    quote = Quote("q", "quoted", "BRL", "USD", 1_000, 170, 1, 0, "r", 17, 100, 100, 0)
+    found = tally(
+        entry("conversion.quoted", quote=quote),
+        entry("conversion.made", quote=quote._replace(step="converted")),
+        entry("conversion.expired", quote=quote._replace(id="p", step="expired")),
+    )
+    assert found.counts == {"quote.quoted": 1, "quote.converted": 1, "quote.expired": 1}
+    assert found.json()["converted"] == [
+        {"source": "BRL", "target": "USD", "made": 1, "sold_minor": 1_000, "bought_minor": 170}
+    ]
 
 
 def test_what_was_refused_counts_for_nothing() -> None:
