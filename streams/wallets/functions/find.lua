@@ -1,6 +1,6 @@
--- find: a payout or an authorisation as it stands, or whose a reference is. Changes nothing.
+-- find: a payout, an authorisation or a rate as it stands, or whose a reference is. Changes nothing.
 -- KEYS[1] "{s<n>}:m". ARGV[1] kind of key and name: "y:<payout id>", "a:<seller>/<authorisation>" or
--- "i:<rail>:<reference>".
+-- "i:<rail>:<reference>", "f:<pair>".
 -- Returns it (JSON, of a reference the attempt's id) or false.
 -- Error UNHEALED: the shard may have lost it.
 local function find(keys, args)
