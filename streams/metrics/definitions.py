@@ -129,6 +129,11 @@ class Definitions:
             "What sellers owe, of the shards of this worker, by how many days they have owed it.",
             *("currency", "age"),
         )
+        self.pending = make.gauge(
+            "pending_minor_units",
+            "Earnings that are released later, of the shards of this worker.",
+            "currency",
+        )
         self.waiting = make.gauge(
             "waiting_events", "Early events that wait for what they depend on.", "kind"
         )

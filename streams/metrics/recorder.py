@@ -186,6 +186,12 @@ class Metrics:
         """How many early events of a kind wait now."""
         self._definitions.waiting.labels(kind).set(events)
 
+    def pending(self, pending_minor: Mapping[str, int]) -> None:
+        """What is released later, by currency, of all shards of this worker."""
+        self._definitions.pending.clear()
+        for currency, minor in pending_minor.items():
+            self._definitions.pending.labels(currency).set(minor)
+
     def outbox_age(self, seconds: float) -> None:
         """Age of the oldest booked entry not yet published; 0 when there is none."""
         self._definitions.outbox_age.set(seconds)
