@@ -60,7 +60,8 @@ def show(console: Console, outcome: Outcome, totals: Mapping[str, Any] | None = 
         "What happened": _counts(outcome),
         "Wallets": _wallets(outcome.fold),
         **({"Credit": _credit(outcome.tally)} if outcome.tally.credit else {}),
-        **({"Purchases and debt": _uses(outcome)} if outcome.tally.counts else {}),
+        **({"Purchases and releases": _uses(outcome)} if outcome.tally.counts else {}),
+        **({"Debt": _debts(outcome.tally)} if outcome.tally.debt else {}),
         "Speed": _speed(outcome),
         **({"Against the file": _totals(totals)} if totals else {}),
         "Proof": _proof(outcome),
@@ -102,6 +103,11 @@ def _counts(outcome: Outcome) -> RenderableType:
         table.add_row("conversions", f"{source} → {target}", f"{made:,}", f"{sold} became {bought}")
     if unused := outcome.tally.counts["quote.expired"]:
         table.add_row("conversions", "not used", f"{unused:,}", "the quote's time was over")
+    if held_back := outcome.fold.releases.held_back:
+        released = outcome.fold.kinds["pending.released"]
+        word = "a share of an earning waits, goods may come back"
+        table.add_row("releases", "held back", f"{held_back:,}", word)
+        table.add_row("releases", "released", f"{released:,}", "the time for returns was over")
     if debtors := len(outcome.tally.debtors):
         out = debtors - outcome.tally.owing()
         table.add_row(
@@ -160,18 +166,26 @@ def _credit(tally: Tally) -> RenderableType:
 
 
 def _uses(outcome: Outcome) -> RenderableType:
-    """What purchases came to in each currency, and debts."""
+    """What purchases came to in each currency, and what was held back for returns."""
     sums: dict[str, Counter[str]] = defaultdict(Counter)
     for purchase in outcome.fold.purchases.values():
         sums[purchase.currency]["bought"] += purchase.captured - purchase.refunded
         sums[purchase.currency]["refunded"] += purchase.refunded
     for (_, currency), minor in outcome.fold.purchased.items():
         sums[currency]["by earnings"] += minor
-    words = {"taken": "debt taken", "worked": "worked off", "repaid": "paid back", "owed": "owed"}
-    for (word, currency), minor in outcome.tally.debt.items():
-        if word in words:
-            sums[currency][words[word]] += minor
+    words = {"held": "held back", "taken": "taken back", "released": "released"}
+    for (what, currency), minor in outcome.fold.releases.moved.items():
+        sums[currency][words[what]] += minor
     return _by_currency(("bought", "by earnings", "refunded", *words.values()), sums)
+
+
+def _debts(tally: Tally) -> RenderableType:
+    """What sellers came to owe in each currency, and what became of it."""
+    words = {"taken": "taken on", "worked": "worked off", "repaid": "paid back", "owed": "owed"}
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    for (word, currency), minor in tally.debt.items():
+        sums[currency][words.get(word, word)] += minor
+    return _by_currency(tuple(words.values()), sums)
 
 
 def _by_currency(words: Sequence[str], sums: Mapping[str, Mapping[str, int]]) -> RenderableType:

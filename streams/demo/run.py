@@ -18,7 +18,7 @@ from streams.demo.messages import Message
 from streams.demo.oracle import expected
 from streams.demo.publish import Publisher
 from streams.demo.stack import Stack
-from streams.demo.tally import Tally
+from streams.demo.tally import Tally, by_currency
 from streams.demo.watch import Watch
 from streams.wallets.verify import Check, verify
 
@@ -98,6 +98,10 @@ class Outcome:
             "failed_over": self.failed_over,
             "credits": {"granted": self.granted, "unfired": self.unfired},
             "wallets": self.tally.json(),
+            "releases": {
+                "held_back": self.fold.releases.held_back,
+                "moved_minor": by_currency(self.fold.releases.moved),
+            },
             "dead_letters": sum(self.dead_letters.values()),
             "dead_letters_by_reason": self.dead_letters,
             "events_per_s": round(self.events_in / self.seconds, 1),

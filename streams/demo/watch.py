@@ -87,11 +87,12 @@ class Watch:
             return len(expected - self.fold.booked - self.dead_ids.keys())
 
     def promised(self) -> int:
-        """Purchases and quotes that are neither used nor over."""
+        """Purchases and quotes that are neither used nor over, and earnings that are pending."""
         with self._lock:
             purchases = sum(one.open > 0 for one in self.fold.purchases.values())
             quotes = self.fold.conversions.quotes.values()
-            return purchases + sum(quote.step == "quoted" for quote in quotes)
+            pending = len(self.fold.releases.lots)
+            return purchases + pending + sum(quote.step == "quoted" for quote in quotes)
 
     def refused(self, expected: set[str]) -> int:
         """Dead letters of some events that should have had an effect, and have had none."""

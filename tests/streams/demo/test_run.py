@@ -55,6 +55,8 @@ def wallets_are_used(outcome: Outcome) -> None:
     assert min(counts[f"purchase.{verb}"] for verb in ("authorised", "captured", "expired")) > 0
     assert min(counts["reinvested.standing"], sum(credit.values())) > 0
     assert counts["quote.converted"] + counts["quote.expired"] == counts["quote.quoted"] > 0
+    assert outcome.fold.kinds["pending.released"] > 0
+    assert not outcome.fold.releases.lots
     assert all(purchase.open == 0 for purchase in outcome.fold.purchases.values())
     for currency in {currency for _, currency in credit}:
         given = credit["granted", currency] + credit["reinvested", currency]
@@ -196,6 +198,7 @@ def test_the_company_s_policy_is_the_packaged_one_with_more_rails() -> None:
     )
     own, theirs = company.pop("rails"), packaged.pop("rails")
     assert company.pop("fx")["rate_age_seconds_max"] > packaged.pop("fx")["rate_age_seconds_max"]
+    assert len(company.pop("release")) > len(packaged.pop("release"))
     assert company.pop("reinvest")["bonus"] > packaged.pop("reinvest")["bonus"]
     assert company == packaged
     assert theirs.items() <= own.items()
