@@ -38,8 +38,8 @@ def main(arguments: Sequence[str]) -> int:
             if (seed - given.seed) % KEPT_MAX == KEPT_MAX - 1:
                 client.flushdb()
     took = f"{time.monotonic() - began:.0f} s"
-    told = f"{len(seeds):,} sequences of {given.operations} operations, seeds {seeds[0]} to {seeds[-1]}"
-    sys.stdout.write(f"{told}: equal, {took}\n")
+    told = f"{len(seeds):,} sequences of {given.operations} operations"
+    sys.stdout.write(f"{told}, seeds {seeds[0]} to {seeds[-1]}: equal, {took}\n")
     return 0
 
 
