@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 group = typer.Typer(cls=LineErrors, no_args_is_help=True, help="How well frauds are found.")
 
-WINDOW_DAYS = 84
-"""Days trained on, if nothing else is asked for."""
-
 
 class Dataset(StrEnum):
     """Which data, and so which protocol."""
@@ -59,8 +56,13 @@ def evaluate(  # noqa: PLR0917 - a command's options
         int, typer.Option(min=1, max=52, help="How many of the last weeks, without --start.")
     ] = 4,
     window: Annotated[
-        int, typer.Option(min=7, metavar="DAYS", help="Days our model is trained on.")
-    ] = WINDOW_DAYS,
+        int | None,
+        typer.Option(
+            min=7,
+            metavar="DAYS",
+            help="Days our model is trained on; without it all of the file but its first 14.",
+        ),
+    ] = None,
     baselines: Annotated[
         bool, typer.Option(help="The handbook's models and features beside ours.")
     ] = True,

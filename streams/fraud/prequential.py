@@ -26,6 +26,10 @@ DELAY_DAYS = 7
 TEST_DAYS = 7
 """Days of a test, and from a fold to the next."""
 
+WARM_UP_DAYS = 14
+"""Days at the data's beginning that are not trained on: too little is known of anybody, and no
+label for the first seven."""
+
 TOP_CARDS = 100
 """Cards that are looked into each day."""
 
@@ -63,9 +67,15 @@ class Fold:
         first, last = int(data.days[0]), int(data.days[-1])
         return first <= day_number(self.start) and day_number(self.test_until) <= last
 
-    def training(self, data: Transactions, days: int) -> NDArray[np.intp]:
-        """The rows of the last ``days`` days of training."""
+    def training(self, data: Transactions, days: int | None) -> NDArray[np.intp]:
+        """The rows of the last ``days`` days of training. None: of all days behind the warm-up.
+
+        Data that is no longer than the warm-up and a week is trained on from its first day.
+        """
         end = day_number(self.trained_until)
+        if days is None:
+            past = end + 1 - int(data.days[0])
+            days = past - WARM_UP_DAYS if past >= WARM_UP_DAYS + TRAIN_DAYS else past
         return np.flatnonzero((data.days > end - days) & (data.days <= end))
 
     def test(self, data: Transactions) -> NDArray[np.intp]:

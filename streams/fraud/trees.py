@@ -26,13 +26,14 @@ Rows = NDArray[np.float32]
 class Choice:
     """What was chosen, on folds before the tests."""
 
-    window_days: int = 84
-    """Days that are trained on, up to the last before the wait."""
+    window_days: int | None = None
+    """Days that are trained on, up to the last before the wait. None: all the data's past but its
+    first weeks, in which too little is known of anybody."""
     models: int = 8
     genuine_share: float = 1 / 16
     """The share of genuine sales that a model is trained on."""
     iterations: int = 300
-    depth: int = 3
+    depth: int = 4
     rate: float = 0.05
     penalty: float = 10.0
     """L2, on the leaves' values."""
@@ -41,7 +42,8 @@ class Choice:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a choice that trains nothing."""
-        if min(self.window_days, self.models) < 1 or not 0 < self.genuine_share <= 1:
+        days = 1 if self.window_days is None else self.window_days
+        if min(days, self.models) < 1 or not 0 < self.genuine_share <= 1:
             raise ValueError(f"nothing is trained by {self}")
 
 

@@ -48,6 +48,14 @@ class TestFold:
         assert (data.days[fold.training(data, 7)] - zero).tolist() == list(range(15, 22))
         assert (data.days[fold.training(data, 20)] - zero).tolist() == list(range(2, 22))
 
+    def test_all_the_past_is_trained_on_but_the_first_two_weeks(self) -> None:
+        data = bought(*[(day, day, False) for day in range(50)])
+        zero = int(data.days[0])
+        rows = Fold(FIRST + timedelta(days=15)).training(data, None)
+        assert (data.days[rows] - zero).tolist() == list(range(14, 22))
+        short = Fold(FIRST + timedelta(days=3)).training(data, None)
+        assert (data.days[short] - zero).tolist() == list(range(10))
+
     @pytest.mark.parametrize(
         ("fraud_day", "known"), [(-1, False), (0, True), (6, True), (7, False), (13, False)]
     )
