@@ -32,7 +32,9 @@ def stack(own_broker: str) -> Iterator[Stack]:
         pytest.skip(str(error))
 
 
-def go(stack: Stack, *, seed: int, crashes: int = 0, rate: float = 200.0) -> Outcome:
+def go(
+    stack: Stack, *, seed: int, crashes: int = 0, rate: float = 200.0, ahead_ms: int = LATER_MS
+) -> Outcome:
     company = Company(seed, 60, seal=stack.seal.seal, spends=True)
     start_ms, density = day_window(time.time_ns() // 1_000_000, EVENTS)
     return Run(stack, seed=seed).go(
@@ -41,7 +43,7 @@ def go(stack: Stack, *, seed: int, crashes: int = 0, rate: float = 200.0) -> Out
         total=EVENTS,
         rate=rate,
         crashes=crashes,
-        ahead_ms=LATER_MS,
+        ahead_ms=ahead_ms,
     )
 
 
