@@ -38,6 +38,7 @@ from streams.metrics import Metrics
 from streams.settings import Settings, SettingsError, variable
 from streams.statements.ledger import Ledger
 from streams.wallets.journal import LEDGER, reinvested
+from streams.wallets.movements import SpotCheck
 from streams.wallets.store import Store
 from streams.wallets.wallets import EntriesVoid
 from streams.worker import company_rules, open_wallets, spare_garbage_collection
@@ -63,6 +64,7 @@ class Api:
             )
         self.settings = settings
         self.metrics = Metrics()
+        self._spot_check = SpotCheck(time.monotonic)
         self.health = Health(float(settings.heartbeat_timeout_s), ("healed",))
         self.keys = KeyRing(settings.api_keys)
         self.stopping = asyncio.Event()
@@ -182,6 +184,7 @@ class Api:
 
     async def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
         offsets = await self._producer.send_batch(messages, tracked=LEDGER)
+        self.metrics.checked(*self._spot_check.look(messages))
         if amounts := reinvested(messages):
             self.metrics.booked(amounts)
         return offsets
