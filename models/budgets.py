@@ -7,9 +7,15 @@ twice or late changes nothing. The operations are those of ``budget.lua`` and ``
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.shards import shard_of
+
+if TYPE_CHECKING:
+    from models.ledger import Entry
 
 Operation = dict[str, Any]
 
@@ -73,3 +79,48 @@ def topped_up(shard: int, needs: Needs, *, turn: int, handed: int, spent_at: int
         "handed": handed,
         "spent_at": spent_at,
     }
+
+
+@dataclass(slots=True)
+class Budgets:
+    """What campaigns cost, by campaign and currency, as every shard's entries say."""
+
+    used: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """What each shard drew."""
+    got: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """What each shard says that it was handed."""
+    handed: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """What each shard was handed, as the budget's home says."""
+    whole: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The largest that each budget was when a slice of it was handed out."""
+
+    def apply(self, entry: Entry) -> Iterator[str]:
+        """Take an entry; what is wrong with it, if the shards before it are right."""
+        for campaign, currency, drawn, used, got in entry.budgets:
+            key, shard = (campaign, currency), entry.shard
+            before = self.used[key].get(shard, 0)
+            if before + drawn != used or not 0 <= used <= got:
+                figures = f"{before} to {used} of {got}"
+                yield f"{entry.id} draws {drawn} {currency} of {campaign}: {figures}"
+            self.used[key][shard], self.got[key][shard] = used, got
+        if entry.slice is not None:
+            campaign, currency, to, handed, given, whole = entry.slice
+            key = (campaign, currency)
+            more = handed - self.handed[key].get(to, 0)
+            self.handed[key][to] = handed
+            total = sum(self.handed[key].values())
+            if given != total or more < 0 or (more and given > whole):
+                yield f"{entry.id} hands out {given} {currency} of {campaign}, {total} of {whole}"
+            self.whole[key] = max(whole, self.whole.get(key, 0))
+
+    def overspent(self, *, at_rest: bool) -> Iterator[str]:
+        """Budgets that were overspent, and at rest shards that use what nobody handed to them."""
+        for key, used in self.used.items():
+            campaign, currency = key
+            whole = self.whole.get(key, 0)
+            if at_rest and sum(used.values()) > whole:
+                yield f"{campaign} cost {sum(used.values())} {currency}, its budget is {whole}"
+            for shard, got in self.got[key].items():
+                handed = self.handed[key].get(shard, 0)
+                if at_rest and got > handed:
+                    yield f"shard {shard} has {got} {currency} of {campaign}, handed {handed}"

@@ -97,6 +97,15 @@ def basis_points(value: object) -> int:
     return points
 
 
+def probability(value: object) -> object:
+    """A probability, written as a number with at most four decimals."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 <= value <= 1:
+        raise wrong("write a number from 0 to 1, such as 0.35")
+    if Decimal(value) * BASIS_POINTS % 1:
+        raise wrong(f"{value} has more than four decimals")
+    return Decimal(value)
+
+
 def _shown(value: object) -> str:
     kinds = {dict: "a mapping", list: "a list", type(None): "nothing"}
     kind = kinds.get(type(value))

@@ -39,6 +39,7 @@ from models.misread import refusal_of
 from models.money import MINOR_MAX, is_currency
 from models.payouts import ATTEMPTS_MAX, REPORTED, FailureCategory, PayoutState
 from models.refusals import Reason, Refused
+from models.schedules import Sold
 
 EVENT_BYTES_MAX = 65_536
 """Largest event that is decoded, in bytes."""
@@ -185,6 +186,7 @@ class SaleLine(BaseModel):
 
     line_id: Id = Field(description="unique within the sale")
     amount_minor: AmountMinorOrZero
+    group: Ref | None = Field(None, description="group of products, as release schedules name it")
 
 
 def _kind_of_lines(value: object) -> str:
@@ -257,6 +259,7 @@ class Source(BaseModel):
     held: Annotated[bool, Field(strict=True)] = Field(
         False, description="the sale is held for review, and so is this"
     )
+    sold: Sold | None = Field(None, description="what release schedules look at of the sale")
 
 
 class CommissionEarned(Event):

@@ -16,13 +16,18 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from models.budgets import Budgets
 from models.debts import Owed, changed, day_of
 from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
 from models.quotes import QUOTE, Conversions, Quote
+from models.releases import PENDING, Releases
 from models.timeline import Timeline
 
-SELLER_ACCOUNTS = ("available", "held", "in_flight", "authorised", "quoted", "credit", "debt")
+SELLER_ACCOUNTS = (
+    *("available", "held", "pending", "in_flight", "authorised", "quoted"),
+    *("credit", "debt"),
+)
 """A seller's accounts, per currency. ``debt`` is zero or below, the others zero or above."""
 
 HOUSE_ACCOUNTS = (
@@ -100,6 +105,11 @@ class Entry:
     written_off: tuple[str, str] | None = None
     """Who wrote debt off, and why."""
     quote: Quote | None = None
+    pending: tuple[str, str, str, int, int, int, str] | None = None
+    """Of an earning's lot: its record, currency, held, taken or released, how much, what is left,
+    until when, why."""
+    schedule: tuple[int, int, int, int] | None = None
+    """Basis points that are held back, earned, of that taken back, what became available."""
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -136,6 +146,8 @@ class Entry:
                 tuple(tuple(each) for each in raw.get("lines", ())),
                 tuple(raw["written_off"]) if "written_off" in raw else None,
                 Quote(**raw["quote"]) if "quote" in raw else None,
+                tuple(raw["pending"]) if "pending" in raw else None,
+                tuple(raw["schedule"]) if "schedule" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -167,51 +179,6 @@ class Violation(NamedTuple):
 
     invariant: str
     detail: str
-
-
-@dataclass(slots=True)
-class Budgets:
-    """What campaigns cost, by campaign and currency, as every shard's entries say."""
-
-    used: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
-    """What each shard drew."""
-    got: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
-    """What each shard says that it was handed."""
-    handed: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
-    """What each shard was handed, as the budget's home says."""
-    whole: dict[tuple[str, str], int] = field(default_factory=dict)
-    """The largest that each budget was when a slice of it was handed out."""
-
-    def apply(self, entry: Entry) -> Iterator[str]:
-        """Take an entry; what is wrong with it, if the shards before it are right."""
-        for campaign, currency, drawn, used, got in entry.budgets:
-            key, shard = (campaign, currency), entry.shard
-            before = self.used[key].get(shard, 0)
-            if before + drawn != used or not 0 <= used <= got:
-                figures = f"{before} to {used} of {got}"
-                yield f"{entry.id} draws {drawn} {currency} of {campaign}: {figures}"
-            self.used[key][shard], self.got[key][shard] = used, got
-        if entry.slice is not None:
-            campaign, currency, to, handed, given, whole = entry.slice
-            key = (campaign, currency)
-            more = handed - self.handed[key].get(to, 0)
-            self.handed[key][to] = handed
-            total = sum(self.handed[key].values())
-            if given != total or more < 0 or (more and given > whole):
-                yield f"{entry.id} hands out {given} {currency} of {campaign}, {total} of {whole}"
-            self.whole[key] = max(whole, self.whole.get(key, 0))
-
-    def overspent(self, *, at_rest: bool) -> Iterator[str]:
-        """Budgets that were overspent, and at rest shards that use what nobody handed to them."""
-        for key, used in self.used.items():
-            campaign, currency = key
-            whole = self.whole.get(key, 0)
-            if at_rest and sum(used.values()) > whole:
-                yield f"{campaign} cost {sum(used.values())} {currency}, its budget is {whole}"
-            for shard, got in self.got[key].items():
-                handed = self.handed[key].get(shard, 0)
-                if at_rest and got > handed:
-                    yield f"shard {shard} has {got} {currency} of {campaign}, handed {handed}"
 
 
 @dataclass(slots=True)
@@ -272,6 +239,8 @@ class Fold:
     """Per seller and currency: of what she earned, what purchases have authorised or captured."""
     discounts: dict[tuple[str, str], str] = field(default_factory=dict)
     """Per seller and discount: what became of it last."""
+    releases: Releases = field(default_factory=Releases)
+    """Earnings that are pending."""
     reinvested: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per seller and currency: of what she earned, what became credit, net of what returns took."""
     own_lots: set[tuple[str, str, str]] = field(default_factory=set)
@@ -318,18 +287,19 @@ class Fold:
         self._purchase(entry)
         for discount, step in entry.discounts:
             self._discount(entry, discount, step)
-        for text in self.conversions.apply(
-            entry.seller, entry.id, entry.at_ms, entry.quote, entry.postings
-        ):
-            self._violated(QUOTE, text)
-        for text in self.budgets.apply(entry):
-            self._violated("no budget is overspent", text)
+        for rule, text in self._found_elsewhere(entry):
+            self._violated(rule, text)
         if entry.waiting:
             self.waiting.add((entry.seller, entry.waiting))
         if entry.released:
             self.waiting.discard((entry.seller, entry.released))
         if entry.parked:
             self.parked += 1
+
+    def _found_elsewhere(self, entry: Entry) -> Iterator[tuple[str, str]]:
+        yield from ((QUOTE, text) for text in self.conversions.apply(entry))
+        yield from ((PENDING, text) for text in self.releases.apply(entry))
+        yield from (("no budget is overspent", text) for text in self.budgets.apply(entry))
 
     def _book(self, entry: Entry) -> None:
         if entry.id in self.booked:
@@ -574,9 +544,8 @@ WRITE_OFF = "debt is written off by somebody, for a reason"
 _HOUSE = frozenset({"expired", "reversed", "recovered"})
 """Where credit is the house's again."""
 
-_EARNINGS = frozenset({"sale.completed", "commission.earned"})
-"""Kinds of entries that an earning is booked by."""
-
+_EARNINGS = frozenset({"sale.completed", "commission.earned", "pending.released"})
+"""Kinds of entries that an earning, or what was pending of it, is booked by."""
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {
     "granted": frozenset({None, "used", "expired"}),

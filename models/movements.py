@@ -7,6 +7,7 @@ they become words.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "commission.earned": "Commission on a sale{volume} in the team",
         "commission.reversed": "Commission taken back for a return{volume} in the team",
         "earning.released": "Earnings released: the profile came",
+        "pending.released": "Earnings released: their time came",
         "earning.lapsed": "Earnings stay held: no profile came",
         "return.released": "Return counted: the profile came",
         "return.lapsed": "Return given up: its sale never came",
@@ -76,6 +78,7 @@ ALSO: Mapping[str, str] = MappingProxyType(
         "reserved": "payout{amount}{rail} reserved",
         "reinvested": "{reinvested} reinvested",
         "bonus": "bonus of {reinvested} on it",
+        "held": "{pending} released from {until} on ({reason})",
         "unbonus": "bonus of {reinvested} on what was reinvested taken back",
         "granted": "{reward} granted ({campaigns})",
         "unfired": "{reward} taken back ({campaigns})",
@@ -145,6 +148,7 @@ def words_of(entry: Entry) -> str:
     if entry.payout and entry.payout[1] == PayoutState.RESERVED and _posted(entry, "/in_flight"):
         told.append(ALSO["reserved"])
     told += _reinvested(entry)
+    told += _held(entry)
     told += [ALSO[action] for action in ("granted", "unfired") if _campaigns(entry, action)]
     if any(place == "recovered" for _, _, _, place, _ in entry.lots):
         told.append(ALSO["recovered"])
@@ -189,6 +193,16 @@ def _reinvested(entry: Entry) -> list[str]:
         if word:
             told.append(ALSO[word].replace("{reinvested}", text(minor, currency)))
     return told
+
+
+def _held(entry: Entry) -> list[str]:
+    """What an entry held back for later: how much, until which day (UTC), and why."""
+    if entry.pending is None or entry.pending[2] != "held":
+        return []
+    _, currency, _, minor, _, until_ms, reason = entry.pending
+    day = datetime.fromtimestamp(until_ms / 1000, UTC).date().isoformat()
+    words = ALSO["held"].replace("{pending}", text(minor, currency)).replace("{until}", day)
+    return [words.replace("{reason}", reason.replace("_", " "))]
 
 
 def _rewarded(entry: Entry, account: str) -> bool:

@@ -10,8 +10,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from models.config import Amounts, BasisPoints, CurrencyCode, Minor, PositiveMinor, Section, wrong
+from models.config import (
+    Amounts,
+    BasisPoints,
+    CurrencyCode,
+    Minor,
+    PositiveMinor,
+    Section,
+    probability,
+    wrong,
+)
 from models.money import BASIS_POINTS
+from models.schedules import SCHEDULES_MAX, Schedule
 
 AUTHORISATION_HOURS_MAX = 30 * 24
 """Longest time that an authorisation stays good, in hours."""
@@ -118,18 +128,10 @@ class RailPolicy(Section):
         return self
 
 
-def _probability(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 <= value <= 1:
-        raise wrong("write a number from 0 to 1, such as 0.35")
-    if Decimal(value) * BASIS_POINTS % 1:
-        raise wrong(f"{value} has more than four decimals")
-    return Decimal(value)
-
-
 class FraudPolicy(Section):
     """What the fraud score leads to."""
 
-    hold_score: Annotated[Decimal, BeforeValidator(_probability)] = Field(
+    hold_score: Annotated[Decimal, BeforeValidator(probability)] = Field(
         description="probability of fraud from which a sale's earnings are held for review"
     )
     unscored_caps: Amounts = Field(
@@ -270,6 +272,9 @@ class PayoutPolicy(Section):
     debt: DebtPolicy = DebtPolicy()
     spendback: SpendbackPolicy = SpendbackPolicy()
     fx: FxPolicy = FxPolicy()
+    release: Annotated[tuple[Schedule, ...], Field(max_length=SCHEDULES_MAX)] = Field(
+        (), description="shares of earnings that are released later; the first that fits applies"
+    )
 
     @model_validator(mode="after")
     def _rails_have_limits(self) -> Self:

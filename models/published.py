@@ -24,6 +24,7 @@ Offset = Annotated[int, Field(strict=True, ge=0)]
 
 LotSource = Literal["granted", "reinvested", "left", "authorised", "spent", "recovered", "forgiven"]
 LotPlace = Literal["left", "authorised", "spent", "expired", "reversed", "recovered", "forgiven"]
+PendingStep = Literal["held", "taken", "released"]
 DiscountStep = Literal["granted", "used", "returned", "expired"]
 
 
@@ -140,6 +141,16 @@ class LedgerEntry(Published):
     )
     written_off: tuple[Text, Text] | None = Field(
         None, description="who wrote debt off, and the reason"
+    )
+    pending: tuple[Text, Text, PendingStep, MinorOrZero, MinorOrZero, Ms, Text] | None = Field(
+        None,
+        description="of the lot of an earning that is released later: the earning's record,"
+        " currency, what became of it, how much, what is left, until when, why",
+    )
+    schedule: tuple[MinorOrZero, MinorOrZero, MinorOrZero, Minor] | None = Field(
+        None,
+        description="of an earning of which a share is held back: the share in basis points,"
+        " earned, of that taken back, what became available",
     )
     waiting: Text | None = Field(None, description="what waits for the seller's profile")
     released: Text | None = Field(None, description="what has waited and now counts")

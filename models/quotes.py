@@ -7,11 +7,14 @@ else what it reserved comes back. Nothing else moves the accounts of conversions
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from models.fx import Conversion, Rate
+
+if TYPE_CHECKING:
+    from models.ledger import Entry
 
 QUOTE = "a quote is used once, at its rate"
 """The invariant that entries of conversions keep."""
@@ -75,17 +78,11 @@ class Conversions:
     given: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per seller and currency: what she gave for others, net of what she got for others."""
 
-    def apply(
-        self,
-        seller: str,
-        entry_id: str,
-        at_ms: int,
-        quote: Quote | None,
-        postings: Sequence[tuple[str, str, int, int]],
-    ) -> Iterator[str]:
-        """Follow an entry, and tell what of it no quote explains. ``postings``: as it has them."""
+    def apply(self, entry: Entry) -> Iterator[str]:
+        """Follow an entry, and tell what of it no quote explains."""
+        seller, quote = entry.seller, entry.quote
         moved: Counter[tuple[str, str]] = Counter()
-        for account, currency, minor, _ in postings:
+        for account, currency, minor, _ in entry.postings:
             of_house = account == "/fx" or account.startswith("/fx:")
             if of_house:
                 self.given[seller, currency] += minor
@@ -98,9 +95,9 @@ class Conversions:
                 yield f"{quote.id} of {seller} went to {quote}"
             if not quote.priced():
                 yield f"{quote.id} of {seller} is not what its rate gives"
-            if quote.step == "converted" and at_ms >= quote.expires:
+            if quote.step == "converted" and entry.at_ms >= quote.expires:
                 yield f"{quote.id} of {seller} was used when it had expired"
             moved.subtract(quote.postings())
         for (name, currency), minor in moved.items():
             if minor:
-                yield f"{entry_id} moves {minor} {currency} more on {name}"
+                yield f"{entry.id} moves {minor} {currency} more on {name}"

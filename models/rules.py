@@ -31,6 +31,7 @@ from models.events import (
     Source,
 )
 from models.ids import derived, shard_of_payout
+from models.money import BASIS_POINTS
 from models.payouts import (
     GIVES_BACK,
     RETRIES,
@@ -40,6 +41,7 @@ from models.payouts import (
 )
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
+from models.schedules import Sold, schedule_terms
 from models.sellers import Method, Seller, read_seller, stored_profile
 from models.shards import shard_of
 
@@ -59,6 +61,8 @@ class Lineage(NamedTuple):
     """0 for the sale's own seller, 1 and up for those above; -1 for no sale at all."""
     held: bool = False
     """Whether the sale was held as a suspected fraud; what it earns above is held as well."""
+    sold: Sold | None = None
+    """What schedules look at of the sale, if the policy has any."""
 
 
 NO_SALE = Lineage("", "", -1)
@@ -129,10 +133,18 @@ class Rules:
         return self.campaigns[versions[0]].budget.get(currency, 0) if versions else 0
 
     def sale(
-        self, event: SaleCompleted, seller: Seller | None, amount_minor: int, tier: Tier
+        self,
+        event: SaleCompleted,
+        seller: Seller | None,
+        amount_minor: int,
+        tier: Tier,
+        score: float | None = None,
     ) -> Operation:
         """A sale credits its seller. ``tier`` is the one it has once her profile is known."""
-        lineage = Lineage(event.sale_id, event.seller_id, 0, tier is not Tier.INSTANT)
+        held, sold = tier is not Tier.INSTANT, None
+        if self.policy.release:
+            sold = _sold(event, score)
+        lineage = Lineage(event.sale_id, event.seller_id, 0, held, sold)
         amounts = (event.amount_minor, amount_minor)
         operation = self._earn(event, "s:" + event.sale_id, amounts, seller, tier, lineage)
         if isinstance(event.lines, tuple) and event.lines:
@@ -321,7 +333,30 @@ class Rules:
             operation["up"] = up
         if tier is Tier.INSTANT:
             operation |= self._onward(seller, event.currency)
+            if self.policy.release:
+                operation |= self._scheduled(seller, lineage.sold, occurred_ms)
         return operation
+
+    def released(
+        self, seller_id: str, seller: Seller | None, currency: str, record: str
+    ) -> Operation:
+        """What was pending of an earning, by the name of its record, goes on."""
+        operation: Operation = {
+            "op": "release",
+            "seller": seller_id,
+            "currency": currency,
+            "record": record,
+            "rev": seller.rev if seller else 0,
+        }
+        return operation | (self._onward(seller, currency) if seller else {})
+
+    def _scheduled(self, seller: Seller, sold: Sold | None, occurred_ms: int) -> Operation:
+        """Which share of an earning is pending for a while, if any."""
+        terms = schedule_terms(
+            self.policy.release, country=seller.country, tier=seller.tier, sold=sold,
+            occurred_ms=occurred_ms,
+        )  # fmt: skip
+        return {} if terms is None else {"schedule": terms}
 
     def _onward(self, seller: Seller, currency: str) -> Operation:
         """Where an earning goes on to: what of it is reinvested, and on which terms she is paid."""
@@ -379,7 +414,8 @@ class Rules:
         if item.get("give"):
             return {}  # it follows its sale, which is released in front of it
         currency = item["currency"]
-        lineage = Lineage(item["sale"], item["origin"], item["level"], item["held"])
+        sold = Sold.model_validate_json(item["sold"]) if item.get("sold") else None
+        lineage = Lineage(item["sale"], item["origin"], item["level"], item["held"], sold)
         release: Operation = {
             "counts": self._counts(currency, item["occurred"], seller, lineage.level)
         }
@@ -388,7 +424,10 @@ class Rules:
             if item.get("take"):
                 del up["commission"]
             release["up"] = {**up, "occurred_at": item["occurred_at"]}
-        return release | self._onward(seller, currency)
+        release |= self._onward(seller, currency)
+        if self.policy.release and not item.get("take"):
+            release |= self._scheduled(seller, sold, item["occurred"])
+        return release
 
     def _counts(self, currency: str, occurred_ms: int, seller: Seller, level: int) -> Counts:
         """In which campaigns and periods an event counts: ``[index from 1, period, forget at]``.
@@ -457,6 +496,8 @@ class Rules:
         }
         if lineage.held:
             up["held"] = True
+        if lineage.sold is not None and self.policy.release:
+            up["sold"] = lineage.sold.text()
         return up
 
 
@@ -476,14 +517,23 @@ def _counts_in(
 def _lineage(source: Source | None) -> Lineage:
     if source is None:
         return NO_SALE
-    return Lineage(source.sale_id, source.seller_id, source.level, source.held)
+    return Lineage(source.sale_id, source.seller_id, source.level, source.held, source.sold)
+
+
+def _sold(event: SaleCompleted, score: float | None) -> Sold:
+    """What schedules look at of a sale. ``score``: its probability of fraud, if it has one."""
+    lines = event.lines if isinstance(event.lines, tuple) else ()
+    groups = tuple(sorted({line.group for line in lines if line.group is not None}))
+    score_bp = None if score is None else int(score * BASIS_POINTS)
+    return Sold(country=event.country, groups=groups, score_bp=score_bp)
 
 
 def _waits(
     event: SaleCompleted | SaleReturned | CommissionEarned | CommissionReversed, lineage: Lineage
 ) -> Operation:
     """What an operation carries that waits for the seller's profile."""
-    return {
+    sold = {"sold": lineage.sold.text()} if lineage.sold is not None else {}
+    return sold | {
         "waiting": True,
         "sale": lineage.sale_id,
         "origin": lineage.origin,

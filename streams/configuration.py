@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -11,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from models.config import Section, basis_points
 from models.policy import DebtPolicy, FxPolicy, ReinvestPolicy, SpendbackPolicy, TillPolicy
+from models.schedules import Schedule
 from rails.registry import PROVIDERS
 from streams.settings import (
     DEFAULTS,
@@ -98,13 +100,20 @@ _POLICY_SECTIONS: tuple[tuple[str, type[Section]], ...] = (
         SpendbackPolicy,
     ),
     ("Its section `fx` says how money is [converted](money.md#conversions):", FxPolicy),
+    (
+        "Its section `release` is a list of schedules for what is [released later]"
+        "(money.md#released-later); the first that\nfits applies, and a condition that is left out "
+        "fits all:",
+        Schedule,
+    ),
 )
 
 
 def _policy_row(name: str, field: FieldInfo) -> str:
-    default, values = _default(field), _values(field)
+    default, values = "" if field.is_required() else _default(field), _values(field)
     if any(getattr(each, "func", None) is basis_points for each in field.metadata):
-        default, values = f"`{field.default / 100:g}`", "0 to 100"
+        default = default and f"`{field.default / 100:g}`"
+        values = "0 to 100"
     cells = (f"`{name}`", default, values, field.description or "")
     return "| " + " | ".join(cells) + " |"
 
@@ -148,6 +157,7 @@ def _kind(annotation: Any) -> str:
     kinds: dict[Any, str] = {
         bool: "`true`, `false`",
         int: "a percentage",
+        Decimal: "0 to 1",
         Path: "path",
         SecretStr: "secret",
     }

@@ -146,8 +146,9 @@ class Desk:
             for t, operation in zip(pending, operations, strict=True):
                 self._sourced(t, operation)
             started = perf_counter()
-            outcomes, under_way = await self.wallets.book(operations)
-            published.append(under_way)
+            booking = await self.wallets.book(operations)
+            outcomes = booking.outcomes
+            published.append(booking.published)
             self.metrics.stage_took("book", perf_counter() - started)
             decided = list(map(Settled, pending, operations, outcomes))
             if "retry" not in outcomes:

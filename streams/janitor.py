@@ -1,14 +1,16 @@
 """The janitor: what is due by the clock, of the shards that this worker looks after.
 
 Coalescing windows and retries that have run out, payouts to ask a rail about, lots that expire,
-authorisations and quotes that end, events that waited too long. Every timer is removed by the
-operation it leads to, so that one that two workers see is carried out once.
+pending earnings that are released, authorisations and quotes that end, events that waited too long.
+Every timer is removed by the operation it leads to, so that one that two workers see is carried out
+once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -139,6 +141,10 @@ class Janitor:
         """Say what waits and how old the outboxes are; publish what stays in them."""
         self._metrics.waiting("sales", sum(at.waiting for at in standings.values()))
         self._metrics.waiting("returns", sum(at.parked for at in standings.values()))
+        pending: Counter[str] = Counter()
+        for at in standings.values():
+            pending.update(at.pending)
+        self._metrics.pending(pending)
         now = asyncio.get_running_loop().time()
         first_seen: dict[int, tuple[int, float]] = {}
         for shard, at in standings.items():
@@ -167,6 +173,10 @@ class Janitor:
         if kind == "lot":
             seller_id, _, lot = rest.rpartition(":")
             return operation | {"op": "expire", "seller": seller_id, "lot": lot}
+        if kind == "rel":
+            seller_id, currency, record = rest.split("/")
+            seller = read_seller(seller_id, due.stored) if due.stored else None
+            return operation | self._rules.released(seller_id, seller, currency, record)
         if kind in {"auth", "discount"}:
             return operation | self._ends_at_the_till(kind, rest)
         if kind == "quote":

@@ -140,7 +140,7 @@ class Sales:
         tier = decision.tier
         if seller is None:
             tier = self._decision(score, amount, event.currency, _KNOWN, row).tier
-        operation = self._rules.sale(event, seller, amount, tier)
+        operation = self._rules.sale(event, seller, amount, tier, decision.score)
         operation["state"] = state
         operation["decision"] = self._record(taken, operation, decision, row)
         self._tiers[decision.tier.value] += 1

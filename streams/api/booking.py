@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -38,7 +40,8 @@ Decide = Callable[[], Awaitable[Operation]]
 """Makes the operation of a request; called again when what it was decided upon has moved."""
 
 
-class Requested(NamedTuple):
+@dataclass(frozen=True)
+class Requested:
     """A request to book: whose it is, the client's key for it, and all that it asks for."""
 
     client: str
@@ -46,7 +49,7 @@ class Requested(NamedTuple):
     idempotency_key: str
     asked: bytes
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The id of its operation. A key is good for one seller: ids live in her shard."""
         return derived(f"api/{self.client}/{self.seller_id}/{self.idempotency_key}")
@@ -60,7 +63,7 @@ class Answered(NamedTuple):
     repeated: bool
 
 
-_Fate = tuple[str, Awaitable[object]] | Exception
+_Fate = tuple[str, asyncio.Future[None]] | Exception
 """What became of an operation, and when that can no longer be lost; or why nobody can say."""
 
 
@@ -105,9 +108,9 @@ class Bookings:
             fate = await self._together(operation)
             if isinstance(fate, Exception):
                 raise fate
-            outcome, published = fate
+            outcome, safe = fate
             # Another request waits for the same: that one goes on if this one is given up.
-            await asyncio.shield(asyncio.ensure_future(published))
+            await asyncio.shield(safe)
             if outcome != "retry":
                 return outcome
         raise RuntimeError(f"a request was decided {DECISIONS_MAX} times in vain")
@@ -126,11 +129,11 @@ class Bookings:
         return self._fates(booking)
 
     def _fates(self, booking: Booking) -> Sequence[_Fate]:
-        published = asyncio.ensure_future(booking.published)
-        published.add_done_callback(self._published)
-        return [(outcome, published) for outcome in booking.outcomes]
+        asyncio.gather(*booking.sent).add_done_callback(self._sent)
+        # A request waits for its own shard: in front of another there may be what a worker books.
+        return list(zip(booking.outcomes, booking.safe, strict=True))
 
-    def _published(self, done: asyncio.Future[object]) -> None:
+    def _sent(self, done: asyncio.Future[list[None]]) -> None:
         self._places.release()
         if not done.cancelled():
             done.exception()  # each request is told; none may be left to

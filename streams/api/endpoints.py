@@ -46,7 +46,13 @@ from streams.api.keys import Key, Scope
 from streams.api.problems import Problem
 from streams.engine import Outgoing
 from streams.engine.errors import DeliveryFailed, EngineNotRunning
-from streams.wallets.statement import accounts_of, lots_of, profile_shown
+from streams.wallets.statement import (
+    PENDING_MAX,
+    accounts_of,
+    lots_of,
+    pending_of,
+    profile_shown,
+)
 from streams.wallets.store import Operation
 from streams.wallets.wallets import Wallets
 
@@ -121,6 +127,7 @@ class Balances(BaseModel):
 
     available: Minor
     held: Minor
+    pending: Annotated[int, Field(description="integer minor units, to be released later")]
     in_flight: Minor
     authorised: Annotated[int, Field(description="integer minor units, of open purchases")]
     quoted: Annotated[int, Field(description="integer minor units, of open quotes")] = 0
@@ -141,12 +148,27 @@ class Lot(BaseModel):
     )
 
 
+class PendingEarning(BaseModel):
+    """What of an earning is not hers yet: until when, and why."""
+
+    earning: Literal["sale", "commission"]
+    id: str = Field(description="of the sale or commission")
+    currency: str
+    left_minor: Minor
+    held_minor: Annotated[int, Field(description="integer minor units, before any return")]
+    until_ms: AtMs
+    reason: str = Field(description="the code that the company's schedule gives, `return_window`")
+
+
 class Wallet(BaseModel):
     """What a seller has. Nothing for one who is not known."""
 
     seller_id: str
     accounts: dict[str, Balances] = Field(description="by currency")
     lots: list[Lot] = Field(description="unspent credit, soonest expiry first")
+    pending: list[PendingEarning] = Field(
+        description=f"the first {PENDING_MAX:,} to be released, soonest first"
+    )
     waiting: int = Field(description="events that wait for her profile")
 
 
@@ -358,6 +380,7 @@ class Counter:
                 "seller_id": call.seller_id,
                 "accounts": accounts_of(holdings.accounts),
                 "lots": lots_of(holdings.lots),
+                "pending": pending_of(holdings.pending),
                 "waiting": holdings.waiting,
             }
         )

@@ -27,6 +27,7 @@ from streams.api.limits import Limits
 from streams.api.purchases import Till
 from streams.api.routes import handles
 from streams.api.site import Bounds, Site
+from streams.api.wire import PROTOCOL
 from streams.connections import engine_settings, redis_server
 from streams.engine import Outgoing
 from streams.engine.counters import EngineCounters
@@ -73,7 +74,7 @@ class Api:
         self._code = ExitCode.OK
         timeout_ms = settings.api_timeout_s * 1000
         self._producer = EngineProducer(
-            engine_settings(settings, delivery_timeout_ms=timeout_ms), EngineCounters()
+            engine_settings(settings, delivery_timeout_ms=timeout_ms, linger_ms=0), EngineCounters()
         )
         rules = company_rules(settings)
         self.store = Store(redis_server(settings))
@@ -172,6 +173,7 @@ class Api:
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
             self.site.app,
+            http=PROTOCOL,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -195,8 +197,6 @@ class Api:
             logger.critical("%s", error)
             self._code = ExitCode.AGENT_RAISED
             self.stopping.set()
-
-    # What the wallets report.
 
 
 class _Server(uvicorn.Server):

@@ -169,6 +169,7 @@ def _print(statement: Mapping[str, Any]) -> None:
     if statement["waiting"]:
         out.print(f"{statement['waiting']} earnings and returns wait for the profile")
     _print_accounts(statement["accounts"])
+    _print_pending(statement["pending"])
     _print_lots(statement["lots"])
     _print_payouts(statement["payouts"])
 
@@ -206,6 +207,25 @@ def _print_lots(lots: list[dict[str, Any]]) -> None:
             text(lot["granted_minor"], currency),
             lot["campaign"],
             _moment(lot["expires_ms"]) if lot["expires_ms"] else "never",
+        )
+    console().print()
+    console().print(table)
+
+
+def _print_pending(pending: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from models.money import text
+
+    if not pending:
+        return
+    table = Table("pending", "of", "until", "why", box=None, pad_edge=False)
+    for lot in pending:
+        table.add_row(
+            text(lot["left_minor"], lot["currency"]),
+            f"{lot['earning']} {lot['id']}",
+            _moment(lot["until_ms"]),
+            lot["reason"],
         )
     console().print()
     console().print(table)

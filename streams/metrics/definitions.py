@@ -156,6 +156,11 @@ class Definitions:
             "Quotes by events, quotes used by events, and quotes whose time was over.",
             step="`quoted`, `converted`, `expired`",
         )
+        self.pending = make.gauge(
+            "pending_minor_units",
+            "Earnings that are released later, of the shards of this worker.",
+            currency=_CURRENCY,
+        )
         self.rate_observed = make.gauge(
             "rate_observed_timestamp_seconds",
             "When the newest rate of a pair that this worker took was observed.",

@@ -279,6 +279,10 @@ class Metrics:
         """How many early events of a kind wait now."""
         self._definitions.waiting.set(events, kind)
 
+    def pending(self, pending_minor: Mapping[str, int]) -> None:
+        """What is released later, by currency, of all shards of this worker."""
+        self._definitions.pending.replace({(c,): minor for c, minor in pending_minor.items()})
+
     def timers(self, kind: Literal["booking", "rail"], count: int) -> None:
         """Timers were carried out."""
         self._timers.add(count, kind)

@@ -27,6 +27,7 @@ class Past:
     profile: bytes | None = None
     wallet: dict[bytes, bytes] = field(default_factory=dict)
     lots: dict[bytes, bytes] = field(default_factory=dict)
+    pending: dict[bytes, bytes] = field(default_factory=dict)
     payouts: dict[str, dict[str, Any]] = field(default_factory=dict)
     waiting: int = 0
 
@@ -50,14 +51,19 @@ class Past:
             return
         elif command == "SET" and kind == "p":
             self.profile = arguments[0].encode()
-        elif command == "HSET" and kind == "l":
-            for lot, value in zip(arguments[::2], arguments[1::2], strict=True):
-                self.lots[lot.encode()] = value.encode()
-        elif command == "HDEL" and kind == "l":
-            for lot in arguments:
-                self.lots.pop(lot.encode(), None)
+        elif kind in {"l", "L"}:
+            self._keep(self.lots if kind == "l" else self.pending, command, arguments)
         elif kind == "q":
             self.waiting = self.waiting + 1 if command == "RPUSH" else 0
+
+    @staticmethod
+    def _keep(lots: dict[bytes, bytes], command: str, arguments: list[str]) -> None:
+        if command == "HSET":
+            for lot, value in zip(arguments[::2], arguments[1::2], strict=True):
+                lots[lot.encode()] = value.encode()
+        elif command == "HDEL":
+            for lot in arguments:
+                lots.pop(lot.encode(), None)
 
 
 def past_of(seller_id: str, entries: Iterable[tuple[bytes, int]], at_ms: int) -> Past:
@@ -86,6 +92,7 @@ def read_past(ledger: Ledger, seller_id: str, at_ms: int) -> dict[str, Any] | No
         past.profile,
         past.wallet,
         past.lots,
+        pending=past.pending,
         payouts=past.payouts.values(),
         waiting=past.waiting,
     )

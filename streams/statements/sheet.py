@@ -20,6 +20,7 @@ ACCOUNT_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "available": "Available",
         "held": "Under review",
+        "pending": "Released later",
         "in_flight": "On its way",
         "credit": "Store credit",
         "debt": "Owed",

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from models.debts import Owed, read_owed
 from models.ledger import Purchase
 from models.quotes import Quote
+from models.releases import Pending, read_pending
 from models.shards import SHARDS
 from streams.wallets.store import meta_key
 
@@ -43,6 +44,12 @@ class ShardState:
     """By seller and quote."""
     quotes_ending: set[tuple[str, str]] = field(default_factory=set)
     """Quotes with a time at which they end."""
+    pending: dict[tuple[str, str], Pending] = field(default_factory=dict)
+    """What is pending of earnings, by seller and the name of the earning's record."""
+    pending_sums: dict[str, int] = field(default_factory=dict)
+    """The same in all of the shard, by currency."""
+    releasing: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """When what is pending is released, by seller, currency and record, in ms."""
     payouts: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     """Payouts with a time at which their rail is asked."""
@@ -87,6 +94,7 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
         pipe.zrangebyscore(f"{{s{shard}}}:t", "-inf", "+inf")
         pipe.zrangebyscore(f"{{s{shard}}}:e", "-inf", "+inf")
     replies = pipe.execute()
+    releasing: list[tuple[int, bytes]] = []
     for i, shard in enumerate(wanted):
         length, first, timers, asked = replies[4 * i : 4 * i + 4]
         shards[shard].outbox = int(length)
@@ -94,7 +102,23 @@ def _read_outboxes(client: Any, shards: Mapping[int, ShardState], wanted: Sequen
             shards[shard].outbox_first = int(first[0][0].split(b"-")[0])
         shards[shard].ending = _named(timers, b"auth:")
         shards[shard].quotes_ending = _named(timers, b"quote:")
+        releasing += [(shard, t) for t in timers if t.startswith(b"rel:")]
         shards[shard].asked = {payout.decode() for payout in asked}
+    _read_releasing(client, shards, releasing)
+
+
+def _read_releasing(
+    client: Any, shards: Mapping[int, ShardState], timers: Sequence[tuple[int, bytes]]
+) -> None:
+    for first in range(0, len(timers), KEYS_MAX):
+        some = timers[first : first + KEYS_MAX]
+        pipe = client.pipeline(transaction=False)
+        for shard, timer in some:
+            pipe.zscore(f"{{s{shard}}}:t", timer)
+        for (shard, timer), due in zip(some, pipe.execute(), strict=True):
+            seller, currency, name = timer[4:].decode().split("/")
+            if due is not None:
+                shards[shard].releasing[seller, currency, name] = int(float(due))
 
 
 def _named(timers: Iterable[bytes], kind: bytes) -> set[tuple[str, str]]:
@@ -110,7 +134,7 @@ def _named(timers: Iterable[bytes], kind: bytes) -> set[tuple[str, str]]:
 def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[int]) -> None:
     keys: set[bytes] = set()
     # One walk through the key space for all shards; SCAN may return a key twice.
-    for key in client.scan_iter(match="{s*}:[Dacghklwy]*", count=KEYS_MAX):
+    for key in client.scan_iter(match="{s*}:[DLacghklwy]*", count=KEYS_MAX):
         shard, _, rest = key[2:].partition(b"}:")
         if shard.isdigit() and int(shard) in wanted and rest[:2] in _KINDS_READ:
             keys.add(key)
@@ -129,7 +153,7 @@ def _read_keys(client: Any, shards: Mapping[int, ShardState], wanted: frozenset[
                 _take(shards, key, value)
 
 
-_KINDS_READ = frozenset({b"D", b"a:", b"c:", b"g:", b"h", b"k:", b"l:", b"w:", b"y:"})
+_KINDS_READ = frozenset({b"D", b"L", b"L:", b"a:", b"c:", b"g:", b"h", b"k:", b"l:", b"w:", b"y:"})
 
 
 def _purchase(stored: bytes) -> Purchase:
@@ -157,7 +181,15 @@ def _take_owed(state: ShardState, name: str, value: Mapping[bytes, bytes]) -> No
         state.owed[seller, currency] = read_owed(text.decode())
 
 
-_KEPT = {"D": _take_owed, "k": _take_settled}
+def _take_pending(state: ShardState, name: str, value: Mapping[bytes, bytes]) -> None:
+    if name:
+        lots = {record.decode(): read_pending(text.decode())[0] for record, text in value.items()}
+        state.pending |= {(name, record): lot for record, lot in lots.items()}
+    else:
+        state.pending_sums = {currency.decode(): int(minor) for currency, minor in value.items()}
+
+
+_KEPT = {"D": _take_owed, "L": _take_pending, "k": _take_settled}
 
 
 def _take(shards: Mapping[int, ShardState], key: bytes, value: Any) -> None:

@@ -9,11 +9,15 @@ from typing import Any
 from pydantic_core import from_json
 
 from models.ledger import SELLER_ACCOUNTS
+from models.releases import read_pending
 from models.sellers import Method, read_seller
 from models.shards import shard_of
 
 PAYOUTS_MAX = 1_000
 """Payouts that a statement shows: the newest."""
+
+PENDING_MAX = 1_000
+"""Pending earnings that a statement shows: the first to be released."""
 
 SCAN_KEYS = 5_000
 """Keys that Redis looks at in one step of the search for payouts."""
@@ -36,11 +40,15 @@ def read_statement(client: Any, seller_id: str) -> dict[str, Any] | None:
     pipe.hgetall(f"{prefix}w:{seller_id}")
     pipe.hgetall(f"{prefix}l:{seller_id}")
     pipe.llen(f"{prefix}q:{seller_id}")
-    stored, wallet, lots, waiting = pipe.execute()
+    pipe.hgetall(f"{prefix}L:{seller_id}")
+    stored, wallet, lots, waiting, pending = pipe.execute()
     if stored is None and not wallet and not waiting:
         return None
     payouts = _payouts(client, prefix, seller_id)
-    return statement_of(seller_id, stored, wallet, lots, payouts=payouts, waiting=int(waiting))
+    return statement_of(
+        seller_id, stored, wallet, lots,
+        pending=pending, payouts=payouts, waiting=int(waiting),
+    )  # fmt: skip
 
 
 def statement_of(
@@ -49,6 +57,7 @@ def statement_of(
     wallet: Mapping[bytes, bytes],
     lots: Mapping[bytes, bytes],
     *,
+    pending: Mapping[bytes, bytes],
     payouts: Iterable[dict[str, Any]],
     waiting: int,
 ) -> dict[str, Any]:
@@ -59,6 +68,7 @@ def statement_of(
         "profile": None if stored is None else profile_shown(seller_id, stored),
         "accounts": accounts_of(wallet),
         "lots": lots_of(lots),
+        "pending": pending_of(pending),
         "payouts": _newest(payouts),
         "waiting": waiting,
     }
@@ -108,6 +118,30 @@ def lots_of(lots: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
             }
         )
     return sorted(found, key=lambda lot: (lot["expires_ms"] or 2**63, lot["lot"]))
+
+
+def pending_of(pending: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """What is pending of which earning, until when and why: the soonest to be released first."""
+    found = []
+    for name, text in pending.items():
+        lot, held = read_pending(text.decode())
+        kind, _, id_ = name.decode().partition(":")
+        found.append(
+            {
+                "earning": _EARNINGS[kind],
+                "id": id_,
+                "currency": lot.currency,
+                "left_minor": lot.left,
+                "held_minor": held,
+                "until_ms": lot.until_ms,
+                "reason": lot.reason,
+            }
+        )
+    found.sort(key=lambda lot: (lot["until_ms"], lot["id"]))
+    return found[:PENDING_MAX]
+
+
+_EARNINGS = {"s": "sale", "c": "commission"}
 
 
 def _payouts(client: Any, prefix: str, seller_id: str) -> Iterator[dict[str, Any]]:

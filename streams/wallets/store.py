@@ -109,6 +109,8 @@ class Holdings(NamedTuple):
     lots: dict[bytes, bytes]
     profile: bytes | None
     waiting: int
+    pending: dict[bytes, bytes]
+    """What is pending of each of her earnings."""
 
 
 @dataclass(slots=True)
@@ -124,7 +126,7 @@ class Timers(StrEnum):
     """The timers of a shard, by what they lead to; the value is their key's name."""
 
     BOOKING = "t"
-    """A payout window, the end of a lot, a wait, an authorisation, a discount or a quote."""
+    """A payout window, the end of a lot, authorisation, discount, quote or wait, a release."""
     RAIL = "e"
     """Payouts that a rail is to be asked about, or that were not handed to it."""
 
@@ -152,6 +154,8 @@ class ShardStanding(NamedTuple):
     """Earnings and returns that wait for their seller's profile."""
     parked: int
     """Returns that wait for their sale."""
+    pending: Mapping[str, int]
+    """Earnings that are released later, by currency, in minor units."""
 
 
 class Page(NamedTuple):
@@ -280,14 +284,15 @@ class Store:
         replies = await self._call(calls, read_only=True)
         standings: dict[int, ShardStanding] = {}
         for shard, reply in zip(shards, replies, strict=True):
-            seq, flat, length, first, waiting, parked = reply
+            seq, flat, length, first, waiting, parked, held = reply
             timers = [
                 Due(str(flat[i], "ascii"), int(float(flat[i + 1])), flat[i + 2])
                 for i in range(0, len(flat), 3)
             ]
             first_seq = int(first.split(b"-")[0]) if first else None
+            pending = {str(c, "ascii"): int(minor) for c, minor in _pairs(held).items()}
             standings[shard] = ShardStanding(
-                int(seq), timers, int(length), first_seq, int(waiting), int(parked)
+                int(seq), timers, int(length), first_seq, int(waiting), int(parked), pending
             )
         return standings
 
@@ -383,8 +388,8 @@ class Store:
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
         [reply] = await self._call([("read", shard, seller_id)], read_only=True)
-        accounts, lots, profile, waiting = reply
-        return Holdings(_pairs(accounts), _pairs(lots), profile, int(waiting))
+        accounts, lots, profile, waiting, pending = reply
+        return Holdings(_pairs(accounts), _pairs(lots), profile, int(waiting), _pairs(pending))
 
     async def leftovers(self, shards: Iterable[int]) -> dict[int, list[OutboxEntry]]:
         """What the shards' outboxes hold: what is not known to be in the ledger."""

@@ -15,11 +15,13 @@ from typing import NamedTuple
 from models.debts import by_age, day_of
 from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
+from models.releases import PENDING
 from models.shards import shard_of
 from streams.settings import Settings
 from streams.topics import TOPICS
 from streams.wallets import reserved
 from streams.wallets.evidence import Commanded, Evidence, EvidenceMissing, gather
+from streams.wallets.pending import pending_apart, pending_forgotten, pending_told
 from streams.wallets.railbooks import Execution
 
 __all__ = ["RULES", "Check", "EvidenceMissing", "Rule", "Verdict", "judge", "verify"]
@@ -502,6 +504,8 @@ RULES: tuple[Rule, ...] = (
     Rule(DEBT, _violations(DEBT), _debts),
     Rule(WRITE_OFF, _violations(WRITE_OFF), _written_off),
     Rule("debt is as old as the journal has it", debts_apart, _debts),
+    Rule(PENDING, pending_apart, pending_told),
+    Rule("every pending earning is released", pending_forgotten, pending_told),
     Rule("every message has one effect or one dead letter", events_astray, _messages),
     Rule(
         "every commission sent up the tree was booked",

@@ -57,8 +57,11 @@ OUTAGE_MAX_S = 60.0
 BOOK_MAX = 1_000
 """Operations of one shard that are booked in one call."""
 
-CONFIRM_LOOK_S = 0.01
+CONFIRM_LOOK_S = 0.002
 """Time between two looks whether entries in front have come into the ledger, at first."""
+
+CONFIRM_LOOK_GROWTH = 1.25
+"""By which factor the next look is later: a wait is a quarter longer than it must be, at most."""
 
 CONFIRM_PATIENCE_S = 1.0
 """How long another worker may take to publish what it booked before this one publishes it too."""
@@ -85,10 +88,36 @@ class _Shard:
 
 
 class Booking(NamedTuple):
-    """What came of booking: the outcome of each operation, and when all of it counts for ever."""
+    """What came of booking."""
 
     outcomes: list[str]
+    """Of each operation."""
     published: Awaitable[object]
+    """Done when all of it counts for ever."""
+    sent: list[asyncio.Future[None]]
+    """Done, all of them, when the broker has every message that follows from it."""
+    safe: list[asyncio.Future[None]]
+    """Done when an operation counts for ever, whatever the other shards wait for."""
+
+
+class _Effects:
+    """What follows from operations, on its way to the broker and until it counts for ever."""
+
+    def __init__(self, shards: Iterable[int]) -> None:
+        loop = asyncio.get_running_loop()
+        self.sent: asyncio.Future[None] = loop.create_future()
+        self.safe: dict[int, asyncio.Future[None]] = {s: loop.create_future() for s in shards}
+
+    def fail(self, error: BaseException) -> None:
+        """Whoever waits is told; nobody may."""
+        for each in (self.sent, *self.safe.values()):
+            if each.done():
+                continue
+            if isinstance(error, asyncio.CancelledError):
+                each.cancel()
+            else:
+                each.set_exception(error)
+                each.exception()
 
 
 def forget_ms(retention_ms: int) -> int:
@@ -166,6 +195,8 @@ class Wallets:
         """What the broker has not acknowledged yet."""
         self._publishing: dict[asyncio.Future[None], frozenset[int]] = {}
         """What is on its way to the broker, and the shards it is of."""
+        self._helped: set[int] = set()
+        """Shards of which this process publishes what another has left."""
         self._lost: EntriesVoid | None = None
 
     async def post(self, operations: Sequence[Operation]) -> list[str]:
@@ -186,18 +217,23 @@ class Wallets:
         :class:`BookingFailed` when an operation broke an invariant, and :class:`EntriesVoid`.
         """
         groups: dict[int, list[int]] = defaultdict(list)
-        for i, operation in enumerate(operations):
-            groups[shard_for(operation)].append(i)
+        shards = [shard_for(operation) for operation in operations]
+        for i, shard in enumerate(shards):
+            groups[shard].append(i)
         outcomes = ["retry"] * len(operations)
         held_up: set[int] = set()
         publishing: list[asyncio.Future[None]] = []
+        sent: list[asyncio.Future[None]] = []
+        safe: dict[int, asyncio.Future[None]] = {}
         for round_ in _chunks(groups):
             # Behind an operation that has to be decided again nothing may be booked: a later
             # offset would raise the fence over it.
             chunk = {shard: places for shard, places in round_.items() if shard not in held_up}
             batches = {shard: [operations[i] for i in places] for shard, places in chunk.items()}
-            booked, under_way = await self._patiently(batches)
+            booked, effects, under_way = await self._patiently(batches)
             publishing.append(under_way)
+            sent.append(effects.sent)
+            safe |= effects.safe
             for shard, places in chunk.items():
                 for i, outcome in zip(places, booked[shard].outcomes, strict=True):
                     outcomes[i] = outcome
@@ -206,7 +242,12 @@ class Wallets:
         broken = [o for o in outcomes if o.startswith("error:")]
         if broken:
             raise BookingFailed(broken[0])
-        return Booking(outcomes, asyncio.gather(*publishing))
+        return Booking(
+            outcomes,
+            asyncio.gather(*publishing),
+            sent,
+            [safe[shard] for shard in shards],
+        )
 
     async def look(
         self,
@@ -349,7 +390,7 @@ class Wallets:
 
     async def _patiently(
         self, batches: Mapping[int, list[Operation]]
-    ) -> tuple[dict[int, Booked], asyncio.Future[None]]:
+    ) -> tuple[dict[int, Booked], _Effects, asyncio.Future[None]]:
         """Book, and start to publish what follows; heal and try again while Redis is away."""
         result: dict[int, Booked] = {}
         epochs: dict[int, int] = {}
@@ -379,10 +420,11 @@ class Wallets:
             # verdict.
             self._forget([s for s in result if self._shards[s].epoch != epochs[s]])
             # Also what was booked before the rest could not be.
-            publishing = asyncio.ensure_future(self._publish(result, epochs))
+            effects = _Effects(result)
+            publishing = asyncio.ensure_future(self._publish(result, epochs, effects))
             self._publishing[publishing] = frozenset(result)
             publishing.add_done_callback(self._published)
-        return result, publishing
+        return result, effects, publishing
 
     def _published(self, done: asyncio.Future[None]) -> None:
         del self._publishing[done]
@@ -431,25 +473,36 @@ class Wallets:
         if self._lost is not None:
             raise self._lost
 
-    async def _publish(self, booked: Mapping[int, Booked], epochs: Mapping[int, int]) -> None:
+    async def _publish(
+        self, booked: Mapping[int, Booked], epochs: Mapping[int, int], effects: _Effects
+    ) -> None:
         """Publish what was booked, and return when no loss of Redis can undo it."""
+        try:
+            offsets = await self._sent(booked)
+            effects.sent.set_result(None)
+            asked = {
+                shard: Confirming(
+                    epochs[shard],
+                    reply.seq,
+                    offsets.get((self._ledger, shard % self._partitions), 0),
+                    [entry.seq for entry in reply.outbox],
+                )
+                for shard, reply in booked.items()
+            }
+            await self._confirm(asked, effects)
+        except BaseException as error:
+            effects.fail(error)
+            raise
+
+    async def _sent(self, booked: Mapping[int, Booked]) -> Mapping[tuple[str, int], int]:
+        """Publish what was booked; the ledger's offsets."""
         entries = [entry for reply in booked.values() for entry in reply.outbox]
         sending = asyncio.ensure_future(publish(self._send, entries))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
-        offsets = await sending
-        asked = {
-            shard: Confirming(
-                epochs[shard],
-                reply.seq,
-                offsets.get((self._ledger, shard % self._partitions), 0),
-                [entry.seq for entry in reply.outbox],
-            )
-            for shard, reply in booked.items()
-        }
-        await self._confirm(asked)
+        return await sending
 
-    async def _confirm(self, asked: dict[int, Confirming]) -> None:
+    async def _confirm(self, asked: dict[int, Confirming], effects: _Effects) -> None:
         """Wait until entries count for ever. Raises :class:`EntriesVoid` if they never will."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -460,15 +513,28 @@ class Wallets:
             if void:
                 self._lost = EntriesVoid(void)
                 raise self._lost
-            asked = {s: one for s, one in asked.items() if worths[s] is not Worth.SAFE}
+            for shard in [s for s, worth in worths.items() if worth is Worth.SAFE]:
+                del asked[shard]
+                effects.safe[shard].set_result(None)
             unhealed = [shard for shard in asked if worths[shard] is Worth.UNHEALED]
             if unhealed:
                 await self._mend(unhealed)
             elif asked:
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, CONFIRM_PATIENCE_S)
+                pause = min(pause * CONFIRM_LOOK_GROWTH, CONFIRM_PATIENCE_S)
                 if loop.time() - began > CONFIRM_PATIENCE_S:
-                    await self.republish(asked)
+                    await self._help(asked)
+
+    async def _help(self, shards: Iterable[int]) -> None:
+        """Publish what others leave in front of what is booked here; several may wait for it."""
+        late = set(shards) - self._helped
+        if not late:
+            return
+        self._helped |= late
+        try:
+            await self.republish(late)
+        finally:
+            self._helped -= late
 
     async def _mend(self, shards: Sequence[int]) -> None:
         await self._with_patience(lambda: self._restore(shards))

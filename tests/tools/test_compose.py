@@ -6,6 +6,8 @@
 import base64
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from typer.testing import CliRunner
 
 from rails.destination import Seal
 from rails.sandbox.server import PROVIDERS
+from streams.api.keys import KeyRing, Scope
 from streams.cli import app
-from streams.settings import Settings, load_settings, unknown_variables
+from streams.settings import ROLES, Settings, load_settings, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*(@sha256:[0-9a-f]{64})?")
@@ -25,6 +28,7 @@ PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*(@sha256:[0-9a-f]{6
 compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 services: dict[str, dict[str, Any]] = compose["services"]
 ours = {name: each for name, each in services.items() if "build" in each}
+serving = [name for name, each in ours.items() if each["command"][0] in {"worker", "api"}]
 
 
 def environment(service: dict[str, Any]) -> dict[str, str]:
@@ -86,8 +90,9 @@ def test_the_example_key_says_that_it_is_one() -> None:
     assert b"example" in base64.b64decode(key)
 
 
-def test_the_worker_knows_the_sandbox() -> None:
-    variables = environment(services["worker"])
+@pytest.mark.parametrize("name", serving)
+def test_who_serves_knows_the_sandbox(name: str) -> None:
+    variables = environment(services[name])
     for field, value in PROVIDERS["paypal"].rail_fields("http://sandbox:8700").items():
         assert variables[f"PAYOUTS_PAYPAL_{field.upper()}"].lower() == str(value).lower(), field
 
@@ -98,11 +103,21 @@ def test_ports_are_on_this_host_only() -> None:
             assert port.startswith("127.0.0.1:"), f"{name}: {port}"
 
 
+def volumes(service: dict[str, Any]) -> dict[str, str]:
+    """What is mounted from where, with the defaults of `${NAME:-default}` filled in."""
+    given = (re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", each) for each in service.get("volumes", []))
+    return {each.split(":")[0]: each.partition(":")[2] for each in given}
+
+
 def test_volumes_are_named_and_declared() -> None:
-    used = {
-        volume.split(":")[0] for each in services.values() for volume in each.get("volumes", [])
-    }
-    assert used == set(compose["volumes"])
+    used = {volume for each in services.values() for volume in volumes(each)}
+    files = {volume for volume in used if volume.startswith("./")}
+    assert used - files == set(compose["volumes"])
+    for each in services.values():
+        for volume, target in volumes(each).items():
+            if volume in files:
+                assert (ROOT / volume).exists(), volume
+                assert target.endswith(":ro"), volume
 
 
 def test_who_is_waited_for_can_say_that_it_is_well() -> None:
@@ -114,22 +129,39 @@ def test_who_is_waited_for_can_say_that_it_is_well() -> None:
                 assert services[other]["restart"] == "no", f"{name} waits for {other}'s end"
 
 
-def test_the_worker_is_given_time_to_stop() -> None:
-    worker = services["worker"]
-    drain_s = int(environment(worker)["PAYOUTS_DRAIN_TIMEOUT_S"])
-    assert int(worker["stop_grace_period"].removesuffix("s")) >= drain_s + 20
+@pytest.mark.parametrize("name", serving)
+def test_who_serves_is_given_time_to_stop(name: str) -> None:
+    drain_s = int(environment(services[name])["PAYOUTS_DRAIN_TIMEOUT_S"])
+    assert int(services[name]["stop_grace_period"].removesuffix("s")) >= drain_s + 20
+
+
+def test_the_roles_are_shared_out() -> None:
+    roles = [environment(each).get("PAYOUTS_ROLES") for each in ours.values()]
+    # Notices have somewhere to go to only where a company is.
+    assert sorted(filter(None, roles)) == sorted(set(ROLES) - {"notices"})
+
+
+def test_the_example_key_of_the_api_is_one() -> None:
+    (file,) = (ROOT / each for each in volumes(services["api"]))
+    (token,) = re.findall(r"pk_[0-9a-f]{12}_\S{43}", file.read_text())
+    key = KeyRing(file).find(f"Bearer {token}")
+    assert key is not None
+    assert set(key.scopes) == set(Scope)
+    assert "example" in token
 
 
 def test_our_containers_have_no_rights() -> None:
-    for name, service in ours.items():
-        assert service["read_only"] is True, name
-        assert service["cap_drop"] == ["ALL"], name
+    for name, service in services.items():
+        if name in ours or name in {"prometheus", "grafana"}:
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
 @pytest.mark.parametrize("name", ours)
 def test_every_command_is_one_of_ours(name: str) -> None:
     words = ours[name]["command"]
-    path = [words[0], words[1]] if words[0] == "topics" else [words[0]]
+    path = words[:2] if words[0] == "topics" else words[:1]
     result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     for word in words:
@@ -142,3 +174,61 @@ def test_redis_loses_nothing() -> None:
     told = dict(zip(words[1::2], words[2::2], strict=True))
     assert told["--maxmemory-policy"] == "noeviction"
     assert (told["--appendonly"], told["--appendfsync"]) == ("yes", "everysec")
+
+
+def test_prometheus_looks_at_all_who_serve() -> None:
+    config = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    assert set(found["names"]) == set(serving)
+    for name in serving:
+        variables = environment(services[name])
+        assert variables["PAYOUTS_METRICS_PORT"] == str(found["port"])
+        assert variables["PAYOUTS_METRICS_HOST"] == "0.0.0.0"
+    mounted = volumes(services["prometheus"])
+    for file in config["rule_files"]:
+        assert mounted[f"./prometheus/{file}"] == f"/etc/prometheus/{file}:ro"
+
+
+def test_compose_and_chart_give_metrics_the_same_labels() -> None:
+    (job,) = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    chart = yaml.safe_load((ROOT / "helm" / "payout-streams" / "Chart.yaml").read_text())
+    assert job["job_name"] == chart["name"]
+    monitoring = (ROOT / "helm" / "payout-streams" / "templates" / "monitoring.yaml").read_text()
+    (label,) = (each["target_label"] for each in job["relabel_configs"])
+    assert f"targetLabel: {label}" in monitoring
+
+
+def test_grafana_finds_prometheus_and_the_dashboards() -> None:
+    provisioning = ROOT / "grafana" / "provisioning"
+    mounted = volumes(services["grafana"])
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    assert source["uid"] == "prometheus"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "payouts.yml").read_text())[
+        "providers"
+    ]
+    assert mounted["./grafana/dashboards"] == provider["options"]["path"] + ":ro"
+
+
+def test_docker_takes_it() -> None:
+    docker = shutil.which("docker")
+    words = ["compose", "--file", str(ROOT / "docker-compose.yml")]
+    if (
+        docker is None
+        or subprocess.run(
+            [docker, "compose", "version"], capture_output=True, check=False
+        ).returncode
+    ):
+        # CI's machines have none: the schema above is what is always held.
+        pytest.skip("there is no `docker compose` here")
+    ended = subprocess.run(
+        [docker, *words, "--profile", "traffic", "config", "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert ended.returncode == 0, ended.stderr

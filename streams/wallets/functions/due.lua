@@ -2,7 +2,8 @@
 -- KEYS[1] "{s<n>}:m". ARGV[1] now in ms, ARGV[2] most timers to return, ARGV[3] of which key: "t" those
 -- that lead to a booking, "e" those that lead to a rail, ARGV[4] how many of the first to pass over.
 -- Returns {seq, {timer, due, stored payout, profile or budget or false, …}, length of the outbox, first
--- id of the outbox or false, events that wait for a profile, returns that wait for their sale}.
+-- id of the outbox or false, events that wait for a profile, returns that wait for their sale, {currency,
+-- what is pending of it, …}}.
 -- Error UNHEALED: the shard may have lost its timers.
 local function due(keys, args)
   enter()
@@ -21,6 +22,8 @@ local function due(keys, args)
       stored = call('GET', prefix .. 'b:' .. timers[i]:sub(5))
     elseif timers[i]:sub(1, 4) == 'pay:' then
       stored = call('GET', prefix .. 'p:' .. timers[i]:match('^pay:(.*):[^:]*$'))
+    elseif timers[i]:sub(1, 4) == 'rel:' then
+      stored = call('GET', prefix .. 'p:' .. timers[i]:match('^rel:([^/]*)/'))
     end
     result[#result + 1] = timers[i]
     result[#result + 1] = timers[i + 1]
@@ -29,7 +32,7 @@ local function due(keys, args)
   local first = call('XRANGE', prefix .. 'o', '-', '+', 'COUNT', 1)
   return {at.seq, result, call('XLEN', prefix .. 'o'),
     first[1] and first[1][1] or false, call('HGET', keys[1], 'waiting') or '0',
-    call('HGET', keys[1], 'parked') or '0'}
+    call('HGET', keys[1], 'parked') or '0', call('HGETALL', prefix .. 'L')}
 end
 
 redis.register_function{function_name = FUNCTION('due'), callback = due, flags = {'no-writes'}}

@@ -5,7 +5,7 @@
 --   amount), held (of it, still in `held`), worked (of it, what paid debt before it was held), waiting
 --   (for the profile), shown (of the returned, what counts already, while waiting returns are
 --   released), tier, occurred, first (it is the seller's first sale), lines {<id> = {amount, returned}},
---   reinvested (what of it is credit: reinvest.lua),
+--   reinvested and again (what of it is credit: reinvest.lua), pending (a part is: releases.lua),
 --   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
@@ -20,7 +20,7 @@ local function upline_body(up, currency, amount, base)
     .. commission .. '","currency":"' .. currency .. '","amount_minor":'
     .. int(amount) .. ',"source":{"sale_id":"' .. up.sale .. '","seller_id":"' .. up.origin
     .. '","level":' .. int(up.level) .. ',"base_minor":' .. int(base)
-    .. (up.held and ',"held":true' or '') .. '}}'
+    .. (up.held and ',"held":true' or '') .. (up.sold and ',"sold":' .. up.sold or '') .. '}}'
 end
 
 -- The next seller up earns her share of the same sale: `up.amount` of `record.base`.
@@ -38,8 +38,8 @@ local function reverse_up(entry, up, base, cause)
   entry.emits[#entry.emits + 1] = id
 end
 
--- Take an amount back from the seller: what is still held of it, then what was reinvested of it and is
--- unspent, then available, then debt.
+-- Take an amount back from the seller: what is still held or pending of it, then what was reinvested of it
+-- and is unspent, then available, then debt.
 local function take_back(entry, record, amount)
   local from_held = amount < record.held and amount or record.held
   if from_held > 0 then
@@ -47,6 +47,7 @@ local function take_back(entry, record, amount)
     record.held = record.held - from_held
   end
   amount = amount - from_held
+  amount = amount - releases.take_back(entry, record, amount)
   amount = amount - reinvest.take_back(entry, record, amount)
   charge(entry, '/commissions', amount)
 end
@@ -175,8 +176,8 @@ end
 
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
 -- {{campaign index, period, forget ms, near (of a streak, or nil)}}, first (whether to look if it is her
--- first sale), lines ({<id> = {amount, 0}} or nil), up, pay, reinvest (terms or nil), decision, state,
--- waiting (profile missing). Outcomes: booked; refused
+-- first sale), lines ({<id> = {amount, 0}} or nil), up, pay, reinvest, schedule (terms or nil), decision,
+-- state, waiting (profile missing), sold (of a sale that waits: what schedules look at). Outcomes: booked; refused
 -- sale_reused, too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
@@ -207,15 +208,20 @@ function operations.earn(shard, op)
     note_line(entry, op.record, line, 'sold', figures[1])
   end
   local back = early and take_early(shard, entry, record, early)
+  local gained = kept - record.reversed
+  if op.schedule and instant then
+    gained = gained - releases.hold(entry, shard, op.record, record, gained, op.schedule,
+      op.amount - kept)
+  end
   if op.reinvest and instant then
-    reinvest.standing(entry, shard, record, kept - record.reversed, op.reinvest)
+    reinvest.standing(entry, shard, record, gained, op.reinvest)
   end
   if op.waiting then
     count_by(entry, shard, 'waiting', 1)
     write(entry, 'RPUSH', 'q:' .. op.seller, encode({record = op.record, occurred = op.occurred,
       base = op.base, currency = op.currency, sale = op.sale, origin = op.origin, level = op.level,
       held = op.held, occurred_at = op.occurred_at, ref = op.id, returned = record.returned,
-      back = back}))
+      sold = op.sold, back = back}))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
   end
   if not op.waiting then

@@ -41,7 +41,11 @@ local function settle_waiting(shard, op, item, release)
     move(entry, 'held', '/transit', record.held)
     local kept = work_off(entry, shard, '/transit', 'available', record.amount - record.reversed,
       record.held, record.worked or 0)
+    local worked = (record.worked or 0) + record.held - kept
     record.held, record.worked = 0, nil
+    if release.schedule then
+      kept = kept - releases.hold(entry, shard, item.record, record, kept, release.schedule, worked)
+    end
     if release.reinvest then
       reinvest.standing(entry, shard, record, kept, release.reinvest)
     end
@@ -60,8 +64,8 @@ local function settle_waiting(shard, op, item, release)
 end
 
 -- op: profile (JSON, without its revision), rev, refusals (list of {rail, reason}: destinations that
--- cannot be paid), release: one {counts, up, pay, reinvest} for each waiting
--- earning, in their order. Outcomes: booked; retry when the list of the waiting has changed.
+-- cannot be paid), release: one {counts, up, pay, reinvest, schedule} for each
+-- waiting earning, in their order. Outcomes: booked; retry when the list of the waiting has changed.
 function operations.profile(shard, op)
   local waiting = call('LRANGE', shard.prefix .. 'q:' .. op.seller, 0, -1)
   if #waiting ~= #op.release then

@@ -7,6 +7,7 @@
 --
 -- The record of an earning (earn.lua) keeps what of it was reinvested, for returns, as
 --   reinvested {amount, so much of it is taken back, bonus, so much of that is undone, lot of the bonus}
+-- and, if a part of it was released later, `again`, the same of that part.
 --
 -- An earning may cost a tenth more for this, so a lot's text is added to as it is, not taken apart.
 
@@ -77,18 +78,12 @@ function reinvest.standing(entry, shard, record, gained, terms)
   minor = minor < free and minor or free
   if minor > 0 then
     local bonus, lot = reinvest.convert(entry, shard, minor, terms[3], terms[4])
-    record.reinvested = {minor, 0, bonus, 0, lot}
+    record[record.reinvested and 'again' or 'reinvested'] = {minor, 0, bonus, 0, lot}
   end
 end
 
--- An earning is taken back, and this much of it is not held: it comes out of what was reinvested of it,
--- as far as that is unspent. The bonus goes in proportion, as if nothing were spent; what of it is spent
--- stays so. Returns how much is taken back with that.
-function reinvest.take_back(entry, record, minor)
-  local of = record.reinvested
-  if not of then
-    return 0
-  end
+-- The part of a record that was reinvested at one time: `of`.
+local function take_back_of(entry, of, minor)
   local due = of[1] - of[2]
   due = due < minor and due or minor
   of[2] = of[2] + due
@@ -98,6 +93,17 @@ function reinvest.take_back(entry, record, minor)
     of[4] = undone
   end
   return reinvest.withdraw(entry, entry.shard, 'reinvested.' .. entry.currency, due, '/commissions')
+end
+
+-- An earning is taken back, and this much of it is not held: it comes out of what was reinvested of it,
+-- as far as that is unspent. The bonus goes in proportion, as if nothing were spent; what of it is spent
+-- stays so. Returns how much is taken back with that.
+function reinvest.take_back(entry, record, minor)
+  local taken = record.again and take_back_of(entry, record.again, minor) or 0
+  if record.reinvested then
+    taken = taken + take_back_of(entry, record.reinvested, minor - taken)
+  end
+  return taken
 end
 
 -- A seller asks for it once. op: currency, amount (without it all that is available), bonus (rate, days).

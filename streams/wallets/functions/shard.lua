@@ -22,6 +22,8 @@
 --   B: b: bw:                  what campaigns may cost: see budget.lua
 --   l:<seller>             hash  lot id = "<currency>,<left>,<granted>,<expires ms or 0>,<campaign>,<period>,
 --                                <tier>,<groups of products that it may be spent on, by "|"; empty: any>"
+--   L:<seller>             hash  what is pending of each of her earnings (releases.lua)
+--   L                      hash  currency = what is pending in all
 --   k:<seller>             hash  lot id = "<recovered>,<forgiven>": of credit that was spent and whose grant was
 --                                undone since, what its seller owes for it, and what not
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once
@@ -54,7 +56,7 @@ local EXACT_MAX = 9007199254740991
 -- Debt that is older than so many days grows no older.
 local DEBT_DAYS = 90
 local DAY_MS = 86400000
-local ACCOUNTS = {'available', 'held', 'in_flight', 'authorised', 'quoted', 'credit', 'debt'}
+local ACCOUNTS = {'available', 'held', 'pending', 'in_flight', 'authorised', 'quoted', 'credit', 'debt'}
 
 -- Globals (redis.call, cjson, string, math) exist only while a function runs, not at its loading:
 -- every registered function calls enter() first.
@@ -162,11 +164,12 @@ local function wallet_of(shard, seller, currency)
     local field = currency .. ':'
     local values = call('HMGET', shard.prefix .. 'w:' .. seller, field .. 'available',
       field .. 'held', field .. 'in_flight', field .. 'authorised', field .. 'quoted', field .. 'credit',
-      field .. 'debt')
+      field .. 'debt', field .. 'pending')
     wallet = {seller = seller, currency = currency, available = tonumber(values[1] or 0),
       held = tonumber(values[2] or 0), in_flight = tonumber(values[3] or 0),
       authorised = tonumber(values[4] or 0), quoted = tonumber(values[5] or 0),
-      credit = tonumber(values[6] or 0), debt = tonumber(values[7] or 0)}
+      credit = tonumber(values[6] or 0), debt = tonumber(values[7] or 0),
+      pending = tonumber(values[8] or 0)}
     shard.wallets[name] = wallet
   end
   return wallet
@@ -177,8 +180,9 @@ end
 local function new_entry(shard, op, kind, currency)
   op.seller = op.seller or ''
   local wallet = wallet_of(shard, op.seller, currency)
-  local draft = {available = wallet.available, held = wallet.held, in_flight = wallet.in_flight,
-    authorised = wallet.authorised, quoted = wallet.quoted, credit = wallet.credit, debt = wallet.debt}
+  local draft = {available = wallet.available, held = wallet.held, pending = wallet.pending,
+    in_flight = wallet.in_flight, authorised = wallet.authorised, quoted = wallet.quoted,
+    credit = wallet.credit, debt = wallet.debt}
   return {op = op, kind = kind, seller = op.seller, currency = currency, draft = draft,
     wallet = wallet, deltas = {}, house = {}, writes = {}, out = {}, emits = {}, extra = {},
     counted = {}, shard = shard}
@@ -522,6 +526,7 @@ local function close_shard(shard)
     local field = wallet.currency .. ':'
     call('HSET', shard.prefix .. 'w:' .. wallet.seller,
       field .. 'available', int(wallet.available), field .. 'held', int(wallet.held),
+      field .. 'pending', int(wallet.pending),
       field .. 'in_flight', int(wallet.in_flight), field .. 'authorised', int(wallet.authorised),
       field .. 'quoted', int(wallet.quoted), field .. 'credit', int(wallet.credit),
       field .. 'debt', int(wallet.debt))

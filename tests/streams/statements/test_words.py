@@ -84,7 +84,7 @@ def test_words_name_only_what_an_entry_can_fill_in() -> None:
     places = set(re.findall(r"\{\w+\}", " ".join([*WORDS.values(), *ALSO.values()])))
     assert places == {
         *("{volume}", "{amount}", "{rail}", "{campaigns}", "{reward}", "{fee}"),
-        *("{reinvested}", "{exchange}"),
+        *("{reinvested}", "{exchange}", "{pending}", "{until}", "{reason}"),
     }
 
 

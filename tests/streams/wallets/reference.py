@@ -70,9 +70,19 @@ class Sale:
     counts: bool = False
     shown: int = 0
     """What of the returned counts: less than that while the profile is awaited."""
-    reinvested: int = 0
-    bonus: int = 0
-    bonus_lot: str = ""
+    kept: list[Kept] = field(default_factory=list)
+    """What of it was reinvested: when it was earned, and when the rest was released."""
+    pending: int = 0
+    """What of it is released later."""
+
+
+@dataclass
+class Kept:
+    """A part of a sale's earning that was reinvested."""
+
+    reinvested: int
+    bonus: int
+    bonus_lot: str
     due: int = 0
     """How much of what was reinvested is taken back, spent or not."""
     undone: int = 0
@@ -197,16 +207,20 @@ class Ledger:
             sale.held -= part
             self.held -= part
             amount -= part
-            amount -= self.give_up(sale, amount)
+            part = min(sale.pending, amount)
+            sale.pending -= part
+            amount -= part
+            for kept in reversed(sale.kept):  # what was kept last first
+                amount -= self.give_up(kept, amount)
         part = min(self.available, amount)
         self.available -= part
         self.debt += amount - part
 
     def sell(  # noqa: PLR0917 - a sale
         self, cause: str, name: str, base: int, amount: int, tier: str, now: int, *, pay: bool,
-        wants: Wants | None = None,
+        wants: Wants | None = None, schedule: tuple[int, int] | None = None,
     ) -> str:  # fmt: skip
-        """A sale."""
+        """A sale. ``schedule``: basis points that are pending, and until when."""
         if name in self.sales:
             return "refused:sale_reused"
         sale = self.sales[name] = Sale(base, amount, tier, occurred=now)
@@ -221,7 +235,9 @@ class Ledger:
                 self._bring_back(sale, part)
         sale.shown = sale.returned
         if tier == "instant" and self.known:
-            self.keep_some(sale, kept - sale.reversed, wants, now)
+            gained = kept - sale.reversed
+            gained -= self.hold_back(sale, gained, schedule, now)
+            self.keep_some(sale, gained, wants, now)
         if self.known:
             sale.counts = True
             self.recount(cause, now)
@@ -260,6 +276,31 @@ class Ledger:
         self.lose(None, amount)
         return "booked"
 
+    # Releases
+
+    def pending(self) -> int:
+        """What is released later of all sales."""
+        return sum(sale.pending for sale in self.sales.values())
+
+    def hold_back(self, sale: Sale, gained: int, schedule: tuple[int, int] | None, now: int) -> int:
+        """A share of the whole earning, less what came back of it, is pending."""
+        if schedule is None or schedule[1] <= now:
+            return 0
+        share = half_even(Fraction(sale.amount * schedule[0], 10_000)) - sale.reversed
+        sale.pending = max(0, min(share, gained))
+        self.available -= sale.pending
+        return sale.pending
+
+    def release(self, name: str, wants: Wants | None, now: int, *, pay: bool) -> None:
+        """The time of what is pending of a sale has come."""
+        sale = self.sales[name]
+        kept = self.gain(sale.pending)
+        sale.pending = 0
+        self.available += kept
+        self.keep_some(sale, kept, wants, now)
+        if pay:
+            self.pay()
+
     # Reinvesting
 
     def keep_some(self, sale: Sale, gained: int, wants: Wants | None, now: int) -> None:
@@ -269,8 +310,7 @@ class Ledger:
         share = half_even(Fraction(gained * wants.percent, 100))
         share = min(share, self.available - wants.keep)
         if share > 0:
-            sale.reinvested = share
-            sale.bonus, sale.bonus_lot = self.convert(share, wants, now)
+            sale.kept.append(Kept(share, *self.convert(share, wants, now)))
 
     def convert(self, minor: int, wants: Wants, now: int) -> tuple[int, str]:
         """What is available becomes credit, and the house adds to it."""
@@ -292,17 +332,15 @@ class Ledger:
         self.lots.append(Lot(name, 0, expires, NO_TIER, expires))
         return self.lots[-1]
 
-    def give_up(self, sale: Sale, minor: int) -> int:
+    def give_up(self, kept: Kept, minor: int) -> int:
         """A return takes what was reinvested, as far as it is unspent, and the bonus with it."""
-        if not sale.reinvested:
-            return 0
-        due = min(minor, sale.reinvested - sale.due)
-        sale.due += due
-        if sale.bonus:
-            undone = half_even(Fraction(sale.bonus * sale.due, sale.reinvested))
-            bonus = self._lot(sale.bonus_lot, NEVER)
-            bonus.left -= min(bonus.left, undone - sale.undone)
-            sale.undone = undone
+        due = min(minor, kept.reinvested - kept.due)
+        kept.due += due
+        if kept.bonus:
+            undone = half_even(Fraction(kept.bonus * kept.due, kept.reinvested))
+            bonus = self._lot(kept.bonus_lot, NEVER)
+            bonus.left -= min(bonus.left, undone - kept.undone)
+            kept.undone = undone
         own = self._lot("reinvested.EUR", NEVER)
         taken = min(own.left, due)
         own.left -= taken
@@ -320,7 +358,13 @@ class Ledger:
         self.convert(minor, wants, now)
         return "booked"
 
-    def meet(self, cause: str, wants: Wants | None = None, now: int = 0) -> None:
+    def meet(
+        self,
+        cause: str,
+        wants: Wants | None = None,
+        now: int = 0,
+        schedule: tuple[int, int] | None = None,
+    ) -> None:
         """The profile comes: what waited takes effect, in its order."""
         self.known = True
         for name, part in self.waiting:
@@ -334,6 +378,7 @@ class Ledger:
                 kept = self.gain(sale.held)
                 self.available += kept
                 sale.held = 0
+                kept -= self.hold_back(sale, kept, schedule, now)
                 self.keep_some(sale, kept, wants, now)
             sale.counts = True
             self.recount(f"{cause}/s:{name}", sale.occurred)

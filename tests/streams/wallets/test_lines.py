@@ -115,5 +115,5 @@ class TestEvents:
     @pytest.mark.parametrize("lines", [3, None, [], [{"line_id": "a", "amount_minor": 400}]])
     def test_a_count_or_each(self, lines: Any) -> None:
         event = decode("sales", self.sale(lines), now_ms=NOW_MS, retention_ms=NOW_MS)
-        kept = event.model_dump()["lines"]
+        kept = event.model_dump(exclude_none=True).get("lines")
         assert (list(kept) if isinstance(kept, tuple) else kept) == lines

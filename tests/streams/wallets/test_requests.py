@@ -57,7 +57,8 @@ class TestAnswer:
     def test_says_when_and_what_the_accounts_are_at(self, granted: Shard) -> None:
         assert answer(granted.one(redeem(granted, 400))) == {
             "at_ms": NOW_MS,
-            "available": 1_000, "held": 0, "in_flight": 0, "authorised": 0, "quoted": 0,
+            "available": 1_000, "held": 0, "pending": 0, "in_flight": 0, "authorised": 0,
+            "quoted": 0,
             "credit": 100, "debt": 0,
         }  # fmt: skip
         [entry] = granted.entries

@@ -60,7 +60,7 @@ class Life:
         """Do something; the outcomes by both."""
         self.shard.now_ms += self.dice.choice((1, 1, 50, 900))
         moves = [self.sell] * 4 + [self.bring_back] * 4 + [self.move] * 5
-        moves += [self.redeem, self.expire, self.take]
+        moves += [self.redeem, self.expire, self.take, self.release]
         moves += [self.reinvest]
         moves += [self.authorise] * 3 + [self.capture] * 3 + [self.refund] * 2 + [self.void]
         moves += [self.quote] * 2 + [self.convert] * 2 + [self.pay_out]
@@ -85,17 +85,22 @@ class Life:
             "record": "s:" + name, "currency": "EUR", "base": base, "amount": amount, "tier": tier,
             "occurred": self.shard.now_ms, "counts": [[1, "p", 0]], "rev": self.rev,
         }  # fmt: skip
+        schedule = None
         if not self.ledger.known:
             fields |= {**WAITS, "counts": []}
         elif tier == "instant":
             fields["reinvest"] = self.terms()
+            schedule = self.schedule()
+            if schedule is not None:
+                fields["schedule"] = [*schedule, "return_window"]
             if pays:
                 fields["pay"] = {**PAY, "max": PAY_MAX}
         event = self.event("earn", "sale.completed", **fields)
         now = self.shard.now_ms
         expected = self.ledger.sell(
-            event["id"], name, base, amount, tier, now, pay=pays, wants=self.wants
-        )
+            event["id"], name, base, amount, tier, now,
+            pay=pays, wants=self.wants, schedule=schedule,
+        )  # fmt: skip
         return self.book(event), expected
 
     def terms(self) -> list[int]:
@@ -105,6 +110,29 @@ class Life:
             self.dice.choice((0, 500)), self.dice.choice((0, 1)),
         )  # fmt: skip
         return [self.wants.percent, self.wants.keep, self.wants.bonus, self.wants.days]
+
+    def schedule(self) -> tuple[int, int] | None:
+        """Which share of an earning is pending, and until when."""
+        if self.dice.random() < 0.4:
+            return None
+        share = self.dice.choice((1, 1_000, 3_333, 9_999, 10_000))
+        return share, self.shard.now_ms + self.dice.choice((-1, 0, 1, 500, 5_000))
+
+    def release(self) -> tuple[str, str]:
+        """Everything whose time has come."""
+        pays = self.dice.random() < 0.6
+        for rest, timer in self.due("rel"):
+            seller, currency, record = rest.split("/")
+            if seller == self.seller:
+                more: dict[str, Any] = {"reinvest": self.terms(), "currency": currency}
+                if pays:
+                    more["pay"] = {**PAY, "max": PAY_MAX}
+                operation = {**timer, "op": "release", "record": record, **more}
+                assert self.book(operation) == "booked"
+                assert self.book({**operation, "id": self.shard.id()}) == "ignored:gone"
+                name, now = record.removeprefix("s:"), self.shard.now_ms
+                self.ledger.release(name, self.wants, now, pay=pays)
+        return "booked", "booked"
 
     def reinvest(self) -> tuple[str, str]:
         bonus = self.terms()[2:]
@@ -135,10 +163,14 @@ class Life:
     def meet(self) -> tuple[str, str]:
         key = self.shard.key(f"q:{self.seller}")
         count = int(self.shard.client.llen(key))  # type: ignore[arg-type]
+        schedule = self.schedule()
+        release: list[dict[str, Any]]
         release = [{"counts": [[1, "p", 0]], "reinvest": self.terms()}] * count
+        if schedule is not None:
+            release = [{**each, "schedule": [*schedule, "new"]} for each in release]
         self.rev = 1
         event = self.event("profile", "seller.updated", rev=0, profile="{}", release=release)
-        self.ledger.meet(event["id"], self.wants, self.shard.now_ms)
+        self.ledger.meet(event["id"], self.wants, self.shard.now_ms, schedule)
         return self.book(event), "booked"
 
     def move(self) -> tuple[str, str]:
@@ -275,6 +307,9 @@ class Life:
             self.ledger.authorised(), self.ledger.quoted("EUR"),
             self.ledger.dollars, self.ledger.quoted("USD"),
         ]  # fmt: skip
+        pending = self.fold.balances[f"{self.seller}/pending", "EUR"]
+        assert pending == self.ledger.pending()
+        assert pending == sum(lot.left for lot in self.fold.releases.lots.values())
         available, held, in_flight, _, debt = balances
         assert not (available and debt), "debt is paid before anything is available"
         # House accounts are the shard's, in which other sequences book.
@@ -291,7 +326,8 @@ class Life:
         reinvested = self.fold.reinvested[self.seller, "EUR"]
         given = self.fold.conversions.given
         euros = given[self.seller, "EUR"] + self.ledger.quoted("EUR")
-        assert available + held + in_flight + debt + paid + purchased + reinvested + euros == earned
+        has = available + held + pending + in_flight + debt + euros
+        assert has + paid + purchased + reinvested == earned
         dollars = self.ledger.dollars + self.ledger.quoted("USD")
         assert given[self.seller, "USD"] == -dollars
         assert self.fold.balances[f"{self.seller}/authorised", "EUR"] == self.ledger.authorised()

@@ -13,7 +13,8 @@ from models.payouts import PayoutState
 from models.rules import transition
 from models.shards import SHARDS, shard_of
 from streams.engine import Outgoing
-from streams.wallets import evidence
+from streams.engine.errors import DeliveryFailed
+from streams.wallets import evidence, wallets
 from streams.wallets.server import RedisServer
 from streams.wallets.store import Store, meta_key
 from streams.wallets.verify import verify
@@ -237,9 +238,9 @@ class TestTwoWorkers:
         other = other_wallets(company, store)
         mine, theirs = Source(client, 0), Source(client, 1)
         rounds = [
-            wallets.post(source.sales(7))
+            each.post(source.sales(7))
             for _ in range(20)
-            for wallets, source in ((company.wallets, mine), (other, theirs))
+            for each, source in ((company.wallets, mine), (other, theirs))
         ]
         # Offsets of a partition must come in order: one after the other on either side.
         await asyncio.gather(_in_turn(rounds[::2]), _in_turn(rounds[1::2]))
@@ -272,6 +273,64 @@ class TestTwoWorkers:
         assert begun == [["booked", "ignored:submitted"]] * 5
         assert {shard_of_payout(payout) for payout in payouts} == {SHARD}
         await store.close()
+
+    async def test_an_operation_waits_for_its_own_shard_only(
+        self, company: Company, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a worker is slow to publish holds up what is booked behind it, and no more."""
+        monkeypatch.setattr(wallets, "CONFIRM_PATIENCE_S", 60.0)
+        store = Store(RedisServer(company.settings.redis_url))
+        slow = other_wallets(company, store)
+        await company.wallets.heal(range(SHARDS))
+        free, entered = asyncio.Event(), asyncio.Event()
+
+        async def slowly(messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+            entered.set()
+            await free.wait()
+            return await company.send(messages)
+
+        slow._send = slowly
+        first = asyncio.create_task(slow.post(Source(client, 1).sales(1)))
+        await entered.wait()
+        elsewhere = Shard(client, "bob").sale(1_000, id="bob-1", partition=2)
+        assert shard_of("bob") != SHARD
+        booking = await company.wallets.book([*Source(client, 0).sales(1), elsewhere])
+        behind, beside = booking.safe
+        await asyncio.gather(beside, *booking.sent)
+        assert not behind.done()
+        free.set()
+        await behind
+        assert await first == ["booked"]
+        await store.close()
+        await holds(company)
+
+    async def test_what_a_dead_one_left_is_published_by_one_of_those_who_wait(
+        self, company: Company, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(wallets, "CONFIRM_PATIENCE_S", 0.0)
+        await company.wallets.heal([SHARD])
+        dead, mine = Source(client, 1), Source(client, 0)
+        assert dead.shard.book(*dead.sales(1)) == ["booked"]
+        bookings = [await company.wallets.book(mine.sales(1)) for _ in range(5)]
+        await asyncio.gather(*(booking.published for booking in bookings))
+        left = [m for m in company.sent if m.value and b'"seq":1,' in m.value]
+        assert len([message for message in left if message.topic == "ledger"]) == 1
+        await holds(company)
+
+    async def test_whoever_waits_is_told_that_the_broker_did_not_take_it(
+        self, company: Company, client: redis.Redis
+    ) -> None:
+        async def refused(messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+            raise DeliveryFailed(len(messages), len(messages), "timed out")
+
+        send, company.wallets._send = company.wallets._send, refused
+        booking = await company.wallets.book(Source(client).sales(2))
+        for each in (*booking.sent, *booking.safe, booking.published):
+            with pytest.raises(DeliveryFailed):
+                await each
+        company.wallets._send = send
+        await company.wallets.republish([SHARD])
+        await holds(company)
 
 
 async def _in_turn(posts: Sequence[Any]) -> None:
