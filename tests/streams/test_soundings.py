@@ -39,7 +39,8 @@ async def test_house_accounts_and_memory_are_told(own_broker: str, redis_url: st
         await company.work()
         mine = [shard_of("anna")]
         soundings = Soundings(company.wallets, server, lambda: mine, company.metrics)
-        await soundings.once()
+        await soundings.memory()
+        await soundings.house()
         value = company.metrics.registry.get_sample_value
         earned = value(
             "payouts_booked_minor_units_total", {"currency": "EUR", "direction": "earned"}
@@ -54,6 +55,7 @@ async def test_house_accounts_and_memory_are_told(own_broker: str, redis_url: st
 
         # Of another worker's shards nothing is said. A Redis that is away is no error.
         mine.clear()
-        await Soundings(company.wallets, Silent(), lambda: mine, company.metrics).once()
+        await soundings.house()
+        await Soundings(company.wallets, Silent(), lambda: mine, company.metrics).memory()
         assert value(house, {"account": "commissions", "currency": "EUR"}) is None
     await server.close()

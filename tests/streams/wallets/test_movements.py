@@ -9,7 +9,7 @@ from streams.wallets.movements import SpotCheck, imbalance, over_rails
 def entry(*postings: str) -> bytes:
     """As Redis writes it, as far as it is looked at."""
     return (
-        b'{"v":1,"shard":3,"seq":1,"epoch":2,"kind":"transit","id":"x","seller":"anna","at":1,'
+        b'{"v":1,"shard":3,"seq":1,"epoch":2,"kind":"payout.settled","id":"x","seller":"anna","at":1,'
         b'"postings":[' + ",".join(postings).encode() + b'],"writes":[["SET","a","[1,2]"]]}'
     )
 
@@ -28,6 +28,7 @@ def test_money_over_rails_both_ways() -> None:
         Outgoing("ledger", b"k", entry(*USDC)),
         Outgoing("payouts.updates", b"k", entry(*USDC)),
         Outgoing("ledger", b"k", None),
+        Outgoing("ledger", b"k", entry(*PAID).replace(b"payout.settled", b"sale.completed")),
     ]
     assert over_rails(messages) == {
         ("marqeta_push", "EUR", "paid"): 2_000,
