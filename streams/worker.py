@@ -52,8 +52,8 @@ from streams.overdue import Overdue
 from streams.settings import Role, Settings, SettingsError, variable
 from streams.soundings import Soundings
 from streams.wallets.healing import Send
-from streams.wallets.journal import LEDGER, Journal, reinvested, settled
-from streams.wallets.movements import SpotCheck, over_rails
+from streams.wallets.journal import LEDGER, Journal
+from streams.wallets.movements import SpotCheck, moved
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
@@ -437,21 +437,22 @@ class Worker:
         started = time.perf_counter()
         offsets = await self.app.producer.send_batch(messages, tracked=LEDGER)
         self.metrics.stage_took("publish", time.perf_counter() - started)
-        credits = Counter(
+        if messages and messages[0].topic == LEDGER:
+            # Entries are sent by themselves, behind what follows from them.
+            self.metrics.moved(*moved(messages))
+            self.metrics.checked(*self._spot_check.look(messages))
+        else:
+            self._count_credits(messages)
+        return offsets
+
+    def _count_credits(self, messages: Sequence[Outgoing]) -> None:
+        words = [
             _credit_word(message.value or b"")
             for message in messages
             if message.topic == "spendback.credits"
-        )
-        if credits:
-            self.metrics.spendback(**credits)
-        self.metrics.checked(*self._spot_check.look(messages))
-        if over := over_rails(messages):
-            self.metrics.rail_money(over)
-        if amounts := reinvested(messages):
-            self.metrics.booked(amounts)
-        if amounts := settled(messages):
-            self.metrics.settled(amounts)
-        return offsets
+        ]
+        if words:
+            self.metrics.spendback(**Counter(words))
 
 
 _CREDIT_TYPE = re.compile(rb'"(?:credit|bonus)\.(granted|unfired|refused)"')

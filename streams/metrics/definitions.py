@@ -100,7 +100,7 @@ class Definitions:
             "stage_seconds", "Time a batch spends in a stage.", STAGE_BUCKETS_S,
             stage=", ".join(f"`{stage}`" for stage in STAGES),
         )  # fmt: skip
-        self.sale_to_command = make.many(
+        self.sale_to_command = make.histogram(
             "sale_to_command_seconds",
             "From a sale's arrival in Kafka to its payout command in Kafka.",
             LATENCY_BUCKETS_S,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Literal, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -70,57 +71,82 @@ class Gauges(Collector):
         yield family
 
 
-class ManyHistogram(Collector):
-    """A histogram that takes a batch of values in one call, at about 0.2 µs a value.
+class _Buckets:
+    """The values of one series: how many in each bucket, and their sum."""
 
-    prometheus-client's own costs more than a microsecond a value, which would be the largest
-    part of what counting costs on the hot path.
+    __slots__ = ("counts", "total")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts = [0] * buckets
+        self.total = 0.0
+
+
+class Histograms(Collector):
+    """A histogram that takes a value in about 0.4 µs, and of many at once each in 0.2 µs.
+
+    prometheus-client's own takes several microseconds, which would be the largest part of what
+    counting costs on the hot path.
     """
 
     def __init__(
         self,
         name: str,
-        documentation: str,
+        text: str,
         buckets: Sequence[float],
+        labels: Sequence[str],
         registry: CollectorRegistry,
     ) -> None:
         if list(buckets) != sorted(set(buckets)):
             raise ValueError("buckets must rise")
         self._name = name
-        self._documentation = documentation
+        self._text = text
+        self._labels = tuple(labels)
         self._bounds = tuple(buckets)
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
+        self._names = (*map(str, map(float, buckets)), "+Inf")
+        self._series: dict[tuple[str, ...], _Buckets] = {}
         self._lock = threading.Lock()
+        if not labels:
+            self.begin()
         registry.register(self)
 
-    def observe_many(self, values: Iterable[float]) -> None:
+    def begin(self, *labels: str) -> _Buckets:
+        """Make a series, if there is none, and read 0. Raises ValueError for other labels."""
+        if len(labels) != len(self._labels):
+            raise ValueError(f"{self._name} has the labels {self._labels}")
+        with self._lock:
+            return self._series.setdefault(labels, _Buckets(len(self._bounds) + 1))
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Count a value in its bucket."""
+        series = self._series.get(labels) or self.begin(*labels)
+        place = bisect_left(self._bounds, value)
+        with self._lock:
+            series.counts[place] += 1
+            series.total += value
+
+    def observe_many(self, values: Iterable[float], *labels: str) -> None:
         """Count every value in its bucket."""
-        bounds, counts = self._bounds, self._counts
+        series = self._series.get(labels) or self.begin(*labels)
+        bounds, counts = self._bounds, series.counts
         with self._lock:
             for value in values:
                 counts[bisect_left(bounds, value)] += 1
-                self._sum += value
+                series.total += value
 
     def describe(self) -> Iterator[Metric]:
         """The metric without samples, so that a registry sees a name used twice."""
-        yield HistogramMetricFamily(self._name, self._documentation)
+        yield HistogramMetricFamily(self._name, self._text, labels=self._labels)
 
     def collect(self) -> Iterator[Metric]:
         """The metric as it stands."""
         with self._lock:
-            counts, total = list(self._counts), self._sum
-        running = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip((*map(str, map(float, self._bounds)), "+Inf"), counts, strict=True):
-            running += count
-            buckets.append((bound, running))
-        yield HistogramMetricFamily(
-            self._name,
-            self._documentation,
-            buckets=buckets,
-            sum_value=total,
-        )
+            found = {one: (list(at.counts), at.total) for one, at in self._series.items()}
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, (counts, total) in found.items():
+            family.add_metric(
+                labels, list(zip(self._names, accumulate(counts), strict=True)), total
+            )
+        yield family
 
 
 class Maker:
@@ -150,15 +176,10 @@ class Maker:
 
     def histogram(
         self, name: str, text: str, buckets: Sequence[float], /, **labels: str
-    ) -> Histogram:
-        """How values are spread; about 1.5 µs a value."""
+    ) -> Histograms:
+        """How values are spread."""
         full = self.describe(name, "histogram", text, **labels)
-        return Histogram(full, text, tuple(labels), buckets=tuple(buckets), registry=self.registry)
-
-    def many(self, name: str, text: str, buckets: Sequence[float]) -> ManyHistogram:
-        """The same without labels, for a value of each event."""
-        full = self.describe(name, "histogram", text)
-        return ManyHistogram(full, text, buckets, self.registry)
+        return Histograms(full, text, buckets, tuple(labels), self.registry)
 
     def describe(self, name: str, kind: Kind, text: str, /, **labels: str) -> str:
         """Note what a metric is about; its whole name."""

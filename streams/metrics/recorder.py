@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from models.decisions import Tier
 from models.money import BASIS_POINTS
@@ -48,20 +48,6 @@ class _Counters:
         child.inc(amount)
 
 
-class _Histograms:
-    """The children of one histogram, by their labels in order of declaration."""
-
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
-        self._children: dict[tuple[str, ...], Histogram] = {}
-
-    def observe(self, value: float, *labels: str) -> None:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._histogram.labels(*labels)
-        child.observe(value)
-
-
 class Metrics:
     """Counts and times of one process; may be read from another thread at any time."""
 
@@ -87,12 +73,12 @@ class Metrics:
         self._rail_outcomes = _Counters(definitions.rail_outcomes)
         self._rail_money = _Counters(definitions.rail_money)
         self._heal_entries = _Counters(definitions.heal_entries)
-        self._rail_seconds = _Histograms(definitions.rail_seconds)
-        self._batch_events = _Histograms(definitions.batch_events)
-        self._batch_seconds = _Histograms(definitions.batch_seconds)
-        self._stage = _Histograms(definitions.stage)
+        self._rail_seconds = definitions.rail_seconds
+        self._batch_events = definitions.batch_events
+        self._batch_seconds = definitions.batch_seconds
+        self._stage = definitions.stage
         self._requests = _Counters(definitions.requests)
-        self._request_seconds = _Histograms(definitions.request_seconds)
+        self._request_seconds = definitions.request_seconds
         self._imbalance: Counted[str] = Counted()
         self._begin()
 
@@ -102,7 +88,7 @@ class Metrics:
         A series that is there from the start reads 0 instead of "no data" in a first alert.
         """
         for stage in STAGES:
-            self._definitions.stage.labels(stage)
+            self._definitions.stage.begin(stage)
         for counters, words in (
             (self._dead_letters, tuple(Reason)),
             (self._decisions, tuple(Tier)),
@@ -129,6 +115,7 @@ class Metrics:
             for state in REPORTED:
                 self._payouts.add(0, rail, state)
             for call in CALLS:
+                self._rail_seconds.begin(rail, call)
                 for outcome in outcomes:
                     self._rail_outcomes.add(0, rail, call, outcome)
 
@@ -202,6 +189,17 @@ class Metrics:
     def house(self, balances_minor: Mapping[tuple[str, str], int]) -> None:
         """What the house's accounts are at, by (account, currency), in all shards here."""
         self._definitions.house.replace(balances_minor)
+
+    def moved(
+        self,
+        booked: Mapping[tuple[str, str], int],
+        settled: Mapping[tuple[str, str], int],
+        over_rails: Mapping[tuple[str, str, str], int],
+    ) -> None:
+        """What entries moved that are in the ledger now."""
+        self.booked(booked)
+        self.settled(settled)
+        self.rail_money(over_rails)
 
     def rail_money(self, amounts_minor: Mapping[tuple[str, str, str], int]) -> None:
         """Money over rails, by (rail, currency, direction), in minor units, never negative.

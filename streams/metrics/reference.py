@@ -22,7 +22,7 @@ A gauge that a process has nothing to say about is not there: only a worker of r
 `payouts_scorer_up`. What a worker tells of its shards is summed over workers. What seldom happens
 reads 0 from the start. Beside these there are prometheus-client's `process_*`: CPU, memory, files.
 
-[Alerts](operations.md#alerts) are made of them.
+[Alerts](operations.md#alerts) and [dashboards](dashboards.md) are made of them.
 """
 
 _INTRODUCTIONS = {

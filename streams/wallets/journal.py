@@ -82,7 +82,6 @@ def reinvested(messages: Iterable[Outgoing]) -> Counter[tuple[str, str]]:
     return amounts
 
 
-_SOME_LOTS = b',"lots":['
 _SETTLED = re.compile(rb'"([A-Z]{3})","spent","(recovered|forgiven)",(\d+)\]')
 
 
@@ -92,8 +91,7 @@ def settled(messages: Iterable[Outgoing]) -> Counter[tuple[str, str]]:
     amounts: Counter[tuple[str, str]] = Counter()
     for message in messages:
         value = message.value or b""
-        # Where an entry names no lots in front, the rest need not be looked through.
-        if message.topic == LEDGER and value.find(_SOME_LOTS, 0, _LOTS_WITHIN) >= 0:
+        if message.topic == LEDGER and b'"spent","' in value:
             for currency, outcome, minor in _SETTLED.findall(value):
                 amounts[currency.decode(), outcome.decode()] += int(minor)
     return amounts

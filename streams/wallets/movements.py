@@ -8,37 +8,68 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from pydantic_core import from_json
 
 from streams.engine import Outgoing
-from streams.wallets.journal import LEDGER
+from streams.wallets.journal import reinvested, settled
 
 CHECKS_PER_S = 50
 """Entries a second that are added up at most, so that it costs little whatever the load."""
 
 _OF_A_PAYOUT = b',"kind":"payout.'
-"""What entries of payouts say, within their head: others move nothing over a rail. To look through
-whole entries, of some kilobytes, would cost more than all else that is counted."""
-_HEAD_BYTES = 120
+"""What entries of payouts say, within their first bytes: others move nothing over a rail."""
+_KIND_WITHIN = 120
+
+_SOME_LOTS = b',"lots":['
+"""What entries say that move credit, in front of their postings."""
+_LOTS_THAT_COUNT = (b'["reinvested.', b'"spent","')
+_LOTS_WITHIN = 640
+"""Longer than what may stand in front of it, in bytes. To look through whole entries, of some
+kilobytes each, would cost more than all else that is counted."""
 _OVER_A_RAIL = re.compile(rb'\["/clearing:([a-z0-9_]+)","([A-Z]{3,5})",(-?\d+),')
 _POSTINGS = b',"postings":'
 _BEHIND = b',"writes":'
 
 
-def over_rails(messages: Iterable[Outgoing]) -> Counter[tuple[str, str, str]]:
-    """What entries among messages moved over rails: by rail, currency and direction.
+class Moved(NamedTuple):
+    """What some entries moved, in minor units."""
+
+    booked: Counter[tuple[str, str]]
+    """By (currency, direction)."""
+    settled: Counter[tuple[str, str]]
+    """Spent credit of undone grants, by (currency, outcome)."""
+    over_rails: Counter[tuple[str, str, str]]
+    """By (rail, currency, direction)."""
+
+
+def moved(entries: Iterable[Outgoing]) -> Moved:
+    """What messages of the ledger say was moved; looked at whole only where they may say so."""
+    with_lots, of_payouts = [], []
+    for entry in entries:
+        value = entry.value or b""
+        at = value.find(_SOME_LOTS, 0, _LOTS_WITHIN)
+        if at >= 0:
+            end = value.find(_POSTINGS, at)
+            if any(value.find(word, at, end) >= 0 for word in _LOTS_THAT_COUNT):
+                with_lots.append(entry)
+        if value.find(_OF_A_PAYOUT, 0, _KIND_WITHIN) >= 0:
+            of_payouts.append(value)
+    return Moved(reinvested(with_lots), settled(with_lots), over_rails(of_payouts))
+
+
+def over_rails(entries: Iterable[bytes]) -> Counter[tuple[str, str, str]]:
+    """What entries of payouts moved over rails: by rail, currency and direction.
 
     ``paid`` is what left over the rail, ``came_back`` what it returned, in minor units.
     """
     amounts: Counter[tuple[str, str, str]] = Counter()
-    for message in messages:
-        value = message.value or b""
-        if message.topic == LEDGER and value.find(_OF_A_PAYOUT, 0, _HEAD_BYTES) >= 0:
-            for rail, currency, figure in _OVER_A_RAIL.findall(value):
-                minor = int(figure)
-                direction = "paid" if minor > 0 else "came_back"
-                amounts[rail.decode(), currency.decode(), direction] += abs(minor)
+    for value in entries:
+        for rail, currency, figure in _OVER_A_RAIL.findall(value):
+            minor = int(figure)
+            direction = "paid" if minor > 0 else "came_back"
+            amounts[rail.decode(), currency.decode(), direction] += abs(minor)
     return amounts
 
 
@@ -54,14 +85,12 @@ class SpotCheck:
         self._second = 0
         self._left = per_s
 
-    def look(self, messages: Sequence[Outgoing]) -> tuple[int, Mapping[str, int]]:
+    def look(self, entries: Sequence[Outgoing]) -> tuple[int, Mapping[str, int]]:
         """How many entries were added up, and by how much they miss zero, by currency."""
         second = int(self._monotonic())
         if second != self._second:
             self._second, self._left = second, self._per_s
-        if not self._left or not messages or messages[0].topic != LEDGER:
-            return 0, {}
-        some = messages[: self._left]
+        some = entries[: self._left]
         self._left -= len(some)
         missing: Counter[str] = Counter()
         for message in some:

@@ -11,7 +11,7 @@ from models.refusals import Reason
 from streams.engine import EngineCounters
 from streams.metrics import Metrics, age_word
 from streams.metrics.definitions import NOTICE_RESULTS, SCORE_BINS
-from streams.metrics.kinds import Gauges, ManyHistogram
+from streams.metrics.kinds import Gauges, Histograms
 
 
 @pytest.fixture
@@ -199,9 +199,11 @@ def test_latencies_fall_into_their_buckets(metrics: Metrics) -> None:
     assert sample(metrics, f"{name}_sum") == pytest.approx(1_000.009)
 
 
-def test_a_batch_histogram_refuses_buckets_that_do_not_rise() -> None:
+def test_a_histogram_refuses_buckets_that_do_not_rise_and_other_labels() -> None:
     with pytest.raises(ValueError, match="rise"):
-        ManyHistogram("x", "y", (1.0, 1.0), CollectorRegistry())
+        Histograms("x", "y", (1.0, 1.0), (), CollectorRegistry())
+    with pytest.raises(ValueError, match="rail"):
+        Histograms("x", "y", (1.0, 2.0), ("rail",), CollectorRegistry()).observe(1.0)
 
 
 def test_names_follow_the_rules(metrics: Metrics) -> None:
