@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from grafana.board import Panel
 
-WIDTH, HEIGHT = 640, 280
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 44, 70
+WIDTH, HEIGHT = 640, 300
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 44, 90
 LINES_MAX = 8
 """Series drawn; of more, the largest."""
 
@@ -111,7 +111,7 @@ class _Canvas:
 
 
 def _legend(names: Sequence[str]) -> list[str]:
-    parts, x, y = [], 12.0, HEIGHT - 30
+    parts, x, y = [], 12.0, HEIGHT - 50
     for number, name in enumerate(names):
         wide = 26 + 7.2 * len(name)
         if x + wide > WIDTH - RIGHT and x > 12:
