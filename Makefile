@@ -104,7 +104,7 @@ lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	  --upgrade --extra demo --extra fast --extra statements pyproject.toml requirements/build.in \
 	  --output-file requirements/demo.lock
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
-	  --upgrade --extra demo --extra fast --extra statements --extra dashboards --extra test pyproject.toml requirements/build.in \
+	  --upgrade --extra demo --extra fast --extra fraud --extra dashboards --extra statements --extra test pyproject.toml requirements/build.in \
 	  --constraint requirements/demo.lock --output-file requirements/dev.lock
 
 clean: ## remove what the targets made

@@ -1,4 +1,4 @@
-"""Campaigns: credit or money granted when a seller's total of a period crosses a threshold.
+"""Campaigns: what is granted when a seller's total of a period crosses a threshold.
 
 A period is of the seller's own calendar: an event counts in the day, ISO week or month that her
 clock showed when it happened. A campaign may have several versions under one id: a period keeps
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
@@ -29,6 +29,7 @@ from models.config import (
 )
 from models.events import LABEL_PATTERN
 from models.plan import LEVELS_MAX, CommissionPlan
+from models.rewards import Credit, Discount, read_credit, read_discount
 
 CAMPAIGNS_MAX = 100
 TIERS_MAX = 20
@@ -62,7 +63,8 @@ class Step(NamedTuple):
     """One threshold in one currency. Amounts in minor units; a count for the metric ``count``.
 
     Either ``credit_minor`` is granted or ``percent_bp`` of the total, at most ``cap_minor`` (0: no
-    cap); as money that is paid out if ``bonus``, else as credit.
+    cap); as money that is paid out if ``bonus``, else as credit. With ``discount``, its terms as
+    the till takes them, ``credit_minor`` is the most that it takes off (0: no such bound).
     """
 
     tier: int
@@ -71,21 +73,7 @@ class Step(NamedTuple):
     percent_bp: int
     cap_minor: int
     bonus: bool = False
-
-
-class Credit(Section):
-    """What a tier grants: an amount per currency, or a percentage of the total with a cap."""
-
-    amounts: Amounts = Field(default_factory=dict)
-    percent: BasisPoints | None = None
-    cap: Amounts = Field(default_factory=dict)
-
-
-def _credit(value: object) -> object:
-    # `{EUR: 5000}` is the form without a percentage.
-    if isinstance(value, dict) and "percent" not in value and "cap" not in value:
-        return {"amounts": value}
-    return value
+    discount: Mapping[str, Any] | None = None
 
 
 class Reach(Section):
@@ -103,24 +91,32 @@ class Tier(Section):
     """One threshold of a campaign and what reaching it grants."""
 
     reach: Annotated[Reach, BeforeValidator(_reach)]
-    credit: Annotated[Credit, BeforeValidator(_credit)] | None = None
-    bonus: Annotated[Credit, BeforeValidator(_credit)] | None = Field(
+    credit: Annotated[Credit, BeforeValidator(read_credit)] | None = None
+    bonus: Annotated[Credit, BeforeValidator(read_credit)] | None = Field(
         None, description="money that is paid out, in place of credit"
+    )
+    discount: Annotated[Discount, BeforeValidator(read_discount)] | None = Field(
+        None, description="something off one purchase to come, in place of credit"
     )
 
     @property
     def grants(self) -> Credit:
-        """What it grants, as credit or as money."""
-        return self.credit or self.bonus or Credit()
+        """What it grants, as credit, as money or as a discount."""
+        return self.credit or self.bonus or self.discount or Credit()
 
     @property
-    def kind(self) -> Literal["credit", "bonus"]:
+    def kinds(self) -> tuple[Literal["credit", "bonus", "discount"], ...]:
+        """What it grants it as: one of them."""
+        return tuple(k for k in ("credit", "bonus", "discount") if getattr(self, k) is not None)
+
+    @property
+    def kind(self) -> Literal["credit", "bonus", "discount"]:
         """What it grants it as."""
-        return "credit" if self.bonus is None else "bonus"
+        return self.kinds[0]
 
     def currencies(self) -> set[str]:
         """The currencies in which the tier can be reached and grants something."""
-        return set(self.reach.amounts or self.grants.amounts)
+        return set(self.reach.amounts or self.grants.amounts or self.grants.cap)
 
     def threshold(self, currency: str) -> int:
         """What must be reached, in minor units or as a count."""
@@ -188,10 +184,13 @@ class Audience(Section):
         )
 
 
+CampaignId = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,48}$")]
+
+
 class Campaign(Section):
     """A campaign. Runs from ``start`` up to, not including, ``end``, by the time of the event."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,48}$")]
+    id: CampaignId
     metric: Literal["volume", "team_volume", "earnings", "count", "first_sale"]
     levels: Annotated[int, Field(strict=True, ge=1, le=LEVELS_MAX)] | None = Field(
         None, description="of metric team_volume: how many levels down count beside her own sales"
@@ -239,7 +238,7 @@ class Campaign(Section):
     @cached_property
     def span_ms(self) -> tuple[int, int]:
         """From when, and until before when, events count; milliseconds since the epoch."""
-        return _ms(self.start) if self.start else 0, _ms(self.end) if self.end else 2**63
+        return _span_ms(self.start, self.end)
 
     @cached_property
     def effective_ms(self) -> int:
@@ -285,7 +284,7 @@ def _check_streak(campaign: Campaign) -> None:
     if campaign.period == "lifetime":
         raise wrong("a lifetime comes once, so there are none in a row", "streak")
     for i, tier in enumerate(campaign.tiers):
-        if tier.grants.percent is not None:
+        if tier.grants.percent is not None and tier.discount is None:
             raise wrong("a streak grants amounts, no percent", "tiers", i, tier.kind, "percent")
     days = {"day": 1, "week": 7, "month": 28}[campaign.period] * ((campaign.streak or 0) - 1)
     if campaign.start and campaign.end and (campaign.end - campaign.start).days < days:
@@ -293,20 +292,22 @@ def _check_streak(campaign: Campaign) -> None:
 
 
 def _check_tier(metric: str, tier: Tier, i: int) -> None:
-    if (tier.credit is None) == (tier.bonus is None):
-        both = "not both" if tier.credit else "one of them is missing"
-        raise wrong(f"write what it grants, as credit or as bonus: {both}", "tiers", i)
+    if len(tier.kinds) != 1:
+        many = "not " + " and ".join(tier.kinds) if tier.kinds else "one of them is missing"
+        raise wrong(f"write what it grants, as credit, bonus or discount: {many}", "tiers", i)
     reach, granting, kind = tier.reach, tier.grants, tier.kind
     if (reach.count is not None) != (metric == "count"):
         form = "a count" if metric == "count" else "an amount per currency"
         raise wrong(f"metric {metric} needs {form}", "tiers", i, "reach")
     if reach.count is None and not reach.amounts:
         raise wrong("names no currency", "tiers", i, "reach")
+    if tier.discount is not None:
+        _check_discount(tier, tier.discount, i)
     if granting.percent is None:
         if not granting.amounts:
             raise wrong("grants nothing: an amount per currency, or a percent", "tiers", i, kind)
         granted = set(granting.amounts)
-    elif metric not in PERCENT_METRICS:
+    elif metric not in PERCENT_METRICS and tier.discount is None:
         # A share of a total that a commission plan or another topic moves would hang on the order
         # in which events are booked.
         names = " or ".join(PERCENT_METRICS)
@@ -320,6 +321,18 @@ def _check_tier(metric: str, tier: Tier, i: int) -> None:
         raise wrong(f"reach and {kind} name different currencies: {apart}", "tiers", i, kind)
 
 
+def _check_discount(tier: Tier, discount: Discount, i: int) -> None:
+    where = ("tiers", i, "discount")
+    if tier.reach.count is not None and discount.percent is not None and not discount.cap:
+        raise wrong("a percent for a count needs a cap: it names the currencies", *where, "percent")
+    if discount.percent is not None and discount.amounts:
+        raise wrong("either a percent or amounts", *where, "amounts")
+    if len(set(discount.products)) < len(discount.products):
+        raise wrong("a group of products stands here twice", *where, "products")
+    if apart := discount.basket_min.keys() - tier.currencies():
+        raise wrong(f"names other currencies: {', '.join(sorted(apart))}", *where, "basket_min")
+
+
 def _check_budget(campaign: Campaign) -> None:
     budget = campaign.budget
     if not budget:
@@ -328,7 +341,13 @@ def _check_budget(campaign: Campaign) -> None:
         apart = ", ".join(sorted(budget.keys() ^ campaign.tiers[0].currencies()))
         raise wrong(f"budget and tiers name different currencies: {apart}", "budget")
     for i, tier in enumerate(campaign.tiers):
-        for currency, minor in sorted(tier.grants.amounts.items()):
+        worth = tier.grants.amounts
+        if tier.discount is not None and tier.discount.percent is not None:
+            worth = tier.discount.cap
+            if not worth:
+                text = "a budget needs a cap: what the discount may cost has to be known"
+                raise wrong(text, "tiers", i, "discount", "percent")
+        for currency, minor in sorted(worth.items()):
             if minor > budget[currency]:
                 text = (
                     f"grants {minor} {currency}, more than the whole budget of {budget[currency]}"
@@ -347,7 +366,11 @@ def _check_order(before: Tier, tier: Tier, i: int) -> None:
 
 
 def _step(number: int, tier: Tier, currency: str) -> Step:
-    grants = tier.grants
+    grants, discount = tier.grants, tier.discount
+    if discount is not None:
+        most = discount.amounts.get(currency, 0) or discount.cap.get(currency, 0)
+        terms = discount.terms(currency)
+        return Step(number, tier.threshold(currency), most, 0, 0, False, terms)
     return Step(
         number,
         tier.threshold(currency),
@@ -358,10 +381,51 @@ def _step(number: int, tier: Tier, currency: str) -> Step:
     )
 
 
+class ReinvestCampaign(Section):
+    """A bonus on earnings that become credit, beside the policy's. Runs as a campaign does."""
+
+    id: CampaignId
+    bonus: BasisPoints = Field(description="in percent of what is reinvested; rounded down")
+    bonus_days: Annotated[int, Field(strict=True, ge=0, le=EXPIRES_DAYS_MAX)] = Field(
+        0, description="whole days (UTC) for which it can be spent; 0 for ever"
+    )
+    audience: Audience | None = None
+    budget: Amounts = Field(
+        default_factory=dict, description="the most that it may cost, in currencies that it is for"
+    )
+    start: Moment | None = None
+    end: Moment | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.start and self.end and self.end <= self.start:
+            raise wrong("the end is not after the start", "end")
+        if self.bonus == 0:
+            raise wrong("grants nothing", "bonus")
+        return self
+
+    @cached_property
+    def span_ms(self) -> tuple[int, int]:
+        """From when, and until before when, earnings count; milliseconds since the epoch."""
+        return _span_ms(self.start, self.end)
+
+
 class Campaigns(Section):
     """All campaigns of a company."""
 
     campaigns: Annotated[tuple[Campaign, ...], Field(max_length=CAMPAIGNS_MAX)] = ()
+    reinvest: Annotated[tuple[ReinvestCampaign, ...], Field(max_length=CAMPAIGNS_MAX)] = Field(
+        (), description="bonuses on what sellers reinvest"
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = {campaign.id for campaign in self.campaigns}
+        for i, one in enumerate(self.reinvest):
+            if one.id in names:
+                raise wrong(f"another campaign has the id {one.id}", "reinvest", i, "id")
+            names.add(one.id)
+        return self
 
     @model_validator(mode="after")
     def _versions_follow_each_other(self) -> Self:
@@ -411,7 +475,7 @@ def check_levels(campaigns: Campaigns, plan: CommissionPlan, file: str) -> None:
         raise ConfigError([Problem(file, 1, text) for text in problems])
 
 
-def running(campaign: Campaign, occurred_ms: int) -> bool:
+def running(campaign: Campaign | ReinvestCampaign, occurred_ms: int) -> bool:
     """Whether an event of this time (milliseconds since the epoch) counts in the campaign."""
     start_ms, end_ms = campaign.span_ms
     return start_ms <= occurred_ms < end_ms
@@ -508,6 +572,10 @@ def _begin_ms(day: date, there: ZoneInfo) -> int:
         else:
             at = middle
     return at
+
+
+def _span_ms(start: datetime | None, end: datetime | None) -> tuple[int, int]:
+    return _ms(start) if start else 0, _ms(end) if end else 2**63
 
 
 def _ms(moment: datetime) -> int:

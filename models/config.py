@@ -136,13 +136,21 @@ def load(text: str, model: type[M], name: str) -> M:
         return model.model_validate(value)
     except ValidationError as error:
         problems = []
-        for one in error.errors(include_url=False):
+        found = error.errors(include_url=False)
+        places = [one["loc"] for one in found]
+        for one in found:
+            if one["type"] == "too_short" and any(_within(each, one["loc"]) for each in places):
+                continue  # what is wrong inside was left out, and is told by itself
             loc = (*one["loc"], *one.get("ctx", {}).get("at", ()))
             path, line = _place(root, lines, loc)
             message = _WORDS.get(one["type"], one["msg"])
             message = f"{path}: {message}" if path else message
             problems.append(Problem(name, line, message))
         raise ConfigError(sorted(problems, key=lambda problem: problem.line)) from None
+
+
+def _within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 _WORDS = {

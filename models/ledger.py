@@ -88,9 +88,9 @@ class Entry:
     volume: tuple[str, int] | None = None
     """Of a sale, commission or return: currency and amount that the earning is a share of."""
     budgets: tuple[tuple[str, str, int, int, int], ...] = ()
-    """Campaign, currency, what the entry drew of its budget, the shard in all, of what it got."""
+    """Campaign, currency, what the entry drew of its budget, the shard in all, of what it has."""
     slice: tuple[str, str, int, int, int, int] | None = None
-    """Campaign, currency, to which shard, handed to it in all, to all of them, the budget."""
+    """Campaign, currency, a shard, what it has been handed, all of them have, the budget."""
     more: int = 0
     """How many entries behind it are of the same event: they count together or not at all."""
     lots: tuple[tuple[str, str, str, str, int], ...] = ()
@@ -401,11 +401,11 @@ class Fold:
         active = self.grants[entry.seller, campaign, period, currency, tier]
         self.credits[action] += 1
         if action == "granted":
-            active[lot] = minor
-            if len(active) > 1:
+            if active:
                 self._violated(
                     "a threshold fires once", f"{campaign} {period} tier {tier} of {entry.seller}"
                 )
+            active[lot] = minor
         elif lot in active:
             del active[lot]
         else:
@@ -548,10 +548,11 @@ _EARNINGS = frozenset({"sale.completed", "commission.earned", "pending.released"
 """Kinds of entries that an earning, or what was pending of it, is booked by."""
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {
-    "granted": frozenset({None, "used", "expired"}),
+    "granted": frozenset({None, "used", "expired", "withdrawn"}),
     "used": frozenset({"granted", "returned"}),
     "returned": frozenset({"used"}),
     "expired": frozenset({"granted", "returned"}),
+    "withdrawn": frozenset({"granted", "returned"}),
 }
 """What a discount must have been before: it may be given again once it is gone."""
 

@@ -25,7 +25,7 @@ Offset = Annotated[int, Field(strict=True, ge=0)]
 LotSource = Literal["granted", "reinvested", "left", "authorised", "spent", "recovered", "forgiven"]
 LotPlace = Literal["left", "authorised", "spent", "expired", "reversed", "recovered", "forgiven"]
 PendingStep = Literal["held", "taken", "released"]
-DiscountStep = Literal["granted", "used", "returned", "expired"]
+DiscountStep = Literal["granted", "used", "returned", "withdrawn", "expired"]
 
 
 class Published(BaseModel):
@@ -121,12 +121,12 @@ class LedgerEntry(Published):
     budgets: list[tuple[Text, Text, Minor, MinorOrZero, MinorOrZero]] | None = Field(
         None,
         description="campaign, currency, what the entry draws of its budget, what the shard drew in"
-        " all, of how much",
+        " all, of how much that it was handed and has not given back",
     )
     slice: tuple[Text, Text, int, MinorOrZero, MinorOrZero, MinorOrZero] | None = Field(
         None,
-        description="of a campaign's budget: campaign, currency, to which shard, handed to it in"
-        " all, handed to all of them, the budget",
+        description="of a campaign's budget: campaign, currency, a shard, what it was handed and"
+        " has not given back, the same of all of them, the budget",
     )
     worked: (
         list[tuple[MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero, MinorOrZero]]
@@ -284,6 +284,43 @@ class BonusRefused(Credit):
     reason: Literal["budget_spent"]
 
 
+class DiscountGranted(Credit):
+    """A seller's total crossed a threshold: she has something off one purchase to come.
+
+    ``lot`` is the discount's id, and ``amount_minor`` the most that it takes off; 0 if that has no
+    bound.
+    """
+
+    type: Literal["discount.granted"]
+    expires_ms: Annotated[Ms, Field(ge=0, description="when it expires; 0 for never")]
+    percent_bp: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = Field(
+        None, description="of what it is for, in basis points; in place of off_minor"
+    )
+    cap_minor: MinorOrZero = Field(0, description="with percent_bp, the most; 0 for no cap")
+    off_minor: MinorOrZero | None = None
+    basket_min_minor: MinorOrZero = Field(description="what the basket must come to")
+    products: list[Text] = Field(description="groups of products that it is for; empty for all")
+    stacks: bool = Field(description="whether it is used together with others that stack")
+    gone: bool = Field(
+        description="the threshold was reached before, and what it gave then was used or has"
+        " expired: it is not given again"
+    )
+
+
+class DiscountUnfired(Credit):
+    """A return took the total back below the threshold: the discount is taken back."""
+
+    type: Literal["discount.unfired"]
+    gone: bool = Field(description="it was used, is in a purchase, or has expired, and stays so")
+
+
+class DiscountRefused(Credit):
+    """A threshold was reached and no discount given."""
+
+    type: Literal["discount.refused"]
+    reason: Literal["budget_spent"]
+
+
 class DecisionSource(Published):
     """Which message was decided upon."""
 
@@ -329,6 +366,9 @@ TOPICS: dict[str, tuple[type[Published], ...]] = {
         BonusGranted,
         BonusUnfired,
         BonusRefused,
+        DiscountGranted,
+        DiscountUnfired,
+        DiscountRefused,
     ),
     "decisions": (DecisionMade,),
 }

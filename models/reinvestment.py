@@ -6,6 +6,7 @@ Pure. How much of an earning that is hangs on balances, so it is decided where t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from models.policy import ReinvestPolicy
@@ -18,6 +19,11 @@ BONUS_LOT = "reinvest-bonus."
 """How the id of a lot begins that is the bonus on it."""
 
 
+Boost = tuple[str, int, int, int]
+"""A campaign's bonus on what is reinvested: the campaign, basis points, for how many days it can be
+spent (0 for ever), and the campaign's budget in minor units (0 for none)."""
+
+
 class Standing(NamedTuple):
     """What a seller wants of each earning in a currency.
 
@@ -28,9 +34,11 @@ class Standing(NamedTuple):
     keep_minor: int
 
 
-def standing_terms(standing: Standing, policy: ReinvestPolicy) -> list[int]:
-    """A standing preference and the bonus, as the booking function takes them."""
-    return [standing.percent, standing.keep_minor, *_bonus(policy)]
+def standing_terms(
+    standing: Standing, policy: ReinvestPolicy, boosts: Sequence[Boost] = ()
+) -> list[Any]:
+    """A standing preference and the bonuses, as the booking function takes them."""
+    return [standing.percent, standing.keep_minor, *_bonus(policy, boosts)]
 
 
 def reinvest(
@@ -40,6 +48,7 @@ def reinvest(
     amount_minor: int | None,
     *,
     policy: ReinvestPolicy,
+    boosts: Sequence[Boost] = (),
 ) -> Operation:
     """Turn an amount of what is available into credit; None for all of it."""
     operation: Operation = {
@@ -48,13 +57,21 @@ def reinvest(
         "id": operation_id,
         "seller": seller_id,
         "currency": currency,
-        "bonus": _bonus(policy),
+        "bonus": _bonus(policy, boosts),
     }
     if amount_minor is not None:
         operation["amount"] = amount_minor
     return operation
 
 
-def _bonus(policy: ReinvestPolicy) -> list[int]:
-    """Basis points, and for how many days it can be spent."""
-    return [policy.bonus, policy.bonus_days]
+def _bonus(policy: ReinvestPolicy, boosts: Sequence[Boost]) -> list[Any]:
+    """Basis points, for how many days it can be spent, and campaigns' bonuses if there are any."""
+    return [policy.bonus, policy.bonus_days, *([list(boosts)] if boosts else [])]
+
+
+def campaign_of(lot: str) -> str | None:
+    """The campaign whose bonus on what was reinvested a lot is; None if it is none's."""
+    if not lot.startswith(BONUS_LOT):
+        return None
+    first = lot.removeprefix(BONUS_LOT).partition(".")[0]
+    return None if first.isupper() else first  # the policy's has the currency there

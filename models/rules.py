@@ -13,7 +13,16 @@ from typing import Any, NamedTuple, Protocol
 from pydantic_core import from_json
 
 from models import fx, reinvestment, till
-from models.campaigns import Campaign, Campaigns, Period, near, period_of, running, steps
+from models.campaigns import (
+    Audience,
+    Campaign,
+    Campaigns,
+    Period,
+    near,
+    period_of,
+    running,
+    steps,
+)
 from models.decisions import Tier
 from models.events import (
     CommissionEarned,
@@ -28,10 +37,9 @@ from models.events import (
     SaleCompleted,
     SaleReturned,
     SellerUpdated,
-    Source,
 )
 from models.ids import derived, shard_of_payout
-from models.money import BASIS_POINTS
+from models.lineage import Lineage, lineage_of, sold_of, waiting
 from models.payouts import (
     GIVES_BACK,
     RETRIES,
@@ -41,6 +49,7 @@ from models.payouts import (
 )
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
+from models.reinvestment import Boost
 from models.schedules import Sold, schedule_terms
 from models.sellers import Method, Seller, read_seller, stored_profile
 from models.shards import shard_of
@@ -51,21 +60,6 @@ Counts = Sequence[Sequence[Any]]
 _QUARTER_MS = 15 * 60_000
 _COUNTS_KEPT_MAX = 16_384
 
-
-class Lineage(NamedTuple):
-    """Which sale an earning comes from, and how far above its seller."""
-
-    sale_id: str
-    origin: str
-    level: int
-    """0 for the sale's own seller, 1 and up for those above; -1 for no sale at all."""
-    held: bool = False
-    """Whether the sale was held as a suspected fraud; what it earns above is held as well."""
-    sold: Sold | None = None
-    """What schedules look at of the sale, if the policy has any."""
-
-
-NO_SALE = Lineage("", "", -1)
 
 _METRICS = {"team_volume": "volume"}
 """Metrics that differ from another only in which events count."""
@@ -104,6 +98,8 @@ class Rules:
         self.campaigns = campaigns.campaigns
         self.pay = pay
         self._retention_ms = retention_ms
+        self.boosts = campaigns.reinvest
+        """Campaigns of which what sellers reinvest has a bonus."""
         self._by_id = campaigns.versions
         self._versions = tuple(self._by_id.values())
         self._firsts = any(each.metric == "first_sale" for each in self.campaigns)
@@ -119,7 +115,7 @@ class Rules:
                 "metric": _METRICS.get(campaign.metric, campaign.metric),
                 "expires_ms": campaign.expires_ms,
                 "steps": {
-                    currency: [list(step) for step in found]
+                    currency: [[part for part in step if part is not None] for step in found]
                     for currency, found in campaign.steps_by_currency.items()
                 },
             }
@@ -129,6 +125,9 @@ class Rules:
 
     def budget(self, campaign_id: str, currency: str) -> int:
         """What a campaign may cost by its latest version, in minor units; 0 if it is not known."""
+        for boost in self.boosts:
+            if boost.id == campaign_id:
+                return boost.budget.get(currency, 0)
         versions = self._by_id.get(campaign_id)
         return self.campaigns[versions[0]].budget.get(currency, 0) if versions else 0
 
@@ -143,7 +142,7 @@ class Rules:
         """A sale credits its seller. ``tier`` is the one it has once her profile is known."""
         held, sold = tier is not Tier.INSTANT, None
         if self.policy.release:
-            sold = _sold(event, score)
+            sold = sold_of(event, score)
         lineage = Lineage(event.sale_id, event.seller_id, 0, held, sold)
         amounts = (event.amount_minor, amount_minor)
         operation = self._earn(event, "s:" + event.sale_id, amounts, seller, tier, lineage)
@@ -157,7 +156,7 @@ class Rules:
         base = event.amount_minor if source is None else source.base_minor
         record = "c:" + event.commission_id
         amounts = (base, event.amount_minor)
-        return self._earn(event, record, amounts, seller, tier, _lineage(source))
+        return self._earn(event, record, amounts, seller, tier, lineage_of(source))
 
     def sale_return(self, event: SaleReturned, seller: Seller | None) -> Operation:
         """A return takes back what its sale earned; without a receipt, what a sale would earn."""
@@ -177,7 +176,7 @@ class Rules:
         amount = base
         if source is not None:
             amount = self.plan.upline(base, event.currency, source.level) or 0
-        return self._take(event, (base, amount), seller, _lineage(source))
+        return self._take(event, (base, amount), seller, lineage_of(source))
 
     def profile(
         self,
@@ -244,12 +243,24 @@ class Rules:
             "reason": event.reason,
         }
 
-    def reinvestment(self, event: EarningsReinvested) -> Operation:
-        """A seller turns what is available into credit."""
-        return reinvestment.reinvest(
+    def reinvestment(self, event: EarningsReinvested, seller: Seller | None) -> Operation:
+        """A seller turns what is available into credit. Without ``boosts`` no profile is needed."""
+        boosts = self._boosts(event.currency, event.occurred_ms, seller) if seller else []
+        operation = reinvestment.reinvest(
             event.id, event.seller_id, event.currency, event.amount_minor,
-            policy=self.policy.reinvest,
+            policy=self.policy.reinvest, boosts=boosts,
         )  # fmt: skip
+        return operation | ({"rev": seller.rev if seller else 0} if self.boosts else {})
+
+    def _boosts(self, currency: str, occurred_ms: int, seller: Seller) -> list[Boost]:
+        """The campaigns whose bonus she gets on what she reinvests of this time."""
+        return [
+            (each.id, each.bonus, each.bonus_days, each.budget.get(currency, 0))
+            for each in self.boosts
+            if running(each, occurred_ms)
+            and (not each.budget or currency in each.budget)
+            and (each.audience is None or _belongs(each.audience, seller))
+        ]
 
     def rate(self, event: RateQuoted) -> Operation:
         """A treasury says what a currency is worth in another."""
@@ -325,22 +336,22 @@ class Rules:
         if self._firsts and lineage.level == 0:
             operation["first"] = True
         if seller is None:
-            return operation | _waits(event, lineage)
+            return operation | waiting(event, lineage)
         operation["counts"] = self._counts(event.currency, occurred_ms, seller, lineage.level)
         up = self._up(seller, event.currency, amounts[0], lineage)
         if up is not None:
             up["occurred_at"] = event.occurred_at.isoformat()
             operation["up"] = up
         if tier is Tier.INSTANT:
-            operation |= self._onward(seller, event.currency)
+            operation |= self._onward(seller, event.currency, occurred_ms)
             if self.policy.release:
                 operation |= self._scheduled(seller, lineage.sold, occurred_ms)
         return operation
 
     def released(
-        self, seller_id: str, seller: Seller | None, currency: str, record: str
+        self, seller_id: str, seller: Seller | None, currency: str, record: str, due_ms: int
     ) -> Operation:
-        """What was pending of an earning, by the name of its record, goes on."""
+        """What was pending of an earning until then, by the name of its record, goes on."""
         operation: Operation = {
             "op": "release",
             "seller": seller_id,
@@ -348,7 +359,7 @@ class Rules:
             "record": record,
             "rev": seller.rev if seller else 0,
         }
-        return operation | (self._onward(seller, currency) if seller else {})
+        return operation | (self._onward(seller, currency, due_ms) if seller else {})
 
     def _scheduled(self, seller: Seller, sold: Sold | None, occurred_ms: int) -> Operation:
         """Which share of an earning is pending for a while, if any."""
@@ -358,12 +369,13 @@ class Rules:
         )  # fmt: skip
         return {} if terms is None else {"schedule": terms}
 
-    def _onward(self, seller: Seller, currency: str) -> Operation:
+    def _onward(self, seller: Seller, currency: str, occurred_ms: int) -> Operation:
         """Where an earning goes on to: what of it is reinvested, and on which terms she is paid."""
         onward: Operation = {}
         standing = seller.reinvest.get(currency) if seller.reinvest else None
         if standing is not None and not seller.suspended:
-            onward["reinvest"] = reinvestment.standing_terms(standing, self.policy.reinvest)
+            boosts = self._boosts(currency, occurred_ms, seller)
+            onward["reinvest"] = reinvestment.standing_terms(standing, self.policy.reinvest, boosts)
         if (pay := self.pay(seller, currency)) is not None:
             onward["pay"] = pay
         return onward
@@ -400,7 +412,7 @@ class Rules:
             "rev": seller.rev if seller else 0,
         }
         if seller is None:
-            return operation | _waits(event, lineage)
+            return operation | waiting(event, lineage)
         operation["counts"] = self._counts(event.currency, event.occurred_ms, seller, lineage.level)
         up = self._up(seller, event.currency, amounts[0], lineage)
         if up is not None:
@@ -424,7 +436,7 @@ class Rules:
             if item.get("take"):
                 del up["commission"]
             release["up"] = {**up, "occurred_at": item["occurred_at"]}
-        release |= self._onward(seller, currency)
+        release |= self._onward(seller, currency, item["occurred"])
         if self.policy.release and not item.get("take"):
             release |= self._scheduled(seller, sold, item["occurred"])
         return release
@@ -510,38 +522,12 @@ def _counts_in(
         campaign.counts_level(level)
         and running(campaign, occurred_ms)
         and bool(steps(campaign, currency))
-        and (audience is None or audience.includes(seller.country, seller.tier, seller.tags))
+        and (audience is None or _belongs(audience, seller))
     )
 
 
-def _lineage(source: Source | None) -> Lineage:
-    if source is None:
-        return NO_SALE
-    return Lineage(source.sale_id, source.seller_id, source.level, source.held, source.sold)
-
-
-def _sold(event: SaleCompleted, score: float | None) -> Sold:
-    """What schedules look at of a sale. ``score``: its probability of fraud, if it has one."""
-    lines = event.lines if isinstance(event.lines, tuple) else ()
-    groups = tuple(sorted({line.group for line in lines if line.group is not None}))
-    score_bp = None if score is None else int(score * BASIS_POINTS)
-    return Sold(country=event.country, groups=groups, score_bp=score_bp)
-
-
-def _waits(
-    event: SaleCompleted | SaleReturned | CommissionEarned | CommissionReversed, lineage: Lineage
-) -> Operation:
-    """What an operation carries that waits for the seller's profile."""
-    sold = {"sold": lineage.sold.text()} if lineage.sold is not None else {}
-    return sold | {
-        "waiting": True,
-        "sale": lineage.sale_id,
-        "origin": lineage.origin,
-        "level": lineage.level,
-        "held": lineage.held,
-        "occurred_at": event.occurred_at.isoformat(),
-        "counts": (),
-    }
+def _belongs(audience: Audience, seller: Seller) -> bool:
+    return audience.includes(seller.country, seller.tier, seller.tags)
 
 
 def _shard_of(event: PayoutReported) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from models.budgets import read_needs, slice_of_budget, topped_up
+from models.budgets import read_needs, topping_up
 from models.rules import Rules
 from models.sellers import read_seller
 from streams.agents.payouts import Cashier
@@ -120,22 +120,18 @@ class Janitor:
     async def _top_up(self, shard: int, due: Due) -> None:
         """See that a shard has what it needs of a campaign's budget, as far as anything is left.
 
-        The home's entry counts for ever before the shard hears of its slice: so no loss of Redis
-        can hand the same money out twice.
+        Each step counts for ever before the next is booked.
         """
         needs = read_needs(due.timer, due.stored or b"")
-        handed, spent_at, turn = needs.got, needs.spent_at, needs.turn
-        if needs.lacking > 0:
-            budget = self._rules.budget(needs.campaign, needs.currency)
-            [outcome] = await self._wallets.post([slice_of_budget(shard, needs, budget)])
-            word, *figures = outcome.split(":")
-            if word != "given":
-                return  # somebody else asked meanwhile
-            handed, left = map(int, figures)
-            turn += 1
-            spent_at = budget if left == 0 else 0
-        top_up = topped_up(shard, needs, turn=turn, handed=handed, spent_at=spent_at)
-        await self._wallets.post([{**top_up, "timer": due.timer, "due": due.due_ms}])
+        steps = topping_up(shard, needs, self._rules.budget(needs.campaign, needs.currency))
+        try:
+            operations = next(steps)
+            while True:
+                operations = steps.send(await self._wallets.post(operations))
+        except StopIteration as end:
+            top_up: Operation | None = end.value
+        if top_up is not None:
+            await self._wallets.post([{**top_up, "timer": due.timer, "due": due.due_ms}])
 
     async def _look_at_outboxes(self, standings: Mapping[int, ShardStanding]) -> None:
         """Say what waits and how old the outboxes are; publish what stays in them."""
@@ -176,7 +172,7 @@ class Janitor:
         if kind == "rel":
             seller_id, currency, record = rest.split("/")
             seller = read_seller(seller_id, due.stored) if due.stored else None
-            return operation | self._rules.released(seller_id, seller, currency, record)
+            return operation | self._rules.released(seller_id, seller, currency, record, due.due_ms)
         if kind in {"auth", "discount"}:
             return operation | self._ends_at_the_till(kind, rest)
         if kind == "quote":

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
+from confluent_kafka import KafkaException
 from pydantic_core import from_json, to_json
 
-from models.budgets import home_of, read_needs, slice_of_budget, topped_up
+from models.budgets import read_needs, topping_up
 from models.campaigns import Campaigns
 from models.decisions import Tier
 from models.events import (
@@ -33,12 +34,13 @@ from models.features import observe
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
 from models.refusals import Refused
+from models.reinvestment import BONUS_LOT, campaign_of
 from models.rules import Operation, Rules
 from models.sellers import Seller, read_seller
 from models.shards import shard_of
 from streams.demo.embedded import EmbeddedRedis
 from streams.settings import Settings
-from streams.wallets.evidence import Topics
+from streams.wallets.evidence import EvidenceMissing, Topics
 from streams.wallets.library import library
 from streams.wallets.server import meta_key
 
@@ -59,7 +61,7 @@ class Granted(NamedTuple):
     seller_id: str
     currency: str
     kind: str
-    """``credit`` or ``bonus``."""
+    """``credit``, ``bonus``, ``discount``; ``reinvest`` for a bonus on what was reinvested."""
 
 
 class Unusable(ValueError):
@@ -78,7 +80,7 @@ class Result:
     grants: Counter[Granted] = field(default_factory=Counter)
     """How many thresholds are granted at the end."""
     minor: Counter[Granted] = field(default_factory=Counter)
-    """What the grants come to, net of what returns took back."""
+    """What the grants come to, net of what returns took back; of discounts, at the most."""
     unaffordable: Counter[Granted] = field(default_factory=Counter)
     """What thresholds are worth that found no budget."""
 
@@ -93,6 +95,16 @@ class Result:
         sign = 1 if what == "granted" else -1
         self.grants[who] += sign
         self.minor[who] += sign * minor
+
+    def tell_lots(self, entry: Mapping[str, Any]) -> None:
+        """Take a journal entry: what campaigns gave on what was reinvested."""
+        for lot, currency, before, after, minor in entry.get("lots", ()):
+            campaign = campaign_of(lot)
+            if campaign is None or (before != "granted" and after != "reversed"):
+                continue
+            who = Granted(campaign, entry["seller"], currency, "reinvest")
+            self.grants[who] += before == "granted"
+            self.minor[who] += minor if before == "granted" else -minor
 
     def json(self) -> dict[str, Any]:
         """For ``--json``: figures per campaign, and every seller's."""
@@ -147,9 +159,15 @@ _TOPIC_OF = {"seller": "sellers", "sale": "sales", "commission": "commissions"}
 def events_of_topics(settings: Settings) -> Iterator[tuple[str, bytes]]:
     """What the broker has: profiles first, then sales and commissions by the time they came.
 
-    Raises :class:`streams.wallets.evidence.EvidenceMissing`.
+    Raises :class:`streams.wallets.evidence.EvidenceMissing`, also where there is no broker.
     """
-    reader = Topics(settings.kafka_client())
+    try:
+        yield from _profiles_first(Topics(settings.kafka_client()))
+    except KafkaException as error:
+        raise EvidenceMissing(f"cannot read from the broker: {error.args[0].str()}") from error
+
+
+def _profiles_first(reader: Topics) -> Iterator[tuple[str, bytes]]:
     for topic in TOPICS[:1]:
         for message in reader.read(topic):
             yield topic, message.value() or b""
@@ -196,7 +214,8 @@ class _Trial:
         self._states: dict[str, str | None] = {}
         self._follow: deque[bytes] = deque()
         self._budgets = [
-            (campaign.id, currency) for campaign in rules.campaigns for currency in campaign.budget
+            *((one.id, currency) for one in rules.campaigns for currency in one.budget),
+            *((one.id, currency) for one in rules.boosts for currency in one.budget),
         ]
         self._terms = to_json(
             {
@@ -290,6 +309,8 @@ class _Trial:
                 topic = name.partition(b"\t")[0]
                 if topic == b"spendback.credits":
                     self.result.tell(from_json(value))
+                elif topic == b"ledger" and b'"' + BONUS_LOT.encode() in value:
+                    self.result.tell_lots(from_json(value))
                 elif topic == b"commissions":
                     self._follow.append(value)
             self._client.xdel(f"{meta_key(shard)[:-1]}o", f"{int(seq)}-0")
@@ -322,11 +343,12 @@ class _Trial:
     def _top_up(self, shard: int, timer: str, due: int) -> None:
         stored: Any = self._client.get(f"{meta_key(shard)[:-1]}b:{timer[4:]}")
         needs = read_needs(timer, stored or b"")
-        handed, spent_at, turn = needs.got, needs.spent_at, needs.turn
-        if needs.lacking > 0:
-            budget = self._rules.budget(needs.campaign, needs.currency)
-            asked = slice_of_budget(shard, needs, budget)
-            _, text, left = self._book(home_of(needs.campaign), asked).split(":")
-            handed, turn, spent_at = int(text), turn + 1, 0 if int(left) else budget
-        operation = topped_up(shard, needs, turn=turn, handed=handed, spent_at=spent_at)
-        self._book(shard, {**operation, "timer": timer, "due": due})
+        steps = topping_up(shard, needs, self._rules.budget(needs.campaign, needs.currency))
+        try:
+            operations = next(steps)
+            while True:
+                operations = steps.send([self._book(each["shard"], each) for each in operations])
+        except StopIteration as end:
+            top_up: Operation | None = end.value
+        if top_up is not None:
+            self._book(shard, {**top_up, "timer": timer, "due": due})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, get_args
 
 from models.events import ConversionMade, ConversionQuoted, CreditRedeemed, EarningsReinvested
+from models.fx import Rate
 from models.rules import Rules
+from models.sellers import read_seller
 from models.till import PurchaseEvent
 from streams.desk import Desk, Taken
 from streams.engine import Batch
@@ -25,7 +27,6 @@ class Redemptions:
         self._deciders: dict[type[Any], Callable[[Any], Operation]] = {
             CreditRedeemed: rules.redemption,
             **dict.fromkeys(get_args(PurchaseEvent), rules.purchase),
-            EarningsReinvested: rules.reinvestment,
             ConversionMade: rules.converted,
         }
 
@@ -38,14 +39,35 @@ class Redemptions:
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order."""
+        profiles = await self._profiles(taken)
+        rates = await self._rates(taken)
+        return [self._decided(t.event, profiles, rates) for t in taken]
+
+    async def _profiles(self, taken: Sequence[Taken]) -> Mapping[str, bytes]:
+        """Of those who reinvest, where campaigns have a bonus for some of them."""
+        wanted = {t.event.seller_id for t in taken if isinstance(t.event, EarningsReinvested)}
+        if not wanted or not self._rules.boosts:
+            return {}
+        return (await self._desk.wallets.look(wanted)).profiles
+
+    async def _rates(self, taken: Sequence[Taken]) -> Mapping[tuple[str, str], Rate | None]:
+        """The latest of each pair that somebody wants a quote of."""
         pairs = {_pair(t.event) for t in taken if isinstance(t.event, ConversionQuoted)}
-        rates = {pair: await self._desk.wallets.rate(*pair) for pair in pairs}
-        return [
-            self._rules.quoted(t.event, rates[_pair(t.event)])
-            if isinstance(t.event, ConversionQuoted)
-            else self._deciders[type(t.event)](t.event)
-            for t in taken
-        ]
+        return {pair: await self._desk.wallets.rate(*pair) for pair in pairs}
+
+    def _decided(
+        self,
+        event: Any,
+        profiles: Mapping[str, bytes],
+        rates: Mapping[tuple[str, str], Rate | None],
+    ) -> Operation:
+        if isinstance(event, EarningsReinvested):
+            stored = profiles.get(event.seller_id)
+            seller = None if stored is None else read_seller(event.seller_id, stored)
+            return self._rules.reinvestment(event, seller)
+        if isinstance(event, ConversionQuoted):
+            return self._rules.quoted(event, rates[_pair(event)])
+        return self._deciders[type(event)](event)
 
 
 def _pair(event: ConversionQuoted) -> tuple[str, str]:

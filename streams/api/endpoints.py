@@ -37,7 +37,7 @@ from models.payouts import PayoutState
 from models.quotes import Quote
 from models.refusals import Denied, Reason
 from models.rules import Rules
-from models.sellers import read_seller
+from models.sellers import Seller, read_seller
 from rails.registry import provider
 from rails.settings import RailSettings
 from streams.agents.payouts import CANCEL, cancellable
@@ -49,6 +49,7 @@ from streams.engine.errors import DeliveryFailed, EngineNotRunning
 from streams.wallets.statement import (
     PENDING_MAX,
     accounts_of,
+    discounts_of,
     lots_of,
     pending_of,
     profile_shown,
@@ -160,6 +161,21 @@ class PendingEarning(BaseModel):
     reason: str = Field(description="the code that the company's schedule gives, `return_window`")
 
 
+class Discount(BaseModel):
+    """Something off one purchase to come: a share of it, or an amount."""
+
+    discount: str
+    currency: str
+    percent_bp: int | None = Field(None, description="in basis points; in place of `off_minor`")
+    cap_minor: Annotated[int, Field(description="the most with `percent_bp`; 0 for no cap")] = 0
+    off_minor: int | None = Field(None, description="integer minor units")
+    basket_min_minor: Minor
+    products: list[str] = Field(description="groups of products that it is for; empty for all")
+    stacks: bool = Field(description="whether it is used together with others that stack")
+    expires_ms: Annotated[int, Field(description="milliseconds since the epoch; 0 for never")]
+    campaign: str
+
+
 class Wallet(BaseModel):
     """What a seller has. Nothing for one who is not known."""
 
@@ -169,6 +185,7 @@ class Wallet(BaseModel):
     pending: list[PendingEarning] = Field(
         description=f"the first {PENDING_MAX:,} to be released, soonest first"
     )
+    discounts: list[Discount] = Field(description="unused discounts, soonest expiry first")
     waiting: int = Field(description="events that wait for her profile")
 
 
@@ -381,6 +398,7 @@ class Counter:
                 "accounts": accounts_of(holdings.accounts),
                 "lots": lots_of(holdings.lots),
                 "pending": pending_of(holdings.pending),
+                "discounts": discounts_of(holdings.discounts),
                 "waiting": holdings.waiting,
             }
         )
@@ -420,7 +438,8 @@ class Counter:
         body: ReinvestRequest = call.body
 
         async def decide() -> Operation:
-            return self._rules.reinvestment(told(EarningsReinvested, call))
+            seller = await self._seller(call.seller_id) if self._rules.boosts else None
+            return self._rules.reinvestment(told(EarningsReinvested, call), seller)
 
         answered = await self._booked(call, decide)
         amount_minor, bonus_minor = answered.figures["reinvested"]
@@ -428,13 +447,16 @@ class Counter:
             **booked(answered, body.currency), amount_minor=amount_minor, bonus_minor=bonus_minor
         )
 
+    async def _seller(self, seller_id: str) -> Seller | None:
+        stored = (await self._wallets.look([seller_id])).profiles.get(seller_id)
+        return None if stored is None else read_seller(seller_id, stored)
+
     async def pay(self, call: Call) -> BaseModel:
         """What is available is paid out."""
         body: PayoutRequest = call.body
 
         async def decide() -> Operation:
-            stored = (await self._wallets.look([call.seller_id])).profiles.get(call.seller_id)
-            seller = None if stored is None else read_seller(call.seller_id, stored)
+            seller = await self._seller(call.seller_id)
             pay = self._rules.pay(seller, body.currency)
             named = {"pay": pay, "quote": body.quote_id}
             return {key: value for key, value in named.items() if value is not None} | {

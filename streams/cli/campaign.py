@@ -55,7 +55,7 @@ def check(
     Exit code 1 if there is a mistake.
     """
     campaigns = _load(file)
-    count = len(campaigns.campaigns)
+    count = len(campaigns.campaigns) + len(campaigns.reinvest)
     console().print(
         f"[green]ok[/] {file}: {count} campaign{'' if count == 1 else 's'}", markup=True
     )

@@ -171,6 +171,7 @@ def _print(statement: Mapping[str, Any]) -> None:
     _print_accounts(statement["accounts"])
     _print_pending(statement["pending"])
     _print_lots(statement["lots"])
+    _print_discounts(statement["discounts"])
     _print_payouts(statement["payouts"])
 
 
@@ -227,6 +228,28 @@ def _print_pending(pending: list[dict[str, Any]]) -> None:
             _moment(lot["until_ms"]),
             lot["reason"],
         )
+    console().print()
+    console().print(table)
+
+
+def _print_discounts(discounts: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from models.money import text
+
+    if not discounts:
+        return
+    table = Table("discount", "off", "for", "campaign", "expires", box=None, pad_edge=False)
+    for one in discounts:
+        currency, share = one["currency"], one["percent_bp"]
+        off = f"{share / 100:g} %" if share else text(one["off_minor"], currency)
+        if share and one["cap_minor"]:
+            off += f", at most {text(one['cap_minor'], currency)}"
+        what = ", ".join(one["products"]) or "everything"
+        if one["basket_min_minor"]:
+            what += f" from {text(one['basket_min_minor'], currency)} on"
+        ends = _moment(one["expires_ms"]) if one["expires_ms"] else "never"
+        table.add_row(one["discount"], off, what, one["campaign"], ends)
     console().print()
     console().print(table)
 

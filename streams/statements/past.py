@@ -28,6 +28,7 @@ class Past:
     wallet: dict[bytes, bytes] = field(default_factory=dict)
     lots: dict[bytes, bytes] = field(default_factory=dict)
     pending: dict[bytes, bytes] = field(default_factory=dict)
+    discounts: dict[bytes, bytes] = field(default_factory=dict)
     payouts: dict[str, dict[str, Any]] = field(default_factory=dict)
     waiting: int = 0
 
@@ -51,10 +52,13 @@ class Past:
             return
         elif command == "SET" and kind == "p":
             self.profile = arguments[0].encode()
-        elif kind in {"l", "L"}:
-            self._keep(self.lots if kind == "l" else self.pending, command, arguments)
+        elif kind in {"l", "L", "g"}:
+            self._keep(self._kept(kind), command, arguments)
         elif kind == "q":
             self.waiting = self.waiting + 1 if command == "RPUSH" else 0
+
+    def _kept(self, kind: str) -> dict[bytes, bytes]:
+        return {"l": self.lots, "L": self.pending, "g": self.discounts}[kind]
 
     @staticmethod
     def _keep(lots: dict[bytes, bytes], command: str, arguments: list[str]) -> None:
@@ -93,6 +97,7 @@ def read_past(ledger: Ledger, seller_id: str, at_ms: int) -> dict[str, Any] | No
         past.wallet,
         past.lots,
         pending=past.pending,
+        discounts=past.discounts,
         payouts=past.payouts.values(),
         waiting=past.waiting,
     )

@@ -15,9 +15,9 @@ from models.payouts import PAID, RETRIES_FROM, TERMINAL, TRANSITIONS
 from models.shards import SHARDS, key_of_shard
 
 PARTS = (
-    "shard", "budget", "spendback", "payout", "reinvest", "releases", "earn", "profile", "credit",
-    "debt", "till", "fx", "request", "book", "confirm", "outbox", "look", "find", "due", "observe",
-    "stand", "suspend", "restore", "resume", "apply", "open", "shards",
+    "shard", "budget", "discount", "spendback", "payout", "reinvest", "topup", "releases", "earn",
+    "profile", "credit", "debt", "till", "fx", "request", "book", "confirm", "outbox", "look",
+    "find", "due", "observe", "stand", "suspend", "restore", "resume", "apply", "open", "shards",
     "ages", "debts", "house", "read", "enqueue", "claim", "conclude",
 )  # fmt: skip
 """The Lua files, in the order in which they build on one another."""

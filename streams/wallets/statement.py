@@ -39,15 +39,16 @@ def read_statement(client: Any, seller_id: str) -> dict[str, Any] | None:
     pipe.get(f"{prefix}p:{seller_id}")
     pipe.hgetall(f"{prefix}w:{seller_id}")
     pipe.hgetall(f"{prefix}l:{seller_id}")
+    pipe.hgetall(f"{prefix}g:{seller_id}")
     pipe.llen(f"{prefix}q:{seller_id}")
     pipe.hgetall(f"{prefix}L:{seller_id}")
-    stored, wallet, lots, waiting, pending = pipe.execute()
+    stored, wallet, lots, discounts, waiting, pending = pipe.execute()
     if stored is None and not wallet and not waiting:
         return None
     payouts = _payouts(client, prefix, seller_id)
     return statement_of(
         seller_id, stored, wallet, lots,
-        pending=pending, payouts=payouts, waiting=int(waiting),
+        pending=pending, discounts=discounts, payouts=payouts, waiting=int(waiting),
     )  # fmt: skip
 
 
@@ -58,6 +59,7 @@ def statement_of(
     lots: Mapping[bytes, bytes],
     *,
     pending: Mapping[bytes, bytes],
+    discounts: Mapping[bytes, bytes],
     payouts: Iterable[dict[str, Any]],
     waiting: int,
 ) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def statement_of(
         "accounts": accounts_of(wallet),
         "lots": lots_of(lots),
         "pending": pending_of(pending),
+        "discounts": discounts_of(discounts),
         "payouts": _newest(payouts),
         "waiting": waiting,
     }
@@ -142,6 +145,26 @@ def pending_of(pending: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
 
 
 _EARNINGS = {"s": "sale", "c": "commission"}
+
+
+def discounts_of(discounts: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """What a seller may take off purchases to come, soonest expiry first."""
+    found = [
+        {
+            "discount": raw["id"],
+            "currency": raw["currency"],
+            "percent_bp": raw.get("bp"),
+            "cap_minor": raw.get("cap", 0),
+            "off_minor": raw.get("amount"),
+            "basket_min_minor": raw["min"],
+            "products": raw["only"].split("|") if raw["only"] else [],
+            "stacks": raw["stacks"],
+            "expires_ms": raw["expires"],
+            "campaign": raw["campaign"],
+        }
+        for raw in map(from_json, discounts.values())
+    ]
+    return sorted(found, key=lambda one: (one["expires_ms"] or 2**63, one["discount"]))
 
 
 def _payouts(client: Any, prefix: str, seller_id: str) -> Iterator[dict[str, Any]]:

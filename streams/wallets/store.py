@@ -111,6 +111,7 @@ class Holdings(NamedTuple):
     waiting: int
     pending: dict[bytes, bytes]
     """What is pending of each of her earnings."""
+    discounts: dict[bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -388,8 +389,11 @@ class Store:
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
         [reply] = await self._call([("read", shard, seller_id)], read_only=True)
-        accounts, lots, profile, waiting, pending = reply
-        return Holdings(_pairs(accounts), _pairs(lots), profile, int(waiting), _pairs(pending))
+        accounts, lots, profile, waiting, pending, discounts = reply
+        return Holdings(
+            _pairs(accounts), _pairs(lots), profile, int(waiting), _pairs(pending),
+            _pairs(discounts),
+        )  # fmt: skip
 
     async def leftovers(self, shards: Iterable[int]) -> dict[int, list[OutboxEntry]]:
         """What the shards' outboxes hold: what is not known to be in the ledger."""

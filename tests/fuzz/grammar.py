@@ -41,6 +41,8 @@ _NEIGHBOURS = {
 
 _AMOUNTS = (0, 1, 2, 99, 499, 500, 2_000, 49_999, 50_000, 300_000, MINOR_MAX - 1, MINOR_MAX)
 _DAY = timedelta(days=1)
+_LINES = ("1", "2", "tea", "r:s:1", "x" * 64)
+"""Ids of lines of a sale."""
 
 
 def text(value: object) -> str:
@@ -65,6 +67,7 @@ class Grammar:
         self._number = 0
         self._ids: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=20))
         self._sales: deque[tuple[str, str, str, int]] = deque(maxlen=200)
+        self._lines: dict[str, tuple[str, ...]] = {}
         self._commissions: deque[tuple[str, str, str, int]] = deque(maxlen=100)
         self.payouts: deque[str] = deque(maxlen=100)
         """Payouts that were reserved: whoever books puts them here."""
@@ -144,8 +147,26 @@ class Grammar:
             *self._maybe("instrument_ref", *cards),
             *self._maybe("device_ref", "till-1", "till-2", None),
             *self._maybe("country", "DE", "US", "ZZ"),
-            *self._maybe("lines", 0, 1, 100_000),
+            *(self._named_lines(sale, amount) or self._maybe("lines", 0, 1, 100_000)),
         ]
+
+    def _named_lines(self, sale: str, amount: int) -> Fields:
+        """Up to three lines with ids, which come to the sale or to less; none for most sales."""
+        if not amount or self._chance(0.6):
+            return []
+        names = self.random.sample(_LINES, self.random.randint(1, 3))
+        each = amount // len(names)
+        drawn = [name for name in names if self._chance(0.9)] if each else []
+        self._lines[sale] = tuple(drawn)
+        raw = [encoded([("line_id", text(name)), ("amount_minor", text(each))]) for name in drawn]
+        return [("lines", f"[{','.join(raw)}]")]
+
+    def _line_of(self, sale: str) -> Fields:
+        """Mostly a line that the sale has, now and then one that it has not."""
+        known = self._lines.get(sale, ())
+        if not known:
+            return self._maybe("line_id", *_LINES, None, None) if self._chance(0.2) else []
+        return [("line_id", text(self.random.choice((*known * 4, *_LINES))))]
 
     def _currency(self) -> str:
         return self.random.choice(CURRENCIES[:4] * 3 + CURRENCIES)
@@ -166,7 +187,7 @@ class Grammar:
         if self._sales and self._chance(0.7):
             sale, currency, amount = self._earlier(self._sales)
             part = self.random.randrange(1, max(2, amount + amount // 10 + 2))
-            named: Fields = [("sale_id", text(sale))]
+            named: Fields = [("sale_id", text(sale)), *self._line_of(sale)]
         else:
             currency, part = self._currency(), self._amount(1)
             named = self._maybe("sale_id", self._new("early"), None)

@@ -230,8 +230,8 @@ class TestAsyncApi:
         sales = self.document["channels"]["sales"]["messages"]
         assert set(sales) == {"sale.completed", "sale.returned"}
         credits = self.document["channels"]["spendback.credits"]["messages"]
-        ends = ("granted", "unfired", "refused")
-        assert set(credits) == {f"{kind}.{end}" for kind in ("credit", "bonus") for end in ends}
+        kinds, ends = ("credit", "bonus", "discount"), ("granted", "unfired", "refused")
+        assert set(credits) == {f"{kind}.{end}" for kind in kinds for end in ends}
         for one in self.document["components"]["messages"].values():
             assert one["summary"]
             assert "murmur2" in one["bindings"]["kafka"]["key"]["description"]

@@ -5,7 +5,8 @@
 --   amount), held (of it, still in `held`), worked (of it, what paid debt before it was held), waiting
 --   (for the profile), shown (of the returned, what counts already, while waiting returns are
 --   released), tier, occurred, first (it is the seller's first sale), lines {<id> = {amount, returned}},
---   reinvested and again (what of it is credit: reinvest.lua), pending (a part is: releases.lua),
+--   reinvested and again, boosted and boosted_again (what of it is credit: reinvest.lua), pending (a part is:
+--   releases.lua),
 --   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
@@ -214,7 +215,7 @@ function operations.earn(shard, op)
       op.amount - kept)
   end
   if op.reinvest and instant then
-    reinvest.standing(entry, shard, record, gained, op.reinvest)
+    reinvest.standing(entry, shard, record, gained, op.reinvest, op.record)
   end
   if op.waiting then
     count_by(entry, shard, 'waiting', 1)

@@ -47,7 +47,7 @@ local function settle_waiting(shard, op, item, release)
       kept = kept - releases.hold(entry, shard, item.record, record, kept, release.schedule, worked)
     end
     if release.reinvest then
-      reinvest.standing(entry, shard, record, kept, release.reinvest)
+      reinvest.standing(entry, shard, record, kept, release.reinvest, item.record)
     end
   end
   take_effect(shard, entry, record, release.counts, item.returned)

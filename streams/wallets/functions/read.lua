@@ -1,7 +1,7 @@
 -- read: what one seller has. Changes nothing.
 -- KEYS[1] "{s<n>}:m". ARGV[1] seller.
 -- Returns {{"<currency>:<account>", minor, …}, {lot id, lot, …}, "<revision>|<profile JSON>" or false, how many
--- of her events wait for the profile, {earning, what is pending of it, …}}.
+-- of her events wait for the profile, {earning, what is pending of it, …}, {discount id, discount, …}}.
 -- Error UNHEALED: the shard may have lost it.
 local function read(keys, args)
   enter()
@@ -11,7 +11,7 @@ local function read(keys, args)
   end
   return {call('HGETALL', prefix .. 'w:' .. args[1]), call('HGETALL', prefix .. 'l:' .. args[1]),
     call('GET', prefix .. 'p:' .. args[1]), call('LLEN', prefix .. 'q:' .. args[1]),
-    call('HGETALL', prefix .. 'L:' .. args[1])}
+    call('HGETALL', prefix .. 'L:' .. args[1]), call('HGETALL', prefix .. 'g:' .. args[1])}
 end
 
 redis.register_function{function_name = FUNCTION('read'), callback = read, flags = {'no-writes'}}

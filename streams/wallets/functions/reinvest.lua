@@ -3,23 +3,27 @@
 -- What she reinvested of a currency is one lot: her own money, free of restrictions, without an end. One
 -- lot and not one for each earning, since a purchase is paid from a bounded number of lots. The bonus on
 -- it is the house's, in a lot for each day on which bonuses expire. In place of a campaign these lots have
--- a word that no campaign can have.
+-- a word that no campaign can have. A campaign's bonus comes on top, in lots of the campaign; with a budget it
+-- may have to wait for a slice.
 --
 -- The record of an earning (earn.lua) keeps what of it was reinvested, for returns, as
 --   reinvested {amount, so much of it is taken back, bonus, so much of that is undone, lot of the bonus}
--- and, if a part of it was released later, `again`, the same of that part.
+--   boosted {{campaign, its lot, bonus (0 while it waits), so much of it is undone, 1 if of a budget}, …}
+-- and, if a part of it was released later, `again` and `boosted_again`, the same of that part.
 --
 -- An earning may cost a tenth more for this, so a lot's text is added to as it is, not taken apart.
 
 local reinvest = {OWN = ',0,@reinvested,,,', BONUS = ',@reinvest-bonus,,,'}
 
-local function bonus_lot(currency, days, now)
-  if days == 0 then
-    return 'reinvest-bonus.' .. currency, 0
-  end
-  -- Whole days, and so many at least.
-  local day = floor(now / DAY_MS) + days + 1
-  return 'reinvest-bonus.' .. currency .. '.' .. int(day), day * DAY_MS
+-- Whole days, and so many at least; 0 for ever.
+local function bonus_end(days, now)
+  return days > 0 and (floor(now / DAY_MS) + days + 1) * DAY_MS or 0
+end
+
+-- The lot of a bonus that ends then. `campaign`: its id and a dot, or nothing.
+local function bonus_lot(currency, expires, campaign)
+  local day = expires > 0 and '.' .. int(expires / DAY_MS) or ''
+  return 'reinvest-bonus.' .. (campaign or '') .. currency .. day
 end
 
 -- The text of a lot that has so much more in it; of a new one without `before`. `rest`: its end.
@@ -57,7 +61,8 @@ function reinvest.convert(entry, shard, minor, rate, days)
     write(entry, 'HSET', key, own, reinvest.more(before, currency, minor, reinvest.OWN))
     return 0
   end
-  local lot, expires = bonus_lot(currency, days, shard.now)
+  local expires = bonus_end(days, shard.now)
+  local lot = bonus_lot(currency, expires)
   local before = call('HMGET', shard.prefix .. key, own, lot)
   move(entry, '/spendback', 'credit', bonus)
   note_lot(entry, lot, 'granted', 'left', bonus)
@@ -69,21 +74,97 @@ function reinvest.convert(entry, shard, minor, rate, days)
   return bonus, lot
 end
 
+-- A campaign's bonus, or what waited of it.
+function reinvest.reward(entry, shard, campaign, lot, expires, minor)
+  local key = 'l:' .. entry.seller
+  local before = call('HGET', shard.prefix .. key, lot)
+  move(entry, '/spendback', 'credit', minor)
+  note_lot(entry, lot, 'granted', 'left', minor)
+  write(entry, 'HSET', key, lot, reinvest.more(before, entry.currency, minor, ',' .. int(expires) .. ','
+    .. campaign .. ',,,'))
+  if expires > 0 and not before then
+    write(entry, 'ZADD', 't', expires, 'lot:' .. entry.seller .. ':' .. lot)
+  end
+end
+
+-- Campaigns' bonuses on an amount that is reinvested: {campaign, rate, days, whole budget or 0} each.
+-- `what`: the record or request that it is of. Returns what was given at once, and what to keep of them.
+function reinvest.boost(entry, shard, minor, boosts, what)
+  local sum, kept = 0, {}
+  for _, one in ipairs(boosts or {}) do
+    local campaign, bonus, expires, whole = one[1], part(minor, one[2]), bonus_end(one[3], shard.now), one[4]
+    local lot = bonus_lot(entry.currency, expires, campaign .. '.')
+    local budget = bonus > 0 and whole > 0 and budget_of(entry, shard, campaign, entry.currency)
+    if bonus > 0 and (not budget or draw(entry, budget, bonus)) then
+      reinvest.reward(entry, shard, campaign, lot, expires, bonus)
+      sum = sum + bonus
+      kept[#kept + 1] = {campaign, lot, bonus, 0, budget and 1 or 0}
+    elseif budget and not is_spent(shard, budget, whole) then
+      wait_for_slice(entry, shard, budget, bonus, format('0:@:0:%s:%s:%s/%s', int(expires), int(bonus),
+        entry.seller, what))
+      kept[#kept + 1] = {campaign, lot, 0, 0, 1}
+    end
+  end
+  return sum, kept
+end
+
+-- How a campaign's bonus on a part of a record is kept, and that part. `what`: the record's name, with
+-- "/again" behind it if the part was released later.
+function reinvest.boosted(record, what, campaign)
+  local again = what:sub(-6) == '/again'
+  for _, one in ipairs(record and (again and record.boosted_again or not again and record.boosted) or {}) do
+    if one[1] == campaign then
+      return one, again and record.again or record.reinvested
+    end
+  end
+end
+
+-- A bonus has waited for a slice: it is given, less what returns have undone of it meanwhile, or nothing is.
+function reinvest.settle(shard, op, member)
+  local expires, amount, seller, what = member:match('^0:@:0:(%d+):(%d+):([^/]*)/(.*)$')
+  local settling = {id = op.id .. '/' .. member, seller = seller}
+  local entry = new_entry(shard, settling, 'reinvestment.rewarded', op.currency)
+  write(entry, 'ZREM', 'bw:' .. op.campaign .. ':' .. op.currency, member)
+  local key, bonus, undone = 'r:' .. what:gsub('/again$', ''), tonumber(amount), 0
+  local record = get(shard, key)
+  record = record and decode(record)
+  local kept, of = reinvest.boosted(record, what, op.campaign)
+  if kept then
+    undone = ratio(bonus, of[2], of[1])
+  end
+  local minor = bonus - undone
+  if minor > 0 and draw(entry, budget_of(entry, shard, op.campaign, op.currency), minor) then
+    expires = tonumber(expires)
+    reinvest.reward(entry, shard, op.campaign, bonus_lot(op.currency, expires, op.campaign .. '.'), expires,
+      minor)
+    if kept then
+      kept[3], kept[4] = bonus, undone
+      write(entry, 'SET', key, encode(record), 'PXAT', call('PEXPIRETIME', shard.prefix .. key))
+    end
+  end
+  commit(shard, entry)
+end
+
 -- An earning is available, `gained` of it, debt and returns ahead of it taken off: reinvest what the
 -- seller wants. terms {percent (of the earning, half to even; the rest is what is left, so that nothing is
--- lost), so much of what is available is not reinvested, rate and days of the bonus}.
-function reinvest.standing(entry, shard, record, gained, terms)
+-- lost), so much of what is available is not reinvested, rate and days of the bonus, campaigns' bonuses}.
+function reinvest.standing(entry, shard, record, gained, terms, what)
   local free = entry.draft.available - terms[2]
   local minor = gained > 0 and ratio(gained, terms[1], 100) or 0
   minor = minor < free and minor or free
   if minor > 0 then
     local bonus, lot = reinvest.convert(entry, shard, minor, terms[3], terms[4])
-    record[record.reinvested and 'again' or 'reinvested'] = {minor, 0, bonus, 0, lot}
+    local again = record.reinvested and '/again' or ''
+    record[again == '' and 'reinvested' or 'again'] = {minor, 0, bonus, 0, lot}
+    if terms[5] then
+      local _, boosted = reinvest.boost(entry, shard, minor, terms[5], what .. again)
+      record[again == '' and 'boosted' or 'boosted_again'] = boosted
+    end
   end
 end
 
--- The part of a record that was reinvested at one time: `of`.
-local function take_back_of(entry, of, minor)
+-- Of the part of a record that was reinvested at one time, and of campaigns' bonuses on it.
+local function take_back_of(entry, of, boosted, minor)
   local due = of[1] - of[2]
   due = due < minor and due or minor
   of[2] = of[2] + due
@@ -92,6 +173,12 @@ local function take_back_of(entry, of, minor)
     reinvest.withdraw(entry, entry.shard, of[5], undone - of[4], '/spendback')
     of[4] = undone
   end
+  for _, one in ipairs(boosted or {}) do
+    local undone = ratio(one[3], of[2], of[1])
+    local taken = reinvest.withdraw(entry, entry.shard, one[2], undone - one[4], '/spendback')
+    one[4] = undone
+    undraw(entry, entry.shard, {campaign = one[1], budgeted = one[5] == 1}, taken)
+  end
   return reinvest.withdraw(entry, entry.shard, 'reinvested.' .. entry.currency, due, '/commissions')
 end
 
@@ -99,14 +186,15 @@ end
 -- as far as that is unspent. The bonus goes in proportion, as if nothing were spent; what of it is spent
 -- stays so. Returns how much is taken back with that.
 function reinvest.take_back(entry, record, minor)
-  local taken = record.again and take_back_of(entry, record.again, minor) or 0
+  local taken = record.again and take_back_of(entry, record.again, record.boosted_again, minor) or 0
   if record.reinvested then
-    taken = taken + take_back_of(entry, record.reinvested, minor - taken)
+    taken = taken + take_back_of(entry, record.reinvested, record.boosted, minor - taken)
   end
   return taken
 end
 
--- A seller asks for it once. op: currency, amount (without it all that is available), bonus (rate, days).
+-- A seller asks for it once. op: currency, amount (without it all that is available), bonus (rate, days,
+-- campaigns' bonuses).
 -- Outcomes: booked; refused unknown_seller, seller_suspended, nothing_available, insufficient_funds.
 function operations.reinvest(shard, op)
   local profile = profile_of(shard, op.seller)
@@ -123,6 +211,7 @@ function operations.reinvest(shard, op)
     return 'refused:insufficient_funds'
   end
   local bonus = reinvest.convert(entry, shard, minor, op.bonus[1], op.bonus[2])
+  bonus = bonus + reinvest.boost(entry, shard, minor, op.bonus[3], 'o:' .. op.id)
   entry.told = '"reinvested":[' .. int(minor) .. ',' .. int(bonus) .. ']'
   commit(shard, entry)
   return 'booked'

@@ -99,7 +99,7 @@ function operations.release(shard, op)
   change_pending(entry, shard, lot, 'released', -left)
   local kept = work_off(entry, shard, '/transit', 'available', lot.earned, left, lot.worked)
   if op.reinvest then
-    reinvest.standing(entry, shard, record, kept, op.reinvest)
+    reinvest.standing(entry, shard, record, kept, op.reinvest, op.record)
   end
   if record.pending then
     record.pending = nil

@@ -30,7 +30,7 @@
 --                                nothing of it is left
 --   f:<pair>               a rate (JSON, fx.lua), in the shard that the pair's name leads to
 --   c:<seller>/<quote>     a conversion, quoted or made (JSON, fx.lua); kept as long as ids once it is over
---   g:<seller>             hash  discount id = what it takes off a purchase to come (JSON, till.lua)
+--   g: gw:                     discounts on purchases to come: see discount.lua
 --   v:<seller>:<rail>:<currency>   "<day>,<minor>": sent on a day (UTC), where the policy limits it
 --   x:<entity>             fraud feature state
 --   t                      zset  timers that lead to a booking, by due time in ms

@@ -62,7 +62,8 @@ end
 
 -- `whole`: the amount for the journal, where it is another than the one that moves.
 local function credit_event(entry, shard, action, at, lot, amount, extra, whole)
-  local json = '{"v":1,"type":"' .. (at.bonus and 'bonus.' or 'credit.') .. action .. '","id":"'
+  local kind = at.bonus and 'bonus.' or at.discount and 'discount.' or 'credit.'
+  local json = '{"v":1,"type":"' .. kind .. action .. '","id":"'
     .. uuid5(entry.op.id .. '/' .. action .. '/' .. lot) .. '","seller_id":"' .. entry.seller
     .. '","lot":"' .. lot .. '","campaign":"' .. at.campaign .. '","period":"' .. at.period
     .. '","tier":' .. int(at.tier) .. ',"currency":"' .. entry.currency .. '","amount_minor":'
@@ -78,14 +79,18 @@ local function credit_event(entry, shard, action, at, lot, amount, extra, whole)
 end
 
 -- What is known of a tier in a period: "<tier>,<lot>,<amount>,<threshold>,<expires ms or 0>[,<flags>
--- [,<spent>]]". Flags: m, money was granted and not credit; b, its cost is drawn from the campaign's budget.
+-- [,<spent>]]". Flags: m, money was granted and not credit; d, a discount, of which the amount is what it
+-- can cost; b, its cost is drawn from the campaign's
+-- budget; r, it waits, and was refused before: the company has been told.
 -- Spent: "<lot>=<minor>;…", credit of the grant, and of earlier ones for the same threshold, that stands as
 -- spent. In place of a lot:
 --   ~  not granted now, and the amount was used of earlier grants
 --   ?  reached, and waits for a slice of the budget
 --   !  reached, and refused: the budget is spent
 local function mark_of(at, lot, amount)
-  local flags, spent = (at.bonus and 'm' or '') .. (at.budgeted and 'b' or ''), {}
+  local flags = (at.bonus and 'm' or '') .. (at.discount and 'd' or '') .. (at.budgeted and 'b' or '')
+    .. (lot == '?' and at.told and 'r' or '')
+  local spent = {}
   for _, one in ipairs(at.spent or {}) do
     if one[2] > 0 then
       spent[#spent + 1] = one[1] .. '=' .. int(one[2])
@@ -99,14 +104,14 @@ end
 -- The parts of a mark, of which one can be made again: at, lot, amount.
 local function at_mark(campaign_id, period, mark)
   local tier, lot, amount, threshold, expires, flags, list = mark:match(
-    '^([^,]+),([^,]+),([^,]+),([^,]+),([^,]+),?([mb]*),?(.*)$')
+    '^([^,]+),([^,]+),([^,]+),([^,]+),([^,]+),?([mdbr]*),?(.*)$')
   local spent = {}
   for of, minor in list:gmatch('([^=;]+)=(%d+)') do
     spent[#spent + 1] = {of, tonumber(minor)}
   end
   return {campaign = campaign_id, period = period, tier = tonumber(tier), threshold = tonumber(threshold),
-    expires = tonumber(expires), bonus = flags:find('m') ~= nil, budgeted = flags:find('b') ~= nil,
-    spent = spent}, lot, tonumber(amount)
+    expires = tonumber(expires), bonus = flags:find('m') ~= nil, discount = flags:find('d') ~= nil,
+    budgeted = flags:find('b') ~= nil, told = flags:find('r') ~= nil, spent = spent}, lot, tonumber(amount)
 end
 
 -- Cost that was drawn from a budget, and is none after all, can be drawn again.
@@ -117,9 +122,24 @@ local function undraw(entry, shard, at, amount)
   end
 end
 
--- Grant. at: campaign, period, tier, threshold, bonus, budgeted, expires, amount (to move), used (of
--- earlier grants for the same threshold and period), whole (what the threshold is worth). The mark.
+-- Give a discount; one that was used or has expired, of an earlier grant, is not given again. The mark.
+local function give_discount(entry, shard, at)
+  local discount = at.discount
+  if not at.gone then
+    discounts.keep(entry, discount, 'granted')
+  end
+  credit_event(entry, shard, 'granted', at, discount.id, at.amount, discounts.told(discount) .. ',"gone":'
+    .. tostring(at.gone or false), at.whole)
+  return mark_of(at, discount.id, at.amount + at.used)
+end
+
+-- Grant. at: campaign, period, tier, threshold, bonus, discount (what is given), budgeted, expires, amount (to
+-- move), used (of earlier grants for the same threshold and period), whole (what the threshold is worth),
+-- gone (whether a discount of an earlier grant is). The mark.
 local function give(entry, shard, at)
+  if at.discount then
+    return give_discount(entry, shard, at)
+  end
   local lot = uuid5(entry.op.id .. '/' .. at.campaign .. '/' .. at.period .. '/' .. int(at.tier))
   local extra = ''
   if at.bonus then
@@ -138,6 +158,9 @@ local function give(entry, shard, at)
 end
 
 local function refuse(entry, shard, at)
+  if at.told then
+    return mark_of(at, '!', at.amount)
+  end
   credit_event(entry, shard, 'refused', at, uuid5(entry.seller .. '/' .. at.campaign .. '/' .. at.period
     .. '/' .. int(at.tier)), at.amount, ',"reason":"budget_spent"')
   return mark_of(at, '!', at.amount)
@@ -153,7 +176,7 @@ end
 -- anything was; `refused`: its mark, if it was refused before. Returns its mark, and whether it is granted; nil if it is to be
 -- looked at again with the next event.
 local function grant(entry, shard, campaign, count, step, total, occurred, before, refused)
-  local tier, threshold, amount, percent, cap, bonus = unpack(step)
+  local tier, threshold, amount, percent, cap, bonus, terms = unpack(step)
   if bonus and entry.on_hold then
     -- Money does not go out for what is suspected or before its seller may be paid.
     return refused
@@ -172,19 +195,26 @@ local function grant(entry, shard, campaign, count, step, total, occurred, befor
     earlier, _, used = at_mark(campaign.id, count[2], before)
   end
   local at = {campaign = campaign.id, period = count[2], tier = tier, threshold = threshold,
-    bonus = bonus, budgeted = earlier.budgeted, whole = amount, used = used,
+    bonus = bonus, budgeted = earlier.budgeted, told = refused ~= nil, whole = amount, used = used,
     amount = amount > used and amount - used or 0,
     expires = campaign.expires_ms > 0 and occurred + campaign.expires_ms or 0}
+  if terms then
+    at.discount, at.gone = discounts.of(at, entry.currency, terms), before ~= nil
+    at.amount = at.gone and 0 or amount
+  end
   local whole = campaign.budget and campaign.budget[entry.currency]
   if whole and at.amount > 0 then
     at.budgeted = true
     local budget = budget_of(entry, shard, campaign.id, entry.currency)
     if not draw(entry, budget, at.amount) then
-      if budget.spent_at == whole then
+      if is_spent(shard, budget, whole) then
         return refused or refuse(entry, shard, at)
       end
       wait_for_slice(entry, shard, budget, at.amount, waiting_member(entry.seller, at, count[3],
         at.amount))
+      if terms then
+        write(entry, 'HSET', 'gw:' .. entry.seller, at.discount.id, encode(at.discount))
+      end
       return mark_of(at, '?', at.amount)
     end
   end
@@ -232,11 +262,27 @@ local function settle_spent(entry, shard, lot, minor)
   return how == 'recovered' and minor or 0
 end
 
+-- A threshold is lost: its discount is taken back, if it is there. Returns the mark that it was used or has
+-- expired, nil if not.
+local function withdraw_discount(entry, shard, at, id, cost)
+  local discount = discounts.at(entry, shard, id)
+  if discount then
+    discounts.drop(entry, discount, 'withdrawn')
+    undraw(entry, shard, at, cost)
+  end
+  credit_event(entry, shard, 'unfired', at, id, discount and cost or 0, ',"gone":'
+    .. tostring(not discount))
+  return not discount and mark_of(at, '~', cost) or nil
+end
+
 -- A return took the total back below the threshold: take back what of the lot is unspent, of money
 -- all; what was spent is recovered or forgiven. Returns the mark of what was used of it and not
 -- recovered (forgiven, authorised, or expired), nil if nothing was.
 local function unfire(entry, shard, campaign_id, period, fired)
   local at, lot, granted = at_mark(campaign_id, period, fired)
+  if at.discount then
+    return withdraw_discount(entry, shard, at, lot, granted)
+  end
   local left, spent, recovered = 0, 0, 0
   if at.bonus then
     left = granted
@@ -312,7 +358,7 @@ local function marks_of(entry, shard, of)
   local key = of.period ~= '' and tally_key(entry.seller, of.campaign, of.period, entry.currency)
   for mark in (key and tally_state(entry, shard, key) or ''):gmatch('|([^|]+)') do
     local at, lot = at_mark(of.campaign, of.period, mark)
-    if at.tier == of.tier and #lot > 1 and not at.bonus then
+    if at.tier == of.tier and #lot > 1 and not (at.bonus or at.discount) then
       found = mark
     elseif at.tier == of.tier then
       marks[lot] = mark
@@ -424,100 +470,6 @@ local function tally(entry, shard, count, campaign, delta, occurred)
   local state = tally_state(entry, shard, tally_key(entry.seller, count[1], count[2], entry.currency))
   local total = total_of(state) + delta
   settle_period(entry, shard, count, campaign, state or '0', total, total, occurred)
-end
-
--- The marks of a period, and of one tier which waits for an amount, and what was used of it before.
-local function waiting_marks(state, tier, amount)
-  local marks, waiting, used = {}, nil, 0
-  for mark in state:gmatch('[^|]+') do
-    local of, lot, minor = mark:match('^([^,]+),([^,]+),([^,]+)')
-    if of == tier and lot == '?' and minor == amount then
-      waiting = mark
-    elseif of == tier and lot == '~' then
-      used = tonumber(minor)
-    end
-    marks[#marks + 1] = mark
-  end
-  return marks, waiting, used
-end
-
--- A threshold that has waited for a slice is granted from what the shard was handed, or else refused; if
--- it is not reached any more, or waits anew for another amount, nothing comes of this wait.
-local function settle_threshold(shard, op, member)
-  local tier, period, forget, amount, seller = member:match('^(%d+):([^:]+):(%d+):%d+:(%d+):(.*)$')
-  local settling = {id = op.id .. '/' .. member, seller = seller}
-  local entry = new_entry(shard, settling, 'threshold.settled', op.currency)
-  write(entry, 'ZREM', 'bw:' .. op.campaign .. ':' .. op.currency, member)
-  local suffix = tally_key(seller, op.campaign, period, op.currency)
-  local marks, waiting, used = waiting_marks(get(shard, suffix) or '0', tier, amount)
-  if waiting then
-    local at = at_mark(op.campaign, period, waiting)
-    at.used, at.amount, at.whole = used, tonumber(amount), tonumber(amount) + used
-    local granted = draw(entry, budget_of(entry, shard, op.campaign, op.currency), at.amount)
-    local mark = granted and give(entry, shard, at) or refuse(entry, shard, at)
-    if granted and at.bonus and entry.draft.available > 0 then
-      write(entry, 'ZADD', 't', 'NX', shard.now, 'pay:' .. seller .. ':' .. op.currency)
-    end
-    local kept = {}
-    for _, each in ipairs(marks) do
-      if each == waiting then
-        kept[#kept + 1] = mark
-      elseif not (granted and each:match('^([^,]+,~),') == tier .. ',~') then
-        kept[#kept + 1] = each
-      end
-    end
-    keep_tally(entry, suffix, tonumber(forget), concat(kept, '|'))
-  end
-  commit(shard, entry)
-end
-
--- Which of the thresholds that wait can be settled now: all that the shard can pay, and the others as
--- well, by a refusal, once the budget is spent.
-local function settled_by(budget, waiting)
-  local free, found = budget.got - budget.used, {}
-  for i = 1, #waiting do
-    local amount = tonumber(waiting[i]:match('^%d+:[^:]+:%d+:%d+:(%d+):'))
-    local payable = amount <= free
-    if payable then
-      free = free - amount
-    end
-    if payable or budget.spent_at > 0 then
-      found[#found + 1] = waiting[i]
-      budget.needed = budget.needed > amount and budget.needed - amount or 0
-    end
-  end
-  return found
-end
-
--- A slice has come, or there is none left; what waited for it is granted or refused, so many
--- thresholds in a call. op: campaign, currency, turn, handed (to the shard in all), spent_at (the whole
--- budget, if nothing is left of it; else 0), timer, due. Outcomes: booked; ignored:gone; ignored:turn.
-function operations.topup(shard, op)
-  local due = call('ZSCORE', shard.prefix .. 't', op.timer)
-  if not due or tonumber(due) ~= op.due then
-    return 'ignored:gone'
-  end
-  local entry = new_entry(shard, op, 'budget.topped_up', 'XXX')
-  local budget = budget_of(entry, shard, op.campaign, op.currency)
-  if op.turn == budget.turn + 1 then
-    budget.turn, budget.got, budget.spent_at = op.turn, op.handed, op.spent_at
-  elseif op.turn ~= budget.turn then
-    return 'ignored:turn'
-  end
-  local waiting = call('ZRANGEBYSCORE', shard.prefix .. 'bw:' .. budget.name, '-inf', '+inf', 'LIMIT', 0,
-    SETTLED_MAX)
-  local settled = settled_by(budget, waiting)
-  if #settled == #waiting and #waiting < SETTLED_MAX then
-    -- Nothing waits any more; else the timer stays, and another slice is asked for.
-    budget.needed = 0
-    write(entry, 'ZREM', 't', op.timer)
-  end
-  keep_budget(entry, budget)
-  commit(shard, entry)
-  for i = 1, #settled do
-    settle_threshold(shard, op, settled[i])
-  end
-  return 'booked'
 end
 
 -- What a sale or commission adds to a metric; a sale taken back whole no longer counts.

@@ -16,11 +16,6 @@
 -- Lots that one purchase is paid from, at most.
 local PARTS_MAX = 100
 
--- A discount on a purchase is kept as JSON under g:<seller>, by its id: currency, campaign, expires (ms or
--- 0), bp (basis points of the basket, rounded down, at most cap if that is above 0) or amount, min (what
--- the basket must come to), only (groups of products, by "|"; empty for any), stacks (may be used with
--- others that stack). It is used once.
-
 local till = {}
 
 function till.key(seller, authorisation)
@@ -34,29 +29,6 @@ end
 -- Whether a product of this group is among those that a lot or discount may be used for.
 function till.covers(only, group)
   return only == '' or (group and ('|' .. only .. '|'):find('|' .. group .. '|', 1, true) ~= nil)
-end
-
--- Tell the journal what became of a discount: granted, used, returned (it may be used again), expired.
-function till.note_discount(entry, id, what)
-  entry.discounts = entry.discounts or {}
-  entry.discounts[#entry.discounts + 1] = format('["%s","%s"]', id, what)
-  entry.extra.discounts = '[' .. concat(entry.discounts, ',') .. ']'
-end
-
-function till.keep_discount(entry, discount, what)
-  write(entry, 'HSET', 'g:' .. entry.seller, discount.id, encode(discount))
-  if discount.expires > 0 then
-    write(entry, 'ZADD', 't', discount.expires, 'discount:' .. entry.seller .. '/' .. discount.id)
-  end
-  till.note_discount(entry, discount.id, what)
-end
-
-function till.drop_discount(entry, discount, what)
-  write(entry, 'HDEL', 'g:' .. entry.seller, discount.id)
-  if discount.expires > 0 then
-    write(entry, 'ZREM', 't', 'discount:' .. entry.seller .. '/' .. discount.id)
-  end
-  till.note_discount(entry, discount.id, what)
 end
 
 -- What is left to pay: in all, and of each line of the basket, {group, amount}.
@@ -152,7 +124,7 @@ function till.use_discounts(entry, shard, op, basket, authorised)
     minor = minor < open and minor or open
     if minor > 0 then
       till.pay(basket, discount.only, minor)
-      till.drop_discount(entry, discount, 'used')
+      discounts.drop(entry, discount, 'used')
       till.add_part(entry, authorised, '/discounts', {discount = discount}, minor)
     end
   end
@@ -394,6 +366,18 @@ function till.give_back(entry, shard, of, minor, account, from, grace_ms)
   end
 end
 
+-- A discount may be used again; if its grant is undone it is taken back, and what it cost is free.
+function till.return_discount(entry, shard, discount)
+  local of = {campaign = discount.campaign, period = discount.period or '', tier = discount.tier}
+  local _, marks = marks_of(entry, shard, of)
+  if marks['~'] and not marks[discount.id] then
+    local _, _, cost = at_mark(of.campaign, of.period, marks['~'])
+    till.reverse(entry, shard, of, cost, marks)
+  else
+    discounts.keep(entry, discount, 'returned')
+  end
+end
+
 -- Give back what was authorised and not captured. Discounts may be used again if nothing was captured.
 function till.release(entry, shard, authorised, grace_ms)
   for _, of in ipairs(authorised.parts) do
@@ -403,7 +387,7 @@ function till.release(entry, shard, authorised, grace_ms)
     authorised.released = authorised.released + minor
     local discount = authorised.captured == 0 and of.discount
     if discount and (discount.expires == 0 or discount.expires > shard.now) then
-      till.keep_discount(entry, discount, 'returned')
+      till.return_discount(entry, shard, discount)
     end
   end
 end
@@ -566,7 +550,7 @@ function operations.give_discount(shard, op)
     return 'refused:discount_reused'
   end
   local entry = new_entry(shard, op, op.kind, 'XXX')
-  till.keep_discount(entry, op.discount, 'granted')
+  discounts.keep(entry, op.discount, 'granted')
   commit(shard, entry)
   return 'booked'
 end
@@ -579,7 +563,7 @@ function operations.expire_discount(shard, op)
     return 'ignored:gone'
   end
   local entry = new_entry(shard, op, 'discount.expired', 'XXX')
-  till.drop_discount(entry, decode(stored), 'expired')
+  discounts.drop(entry, decode(stored), 'expired')
   commit(shard, entry)
   return 'booked'
 end

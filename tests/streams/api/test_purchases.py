@@ -35,6 +35,8 @@ async def test_from_authorisation_to_refund(open_shop: Shop) -> None:
     discount = Discount("d", "EUR", "c", amount_minor=100)
     await shop.company.wallets.post([till.give_discount("g", "anna", discount)])
     before = await balances(shop)
+    [shown] = (await call("GET", "/v1/sellers/anna/wallet")).body["discounts"]
+    assert (shown["discount"], shown["off_minor"], shown["products"]) == ("d", 100, [])
     reply = await call("POST", ALL, wanted(order_ref="o-1"))
     assert reply.status == 201, reply
     purchase, credit = reply.body["purchase"], before["credit"]
@@ -55,6 +57,7 @@ async def test_from_authorisation_to_refund(open_shop: Shop) -> None:
     now = back["balances"]
     assert (now["available"], now["credit"]) == (before["available"], before["credit"])
 
+    assert (await call("GET", "/v1/sellers/anna/wallet")).body["discounts"] == []
     found = (await call("GET", f"{ALL}/p")).body
     assert {**found, **back["purchase"]} == found, "what is told is what stands"
     assert (found["order_ref"], found["parts"][0]["account"]) == ("o-1", "discount")

@@ -36,6 +36,20 @@ campaigns:
 """
 
 
+REWARDS = """\
+campaigns:
+  - id: "off"
+    metric: volume
+    period: lifetime
+    budget: {EUR: 500}
+    tiers:
+      - reach: {EUR: 1000}
+        discount: {percent: 15, cap: {EUR: 300}}
+reinvest:
+  - {id: up, bonus: 5, budget: {EUR: 70}}
+"""
+
+
 class Events:
     """Writes a file of events."""
 
@@ -112,6 +126,21 @@ class TestSimulate:
         assert "ann" in result.stdout
         assert "5.00 EUR" in result.stdout
 
+    def test_tells_of_discounts_and_of_bonuses_on_what_is_reinvested(self, tmp_path: Path) -> None:
+        path = tmp_path / "campaigns.yaml"
+        path.write_text(REWARDS)
+        checked = runner.invoke(app, ["campaign", "check", str(path)])
+        assert "2 campaigns" in checked.stdout
+        events = Events()
+        for seller in ("ann", "bob"):
+            events.add("seller.updated", seller, country="DE", reinvest={"EUR": {"percent": 100}})
+            events.sale(seller, 4_000)
+        found = simulate(path, events.write(tmp_path / "events.ndjson"))
+        rows = {row["campaign"]: row for row in found["campaigns"]}
+        off, up = rows["off"], rows["up"]
+        assert (off["kind"], off["cost_minor"], off["no_budget_minor"]) == ("discount", 300, 300)
+        assert (up["kind"], up["sellers"], up["cost_minor"]) == ("reinvest", 1, 50)
+
     def test_a_line_that_is_no_event_is_named(self, campaigns: Path, tmp_path: Path) -> None:
         path = tmp_path / "events.ndjson"
         path.write_text('\n{"type": "rate.quoted"}\n')
@@ -143,8 +172,28 @@ class TestCheck:
             ("countries: [DE]", "countries: [de]", 5, "should match pattern"),
             ("countries: [DE]", "countries: []", 5, "at least 1 item"),
             ("        bonus: {EUR: 400}\n", "", 15, "one of them is missing"),
-            ("credit: {EUR: 500}", "credit: {EUR: 5}\n        bonus: {EUR: 5}", 7, "not both"),
+            (
+                "credit: {EUR: 500}", "credit: {EUR: 5}\n        bonus: {EUR: 5}",
+                7, "not credit and bonus",
+            ),
             ("budget:", "expires_days: 5\n    budget:", 13, "does not expire"),
+            ("bonus: {EUR: 400}", "discount: {percent: 15}", 16, "a budget needs a cap"),
+            ("bonus: {EUR: 400}", "discount: {}", 16, "grants nothing"),
+            ("bonus: {EUR: 400}", "discount: {percent: 5, cap: {EUR: 701}}", 16, "than the whole"),
+            ("bonus: {EUR: 400}", "discount: {percent: 5, amounts: {EUR: 1}}", 16, "either"),
+            ("bonus: {EUR: 400}", "discount: {percent: 101}", 16, "percent"),
+            (
+                "bonus: {EUR: 400}", "discount: {amounts: {EUR: 1}, basket_min: {USD: 1}}",
+                16, "names other currencies: USD",
+            ),
+            (
+                "bonus: {EUR: 400}", "discount: {amounts: {EUR: 1}, products: [a, a]}",
+                16, "stands here twice",
+            ),
+            (
+                "bonus: {EUR: 400}", 'discount: {amounts: {EUR: 1}, products: ["a|b"]}',
+                16, "should match pattern",
+            ),
             ("id: team", "id: welcome", 9, "another campaign has the id welcome"),
             (
                 "period: lifetime", "period: lifetime\n    effective: 2026-01-01T00:00:00Z",

@@ -66,6 +66,8 @@ class Sale:
     returned: int = 0
     reversed: int = 0
     held: int = 0
+    worked: int = 0
+    """What of it has paid debt."""
     occurred: int = 0
     counts: bool = False
     shown: int = 0
@@ -74,6 +76,8 @@ class Sale:
     """What of it was reinvested: when it was earned, and when the rest was released."""
     pending: int = 0
     """What of it is released later."""
+    earned: int = 0
+    """Of what is pending: by the whole earning, less what came back of it meanwhile."""
 
 
 @dataclass
@@ -188,6 +192,16 @@ class Ledger:
     dollars: int = 0
     """What of the second currency is available."""
     quotes: dict[str, Quote] = field(default_factory=dict)
+    share_bp: int = 10_000
+    """How much of each earning pays debt, in basis points."""
+    spent_is_debt: bool = False
+    """Whether spent credit of a grant that is undone is owed; else it is forgiven."""
+    spent: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Per threshold that is fired: by lot, what of its grants stands as spent."""
+    owed: dict[str, int] = field(default_factory=dict)
+    """By lot: what of it was spent, and is owed since its grant was undone."""
+    forgiven: dict[str, int] = field(default_factory=dict)
+    """By lot: the same that is not owed."""
 
     def balances(self) -> tuple[int, ...]:
         """available, held, in_flight, credit, debt."""
@@ -200,6 +214,13 @@ class Ledger:
         self.debt -= paid
         return amount - paid
 
+    def earn(self, earned: int, there: int, before: int) -> int:
+        """Of an earning, a share pays debt, `before` of it when it came; what is left over."""
+        share = max(earned * self.share_bp // 10_000 - before, 0)
+        paid = min(self.debt, there, share)
+        self.debt -= paid
+        return there - paid
+
     def lose(self, sale: Sale | None, amount: int) -> None:
         """Held of the same sale, then available, then debt."""
         if sale is not None:
@@ -209,6 +230,7 @@ class Ledger:
             amount -= part
             part = min(sale.pending, amount)
             sale.pending -= part
+            sale.earned -= part
             amount -= part
             for kept in reversed(sale.kept):  # what was kept last first
                 amount -= self.give_up(kept, amount)
@@ -224,11 +246,12 @@ class Ledger:
         if name in self.sales:
             return "refused:sale_reused"
         sale = self.sales[name] = Sale(base, amount, tier, occurred=now)
-        kept = self.gain(amount)
+        kept = self.earn(amount, amount, 0)
         if tier == "instant" and self.known:
             self.available += kept
         else:
             sale.held = kept
+            sale.worked = amount - kept
             self.held += kept
         for part in self.early.pop(name, []):
             if sale.returned + part <= base:
@@ -236,6 +259,7 @@ class Ledger:
         sale.shown = sale.returned
         if tier == "instant" and self.known:
             gained = kept - sale.reversed
+            sale.worked = amount - kept
             gained -= self.hold_back(sale, gained, schedule, now)
             self.keep_some(sale, gained, wants, now)
         if self.known:
@@ -288,13 +312,14 @@ class Ledger:
             return 0
         share = half_even(Fraction(sale.amount * schedule[0], 10_000)) - sale.reversed
         sale.pending = max(0, min(share, gained))
+        sale.earned = sale.amount - sale.reversed
         self.available -= sale.pending
         return sale.pending
 
     def release(self, name: str, wants: Wants | None, now: int, *, pay: bool) -> None:
         """The time of what is pending of a sale has come."""
         sale = self.sales[name]
-        kept = self.gain(sale.pending)
+        kept = self.earn(sale.earned, sale.pending, sale.worked)
         sale.pending = 0
         self.available += kept
         self.keep_some(sale, kept, wants, now)
@@ -375,8 +400,9 @@ class Ledger:
                 continue
             if sale.tier == "instant":
                 self.held -= sale.held
-                kept = self.gain(sale.held)
+                kept = self.earn(sale.amount - sale.reversed, sale.held, sale.worked)
                 self.available += kept
+                sale.worked += sale.held - kept
                 sale.held = 0
                 kept -= self.hold_back(sale, kept, schedule, now)
                 self.keep_some(sale, kept, wants, now)
@@ -426,9 +452,27 @@ class Ledger:
             elif total < threshold and tier in self.fired:
                 lot = self.fired.pop(tier)
                 left = lot.left if lot in self.lots else 0
-                self.used[tier] = self.given[tier] - left
                 if lot in self.lots:
                     self.lots.remove(lot)
+                taken = sum(self.settle(*one) for one in self.spent.pop(tier, {}).items())
+                self.used[tier] = self.given[tier] - left - taken
+
+    def settle(self, lot: str, minor: int) -> int:
+        """Credit was spent and its grant is undone: it is owed or forgiven; what is owed."""
+        settled = self.owed if self.spent_is_debt else self.forgiven
+        settled[lot] = settled.get(lot, 0) + minor
+        if not self.spent_is_debt:
+            return 0
+        self.lose(None, minor)
+        return minor
+
+    def spend(self, lot: Lot, minor: int) -> None:
+        """Credit of a lot is spent, for good if its grant stands."""
+        if lot.tier in self.fired:
+            spent = self.spent.setdefault(lot.tier, {})
+            spent[lot.id] = spent.get(lot.id, 0) + minor
+        elif self.used.get(lot.tier, 0) and minor:
+            self.used[lot.tier] -= self.settle(lot.id, minor)
 
     def redeem(self, amount: int, now: int) -> str:
         """Credit is spent, soonest expiry first."""
@@ -438,6 +482,7 @@ class Ledger:
         for lot in sorted(good, key=lambda lot: (lot.expires, lot.id)):
             used = min(lot.left, amount)
             lot.left -= used
+            self.spend(lot, used)
             amount -= used
         return "booked"
 
@@ -575,6 +620,8 @@ class Ledger:
         for taken in purchase.takes:
             part = min(taken.open, amount)
             taken.captured += part
+            if taken.lot is not None:
+                self.spend(taken.lot, part)
             amount -= part
         if final:
             self._release(purchase, now, grace)
@@ -609,8 +656,28 @@ class Ledger:
             part = min(taken.captured - taken.refunded, amount)
             taken.refunded += part
             amount -= part
-            self._give(taken.lot, part, now, grace)
+            if taken.lot is not None:
+                self._refund(taken.lot, part, now, grace)
+            else:
+                self._give(None, part, now, grace)
         return "booked"
+
+    def _refund(self, lot: Lot, minor: int, now: int, grace: int) -> None:
+        """What is owed of it is owed no more; the rest goes where credit of its lot goes."""
+        owed = min(self.owed.get(lot.id, 0), minor)
+        if owed:
+            self.owed[lot.id] -= owed
+            self.available += self.gain(owed)
+            minor -= owed
+        forgiven = min(self.forgiven.get(lot.id, 0), minor)
+        if forgiven:
+            self.forgiven[lot.id] -= forgiven
+            self._give(lot, forgiven, now, grace)
+            minor -= forgiven
+        if minor and lot.tier in self.fired:
+            spent = self.spent.setdefault(lot.tier, {})
+            spent[lot.id] = max(spent.get(lot.id, 0) - minor, 0)
+        self._give(lot, minor, now, grace)
 
     def _release(self, purchase: Purchase, now: int, grace: int) -> None:
         for taken in purchase.takes:

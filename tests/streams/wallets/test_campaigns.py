@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
 import redis
 
-from models.budgets import home_of, read_needs, slice_of_budget, topped_up
+from models.budgets import Steps, home_of, read_needs, slice_of_budget, topping_up
 from models.features import observe
 from models.ledger import Entry, Fold
 from models.shards import shard_of
@@ -17,6 +19,9 @@ from tests.models.test_features import returned, sale
 from tests.streams.wallets.harness import PAY, Shard, campaign, dump
 
 LIFE = [[1, "life", 0]]
+
+SPENT_MS = 300_000
+"""How long a shard takes a budget for spent."""
 
 
 def bonus(id_: str = "c", *steps: Sequence[int], **more: Any) -> dict[str, Any]:
@@ -26,6 +31,7 @@ def bonus(id_: str = "c", *steps: Sequence[int], **more: Any) -> dict[str, Any]:
     return {**found, **more}
 
 
+@cache
 def sellers_in(shard: int, count: int) -> list[str]:
     """Sellers who live in a shard."""
     return [name for name in (f"b{n}" for n in range(20_000)) if shard_of(name) == shard][:count]
@@ -72,32 +78,47 @@ class Company:
         stored: Any = self.client.get(self.shards[number].key(f"b:{name}"))
         return read_needs(f"bud:{name}", stored or b"")
 
-    def ask(self, number: int) -> tuple[int, int, int]:
-        """What the home says to a shard's question: turn, handed, spent at."""
-        needs = self.needs(number)
-        if needs.lacking <= 0:
-            return needs.turn, needs.got, needs.spent_at
-        [outcome] = self.book(home_of(needs.campaign), slice_of_budget(number, needs, self.budget))
-        word, handed, left = outcome.split(":")
-        assert word == "given"
-        return needs.turn + 1, int(handed), 0 if int(left) else self.budget
+    def steps(self, number: int) -> Steps:
+        """What the janitor goes through for a shard."""
+        return topping_up(number, self.needs(number), self.budget)
 
-    def top_up(self, number: int, answer: tuple[int, int, int]) -> str:
+    def go(self, steps: Steps, outcomes: list[str] | None) -> list[Any] | dict[str, Any] | None:
+        """A step: what is to be booked next, or by which operation the shard hears."""
+        try:
+            return next(steps) if outcomes is None else steps.send(outcomes)
+        except StopIteration as end:
+            answer: dict[str, Any] | None = end.value
+            return answer
+
+    def book_all(self, operations: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Book to whichever shards they are for."""
+        return [self.book(each["shard"], each)[0] for each in operations]
+
+    def ask(self, number: int) -> dict[str, Any]:
+        """All steps but the last: what the shard is to hear."""
+        steps = self.steps(number)
+        asked = self.go(steps, None)
+        while isinstance(asked, list):
+            asked = self.go(steps, self.book_all(asked))
+        assert asked is not None
+        return asked
+
+    def top_up(self, number: int, answer: Mapping[str, Any]) -> str:
         """A shard hears an answer."""
-        shard, needs = self.shards[number], self.needs(number)
-        timer = f"bud:{needs.campaign}:EUR"
-        due: Any = self.client.zscore(shard.key("t"), timer)
-        turn, handed, spent_at = answer
-        operation = topped_up(number, needs, turn=turn, handed=handed, spent_at=spent_at)
-        [outcome] = self.book(number, {**operation, "timer": timer, "due": int(due or 0)})
+        timer = f"bud:{answer['campaign']}:EUR"
+        due: Any = self.client.zscore(self.shards[number].key("t"), timer)
+        [outcome] = self.book(number, {**answer, "timer": timer, "due": int(due or 0)})
         return outcome
+
+    def short(self) -> list[int]:
+        """The shards that wait for a slice."""
+        keys = {number: shard.key("t") for number, shard in self.shards.items()}
+        return [n for n, key in keys.items() if self.client.zscore(key, "bud:c:EUR") is not None]
 
     def settle(self) -> None:
         """Every shard's timer, until none is left."""
         for _ in range(20):
-            due = [n for n in self.shards if self.client.exists(self.shards[n].key("t"))]
-            due = [n for n in due if self.client.zscore(self.shards[n].key("t"), "bud:c:EUR")]
-            if not due:
+            if not (due := self.short()):
                 return
             for number in due:
                 self.top_up(number, self.ask(number))
@@ -135,6 +156,124 @@ class TestBudget:
         assert kinds.count("credit.refused") == len(company.shards) * 5 - 14
         refused = next(event for event in company.events if event["type"] == "credit.refused")
         assert (refused["reason"], refused["amount_minor"]) == ("budget_spent", 70)
+
+    def test_what_lies_idle_in_other_shards_is_called_in(self, client: redis.Redis) -> None:
+        company = Company(client, [budgeted(200, (1, 400, 70))], shards=3, budget=200)
+        one, two, *_ = company.shards
+        sales = [company.shards[one].sale(100, seller=s, counts=LIFE) for s in sellers_in(one, 2)]
+        company.book(one, *sales)
+        company.settle()
+        # One of two is undone: what it cost lies idle in a shard where nobody sells any more.
+        company.book(one, company.shards[one].return_of(sales[0], 1, seller=sellers_in(one, 1)[0]))
+        assert company.needs(one).got - company.needs(one).used == 70
+        buyers = sellers_in(two, 3)
+        company.book(two, *[company.shards[two].sale(100, seller=s, counts=LIFE) for s in buyers])
+        company.settle()
+        company.check()
+        granted = [s for s in buyers if company.fold.balances[f"{s}/credit", "EUR"] == 70]
+        assert granted == buyers[:1]
+        assert (company.needs(one).got, company.needs(two).used) == (70, 70)
+
+    @pytest.mark.parametrize("stop", range(4))
+    def test_who_dies_while_it_is_called_in_loses_nothing(
+        self, client: redis.Redis, stop: int
+    ) -> None:
+        company = Company(client, [budgeted(70, (1, 400, 70))], shards=3, budget=70)
+        one, two = [number for number in company.shards if number != home_of("c")][:2]
+        sale = company.shards[one].sale(100, counts=LIFE)
+        company.book(one, sale)
+        company.settle()
+        company.book(one, company.shards[one].return_of(sale, 400))
+        company.book(two, company.shards[two].sale(100, counts=LIFE))
+        steps = company.steps(two)
+        outcomes = None
+        words = []
+        for _ in range(stop + 1):
+            asked = company.go(steps, outcomes)
+            assert isinstance(asked, list)
+            words.append(asked[0]["op"])
+            outcomes = company.book_all(asked)
+        assert words == ["slice", "give_back", "reclaim", "slice"][: stop + 1]
+        company.check()
+        company.settle()
+        company.check()
+        assert company.spent() == -70
+        assert company.needs(two).used == 70
+
+    def test_a_budget_that_was_taken_for_spent_is_asked_for_again(
+        self, client: redis.Redis
+    ) -> None:
+        company = Company(client, [budgeted(70, (1, 400, 70))], shards=3, budget=70)
+        one, two, *_ = company.shards
+        sale = company.shards[one].sale(100, counts=LIFE)
+        company.book(one, sale)
+        company.settle()
+        company.book(two, company.shards[two].sale(100, counts=LIFE))
+        company.settle()
+        company.book(one, company.shards[one].return_of(sale, 400))
+        for later, granted in ((0, 0), (SPENT_MS, 70)):
+            company.shards[two].now_ms += later
+            company.book(two, company.shards[two].sale(1, counts=LIFE))
+            assert bool(company.short()) == bool(granted)
+            company.settle()
+            assert company.fold.balances[f"{company.shards[two].seller}/credit", "EUR"] == granted
+        company.check()
+        assert [e["type"] for e in company.events].count("credit.refused") == 1
+
+    def test_who_is_refused_again_is_told_once(self, client: redis.Redis) -> None:
+        company = Company(client, [budgeted(50, (1, 400, 70))], shards=1, budget=50)
+        [number, *_] = company.shards
+        for _ in range(3):
+            company.book(number, company.shards[number].sale(100, counts=LIFE))
+            company.settle()
+            company.shards[number].now_ms += SPENT_MS
+        assert [event["type"] for event in company.events] == ["credit.refused"]
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_holds_whatever_order_and_whoever_dies(self, client: redis.Redis, seed: int) -> None:
+        company = Company(client, [budgeted(1_000, (1, 400, 70))], shards=5, budget=1_000)
+        dice, numbers = random.Random(seed), list(company.shards)
+        running: list[tuple[int, Steps, list[str] | None]] = []
+        answers: list[tuple[int, dict[str, Any]]] = []
+        sold: list[tuple[int, dict[str, Any]]] = []
+        for _ in range(260):
+            what = dice.random()
+            if what < 0.25:
+                number = dice.choice(numbers)
+                seller = dice.choice(sellers_in(number, 6))
+                sold.append((number, company.shards[number].sale(100, seller=seller, counts=LIFE)))
+                company.book(*sold[-1])
+            elif what < 0.35 and sold:
+                number, sale = sold.pop(dice.randrange(len(sold)))
+                returned = company.shards[number].return_of(sale, 400, seller=sale["seller"])
+                company.book(number, returned)
+            elif what < 0.55 and (short := company.short()):
+                number = dice.choice(short)
+                running.append((number, company.steps(number), None))
+            elif what < 0.9 and running:
+                number, steps, outcomes = running.pop(dice.randrange(len(running)))
+                asked = company.go(steps, outcomes)
+                if isinstance(asked, list):
+                    running.append((number, steps, company.book_all(asked)))
+                elif asked is not None:
+                    answers.append((number, asked))
+            elif running and dice.random() < 0.3:
+                running.pop(dice.randrange(len(running)))  # a worker dies between two steps
+            elif answers:
+                # Answers come late, in any order, and some of them twice.
+                company.top_up(*dice.choice(answers))
+            company.check()
+        company.settle()
+        company.check()
+        for number, shard in company.shards.items():
+            shard.now_ms += SPENT_MS
+            sales = [shard.sale(1, seller=s, counts=LIFE) for s in sellers_in(number, 6)]
+            company.book(number, *sales)
+        company.settle()
+        company.check()
+        # Nothing is left that would have paid for somebody.
+        refused = sum(b"!" in (client.get(key) or b"") for key in client.scan_iter("{*}:n:*"))  # type: ignore[operator]
+        assert refused == 0 or 1_000 + company.spent() < 70
 
     def test_what_a_refused_seller_sells_later_is_refused_quietly(
         self, client: redis.Redis

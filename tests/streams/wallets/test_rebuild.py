@@ -67,6 +67,17 @@ CAMPAIGNS = """
     tiers:
       - reach: {EUR: 100}
         credit: {EUR: 20}
+  - id: "off"
+    metric: count
+    period: lifetime
+    budget: {EUR: 900}
+    expires_days: 30
+    tiers:
+      - reach: 2
+        discount: {percent: 10, cap: {EUR: 250}, products: [tea]}
+reinvest:
+  - {id: boost, bonus: 5, bonus_days: 9}
+  - {id: boost-2, bonus: 10, budget: {EUR: 400}}
 """
 """Beside the packaged ones: a budget that is spent, and what only they do not have."""
 
@@ -80,7 +91,10 @@ async def company(own_broker: str, redis_url: str, client: redis.Redis) -> Async
         made.publish(
             "sellers",
             made.seller("root"),
-            *(made.seller(f"s{i}", receiver="r@example.com", sponsor_id="root") for i in range(5)),
+            *(made.seller(f"s{i}", receiver="r@example.com", sponsor_id="root") for i in range(4)),
+            made.seller(
+                "s4", receiver="r@example.com", sponsor_id="root", reinvest={"EUR": {"percent": 40}}
+            ),
         )
         await made.work()
         big = made.sale("s0", 60_000, "big")  # crosses a day's threshold
@@ -97,7 +111,7 @@ async def company(own_broker: str, redis_url: str, client: redis.Redis) -> Async
             made.event("sale.returned", "s4", currency="EUR", amount_minor=90_000),
         )
         await made.work()
-        await made.janitor.once()  # slices of the budget
+        await made.janitor.once()  # slices of the budgets
         made.publish("sellers", made.seller("newcomer", sponsor_id="root"))
         made.publish(
             "redemptions",
@@ -138,7 +152,7 @@ class TestRebuild:
     async def test_makes_every_key_again(self, company: Company, client: redis.Redis) -> None:
         before = keys(client)
         kinds = {key.split(":")[1] for key in before}
-        assert kinds == {*"mwhpdrqyinlxteu", *"BbD"}
+        assert kinds == {*"mwhpdrqyinlxteug", *"BbD"}
         client.flushall()
         rebuilt = await asyncio.to_thread(rebuild, company.settings)
         after = keys(client)
