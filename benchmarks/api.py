@@ -118,7 +118,7 @@ async def _measured(
     beside = threading.Thread(target=_publish_slowly, args=(ground, sales, flowing))
     beside.start()
     await asyncio.to_thread(flowing.wait)
-    loaded = await load.open(seconds - WARM_UP_S)
+    loaded = await load.open(max(seconds - WARM_UP_S, 1))
     await asyncio.to_thread(beside.join)
     return Asking(
         requests=len(busy),

@@ -7,10 +7,13 @@ cut into batches, and the history a model is trained on goes the same way.
 
 A state holds exponentially decayed counters (half-lives 1 h, 24 h and 7 d), a running mean and
 variance of the log amount with a prior, the last time, a seller's first day, and for cards and
-devices the last four distinct sellers and the last customer, as 16-bit marks. It is a packed
-struct in hexadecimal, 82 characters for a seller and 62 for a card or a device, whatever the
-history. A state that cannot be read (cut, tampered with, of another format) counts as absent: the
-entity starts afresh, and no vector ever holds a NaN or an infinity.
+devices the last four distinct sellers and the last customer, as 16-bit marks. A card's state goes
+on with what it usually pays (:mod:`models.spending`). Labels, which come days after their sale,
+are kept apart (:mod:`models.labelled`): sales read that state, and only :func:`learn` changes it,
+so that neither overwrites what the other found out. A state is a packed struct in hexadecimal, 82
+characters for a seller, 142 for a card, 62 for a device and 52 for the labels of either, whatever
+the history. A state that cannot be read (cut, tampered with, of another format) counts as absent:
+the entity starts afresh, and no vector ever holds a NaN or an infinity.
 
 Times are kept in whole seconds. An event that comes late, older than the last one seen, counts as
 if it came at that last time.
@@ -18,18 +21,21 @@ if it came at that last time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import copysign, exp, log, log1p, sqrt
 from struct import Struct
 from struct import error as StructError
 from zlib import crc32
 
+from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
+from models.labelled import LABELLED_CHARS, UNLABELLED, known, labelled
 from models.money import exponent
+from models.spending import NO_SPENDING, SPENDING_CHARS, SPENDING_FEATURES, is_high, spend
 
-STATE_CHARS_MAX = 82
-"""Length of the longest state, in characters. An event has at most three entities."""
+STATE_CHARS_MAX = 142
+"""Length of the longest state, in characters. An event needs five at most."""
 
 FEATURES = (
     "amount",
@@ -50,18 +56,52 @@ FEATURES = (
     "card_new_sellers",
     "card_share",
     "card_other_customer",
+    "card_7d",
+    *SPENDING_FEATURES,
+    "card_fraud_last",
+    "card_genuine_last",
+    "card_frauds_28d",
     "device_1h",
     "device_other_sellers",
     "device_new_sellers",
     "device_new_to_seller",
+    "device_7d",
+    "device_fraud_run",
+    "device_fraud_first",
+    "device_fraud_last",
+    "device_genuine_last",
+    "device_frauds_28d",
+    "device_fraud_share",
 )
 """The names of a vector's numbers, in order.
 
 Counts, times and amounts are natural logarithms of one plus the figure: sales decayed by the
 half-life in the name, days of ``tenure``, minutes ``since_last_sale`` (or return), reference units
-of ``amount``. Bursts are logarithms of the recent rate over the week's. The rest are shares, flags
-of 0 or 1, and numbers of sellers.
+of ``amount``, days since the ``first`` and ``last`` (1,000 if never). Bursts are logarithms of the
+recent rate over the week's. The rest are shares, flags of 0 or 1, and numbers of sellers.
 """
+
+
+NOTHING = {
+    "card_last": NEVER,
+    "card_high_7d": 0.0,
+    "card_high_28d": 0.0,
+    "card_high_last": NEVER,
+    "card_high_second": NEVER,
+    "card_high_third": NEVER,
+    "card_high_fourth": NEVER,
+    "card_fraud_last": NEVER,
+    "card_genuine_last": NEVER,
+    "card_frauds_28d": 0.0,
+    "device_fraud_run": 0.0,
+    "device_fraud_first": NEVER,
+    "device_fraud_last": NEVER,
+    "device_genuine_last": NEVER,
+    "device_frauds_28d": 0.0,
+    "device_fraud_share": 0.0,
+}
+"""What features that are mostly silent say when there is nothing to tell, by name. A model that
+knows missing values may take it for one; a vector never holds a NaN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +166,8 @@ _UNITS = {
 _AMOUNT_MAX = 1e7  # reference units; a larger sale looks like this one
 _MARKS = 65_535  # who used a card is kept as a mark of 1 to 65,535; two people may share one
 _COUNT_MAX = 60_000  # fits the state's 16 bits
-_FIGURE_MAX = 1e18  # a decayed figure beyond this was never written here
 _SPREAD_MAX = 1e3  # nor a mean or variance of log amounts beyond this
 
-_PER_HOUR = -log(2) / 3600  # the decay of a second, for each half-life
-_PER_DAY = _PER_HOUR / 24
-_PER_WEEK = _PER_DAY / 7
-_DAY_S = 86_400
 _HOURS_A_WEEK = 168.0
 _DAYS_A_WEEK = 7.0
 
@@ -156,7 +191,9 @@ _pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
 _pack_thing, _unpack_thing = _THING.pack, _THING.unpack
 _read = bytes.fromhex
 
-if 2 * max(_SELLER.size, _THING.size) != STATE_CHARS_MAX:
+_THING_CHARS = 2 * _THING.size  # what follows in a card's state is its spending
+
+if max(2 * _SELLER.size, _THING_CHARS + SPENDING_CHARS, LABELLED_CHARS) != STATE_CHARS_MAX:
     raise RuntimeError("the longest state is not as long as stated")
 
 _Seller = tuple[float, int, int, int, float, float, float, float, float, float, float, float]
@@ -179,17 +216,20 @@ def reference_amount(amount_minor: int, currency: str) -> float:
 
 
 def entities(event: SaleCompleted | SaleReturned) -> tuple[str, ...]:
-    """The keys of the states an event needs: its seller first, then card and device if named."""
+    """The keys of the states an event needs: its seller's first.
+
+    Then those of card and device, if named, each followed by the key of what labels told of it.
+    """
     seller = "s:" + event.seller_id
     if event.type == "sale.returned":
         return (seller,)
     card, device = event.instrument_ref, event.device_ref
     if card is not None:
         if device is not None:
-            return (seller, "i:" + card, "d:" + device)
-        return (seller, "i:" + card)
+            return (seller, "i:" + card, "li:" + card, "d:" + device, "ld:" + device)
+        return (seller, "i:" + card, "li:" + card)
     if device is not None:
-        return (seller, "d:" + device)
+        return (seller, "d:" + device, "ld:" + device)
     return (seller,)
 
 
@@ -252,51 +292,94 @@ def observe(
     updates = {key: packed.hex()}
 
     mark = crc32(seller.encode()) % _MARKS + 1
-    card, device, customer = event.instrument_ref, event.device_ref, event.customer_ref
+    card, device = event.instrument_ref, event.device_ref
     if card is None:
         row += _NO_CARD
     else:
-        key = "i:" + card
+        customer = event.customer_ref
         buyer = 0 if customer is None else crc32(customer.encode()) % _MARKS + 1
-        t1, t24, t7, fresh, others, _, changed, updates[key] = _thing(
-            states.get(key), at, mark, buyer
-        )
-        share = t7 / (c7 + 1.0)
-        row += (
-            log1p(t1),
-            log1p(t24),
-            others,
-            log1p(fresh),
-            share if share < 1.0 else 1.0,
-            changed,
-        )
+        figures, updates["i:" + card] = _card(states.get("i:" + card), at, mark, buyer, c7, x)
+        row += figures
+        told = states.get("li:" + card)
+        row += _UNTOLD if told is None else known(told, at)[2:5]
     if device is None:
         row += _NO_DEVICE
     else:
         key = "d:" + device
-        t1, _, _, fresh, others, new, _, updates[key] = _thing(states.get(key), at, mark, 0)
-        row += (log1p(t1), others, log1p(fresh), new)
+        t1, _, t7, fresh, others, new, _, updates[key] = _thing(states.get(key), at, mark, 0)
+        row += (log1p(t1), others, log1p(fresh), new, log1p(t7))
+        told = states.get("ld:" + device)
+        row += UNLABELLED if told is None else known(told, at)
     return row, updates
 
 
+def learn(
+    states: Mapping[str, str | None],
+    event: SaleCompleted,
+    row: Sequence[float],
+    *,
+    fraud: bool,
+    at_ms: int | None = None,
+) -> dict[str, str]:
+    """The states that a sale's label changes.
+
+    ``row`` is the sale's vector as it was decided upon. A fraud of an amount that is high for its
+    card speaks against the card and not against the device; any other speaks against both.
+    """
+    at = (event.occurred_ms if at_ms is None else at_ms) // 1000
+    updates: dict[str, str] = {}
+    card, device = event.instrument_ref, event.device_ref
+    if card is not None:
+        key = "li:" + card
+        updates[key] = labelled(states.get(key), at, fraud=fraud)
+    if device is not None and not (fraud and card is not None and is_high(row[_AGAINST_OWN])):
+        key = "ld:" + device
+        updates[key] = labelled(states.get(key), at, fraud=fraud)
+    return updates
+
+
+_AGAINST_OWN = FEATURES.index("card_amount_against_own")
+
+_UNTOLD = UNLABELLED[2:5]  # what a card's labels come to when there are none
+
 # A sale that names no card or device looks like one with a card or device seen for the first time:
 # what is not known neither accuses nor clears.
-_NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-_NO_DEVICE = (0.0, 0.0, 0.0, 0.0)
+_NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, *NO_SPENDING, *_UNTOLD)
+_NO_DEVICE = (0.0, 0.0, 0.0, 0.0, 0.0, *UNLABELLED)
+
+
+def _card(  # noqa: PLR0917 - called for each sale
+    text: str | None, at: int, seller: int, customer: int, seller_sales: float, amount: float
+) -> tuple[tuple[float, ...], str]:
+    """A card's figures before a payment, and its state after it."""
+    thing, spending = (None, "") if text is None else (text[:_THING_CHARS], text[_THING_CHARS:])
+    t1, t24, t7, fresh, others, _, changed, thing = _thing(thing, at, seller, customer)
+    share = t7 / (seller_sales + 1.0)
+    spent, spending = spend(spending, at, amount, t7)
+    return (
+        log1p(t1),
+        log1p(t24),
+        others,
+        log1p(fresh),
+        share if share < 1.0 else 1.0,
+        changed,
+        log1p(t7),
+        *spent,
+    ), thing + spending
 
 
 def _standing(
     event: SaleCompleted, profile: Profile | None, at: int, first: int
 ) -> tuple[float, float, float]:
     """Tenure, how lately the payout destination changed, and whether the sale is foreign."""
-    days = at / _DAY_S - first
+    days = at / DAY_S - first
     changed = foreign = 0.0
     if profile is not None:
         if profile.joined_ms is not None:
-            days = (at - profile.joined_ms / 1000) / _DAY_S
+            days = (at - profile.joined_ms / 1000) / DAY_S
         if profile.payout_changed_ms is not None:
             since = at - profile.payout_changed_ms / 1000
-            changed = exp(since * _PER_DAY) if since > 0 else 1.0
+            changed = exp(since * PER_DAY) if since > 0 else 1.0
         if event.country != profile.country and event.country and profile.country:
             foreign = 1.0
     return log1p(days) if days > 0 else 0.0, changed, foreign
@@ -314,9 +397,9 @@ def _seller(text: str | None, at: int) -> _Seller:
     # infinities, and whatever else was never written here.
     if not (
         form == _FORMAT
-        and 0.0 <= c1 <= c24 <= c7 <= _FIGURE_MAX
-        and 0.0 <= s24 <= s7 <= _FIGURE_MAX
-        and 0.0 <= r7 <= _FIGURE_MAX
+        and 0.0 <= c1 <= c24 <= c7 <= FIGURE_MAX
+        and 0.0 <= s24 <= s7 <= FIGURE_MAX
+        and 0.0 <= r7 <= FIGURE_MAX
         and 0.0 <= variance <= _SPREAD_MAX
         and 0.0 <= mean <= _SPREAD_MAX
     ):
@@ -324,15 +407,15 @@ def _seller(text: str | None, at: int) -> _Seller:
     passed = at - last
     if passed <= 0:
         return 0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7
-    day, week = exp(passed * _PER_DAY), exp(passed * _PER_WEEK)
-    c1 *= exp(passed * _PER_HOUR)
+    day, week = exp(passed * PER_DAY), exp(passed * PER_WEEK)
+    c1 *= exp(passed * PER_HOUR)
     c24 *= day
     c7 *= week
     return passed, at, first, n, mean, variance, c1, c24, c7, s24 * day, s7 * week, r7 * week
 
 
 def _fresh_seller(at: int) -> _Seller:
-    return 0, at, at // _DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    return 0, at, at // DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
 def _thing(
@@ -352,9 +435,9 @@ def _thing(
             passed = at - last
             if passed > 0:
                 last = at
-                week = exp(passed * _PER_WEEK)
-                t1 *= exp(passed * _PER_HOUR)
-                t24 *= exp(passed * _PER_DAY)
+                week = exp(passed * PER_WEEK)
+                t1 *= exp(passed * PER_HOUR)
+                t24 *= exp(passed * PER_DAY)
                 t7 *= week
                 fresh *= week
     # The last four distinct sellers, the latest first; 0 is an empty place.
@@ -386,6 +469,6 @@ def _thing_state(text: str) -> _Thing | None:
     except (ValueError, StructError):
         return None
     form, _, t1, t24, t7, fresh, _, _, _, _, _ = state
-    if form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= _FIGURE_MAX and 0.0 <= fresh <= t7:
+    if form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7:
         return state
     return None

@@ -288,10 +288,77 @@ WORDS: dict[str, tuple[str, str]] = {
         "card used before under another customer's name",
         "card used by one customer",
     ),
+    "card_7d": ("card used often within the week", "card hardly used within the week"),
+    "card_experience": ("many payments with the card before", "few or no payments before"),
+    "card_age": ("card seen first long ago", "card seen first recently"),
+    "card_last": ("card not used for long", "card used just before"),
+    "card_amount_against_own": (
+        "amount far above what the card usually pays",
+        "amount far below what the card usually pays",
+    ),
+    "card_spent_7d": (
+        "card paid more this week than it usually does",
+        "card paid less this week than it usually does",
+    ),
+    "card_high_7d": (
+        "card paid unusually high amounts this week",
+        "card paid no unusually high amount this week",
+    ),
+    "card_high_28d": (
+        "card paid unusually high amounts this month",
+        "card paid no unusually high amount this month",
+    ),
+    "card_high_last": (
+        "card's last unusually high amount is long ago",
+        "card paid an unusually high amount lately",
+    ),
+    "card_high_second": (
+        "card's unusually high amounts are long ago",
+        "card paid two unusually high amounts lately",
+    ),
+    "card_high_third": (
+        "card's unusually high amounts are long ago",
+        "card paid three unusually high amounts lately",
+    ),
+    "card_high_fourth": (
+        "card's unusually high amounts are long ago",
+        "card paid four unusually high amounts lately",
+    ),
+    "card_fraud_last": (
+        "no known fraud on the card lately",
+        "a known fraud on the card lately",
+    ),
+    "card_genuine_last": (
+        "nothing genuine known from the card for long",
+        "a sale known as genuine from the card lately",
+    ),
+    "card_frauds_28d": ("known frauds on the card", "no known frauds on the card"),
     "device_1h": ("device used many times within the hour", "device not used within the hour"),
     "device_other_sellers": ("device shared by several sellers", "device used by one seller"),
     "device_new_sellers": ("device moves between sellers", "device stays with its sellers"),
     "device_new_to_seller": ("device of another seller", "device known with this seller"),
+    "device_7d": ("device used often within the week", "device hardly used within the week"),
+    "device_fraud_run": (
+        "known frauds on the device and nothing genuine since",
+        "no unbroken run of frauds on the device",
+    ),
+    "device_fraud_first": (
+        "no run of known frauds on the device, or an old one",
+        "a run of known frauds on the device began lately",
+    ),
+    "device_fraud_last": (
+        "no known fraud on the device lately",
+        "a known fraud on the device lately",
+    ),
+    "device_genuine_last": (
+        "nothing genuine known from the device for long",
+        "a sale known as genuine from the device lately",
+    ),
+    "device_frauds_28d": ("known frauds on the device", "no known frauds on the device"),
+    "device_fraud_share": (
+        "much of what is known of the device is fraud",
+        "hardly anything known of the device is fraud",
+    ),
 }
 """What a feature says when it speaks for fraud: above its mean, and below it."""
 

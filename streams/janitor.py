@@ -101,6 +101,7 @@ class Janitor:
         else:
             await self._look_at_outboxes(standings)
             await self._book(found)
+        self._metrics.timers("rail" if at_rails else "booking", len(found))
         return len(found)
 
     async def _book(self, found: Sequence[tuple[int, Due]]) -> None:
@@ -149,7 +150,8 @@ class Janitor:
             first_seen[shard] = (seq, since) if seq == at.outbox_first else (at.outbox_first, now)
         self._first_seen = first_seen
         ages = {shard: now - since for shard, (_, since) in first_seen.items()}
-        self._metrics.outbox_age(max(ages.values(), default=0))
+        waiting = sum(at.outbox_length for at in standings.values())
+        self._metrics.outbox(waiting, max(ages.values(), default=0.0))
         stuck = [shard for shard, age_s in ages.items() if age_s > OUTBOX_AGE_MAX_S]
         if stuck:
             await self._wallets.republish(stuck)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from models.payouts import AGE_MS_MAX, PayoutState
-from streams.metrics import Metrics
+from streams.metrics import Metrics, age_word
 from streams.wallets.store import Clock
 from streams.wallets.wallets import Wallets
 
@@ -32,6 +32,8 @@ class _Found:
 
     overdue: Counter[PayoutState] = field(default_factory=Counter)
     oldest_ms: dict[PayoutState, int] = field(default_factory=dict)
+    in_flight: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By rail, state and age."""
 
 
 @dataclass(slots=True)
@@ -85,9 +87,12 @@ class Overdue:
                 self._take(self._walks[shard], page.cursor, page.payouts)
         self._report()
 
-    def _take(self, walk: _Walk, cursor: int, payouts: Sequence[tuple[PayoutState, int]]) -> None:
+    def _take(
+        self, walk: _Walk, cursor: int, payouts: Sequence[tuple[PayoutState, int, str]]
+    ) -> None:
         now_ms = self._clock()
-        for state, since_ms in payouts:
+        for state, since_ms, rail in payouts:
+            walk.now.in_flight[rail, state, age_word((now_ms - since_ms) / 1000)] += 1
             walk.now.overdue[state] += now_ms - since_ms > AGE_MS_MAX[state]
             walk.now.oldest_ms[state] = min(since_ms, walk.now.oldest_ms.get(state, since_ms))
         walk.cursor = cursor
@@ -101,3 +106,5 @@ class Overdue:
             since_ms = min((each.oldest_ms.get(state, now_ms) for each in found), default=now_ms)
             overdue = sum(each.overdue[state] for each in found)
             self._metrics.under_way(state, overdue, max(0, now_ms - since_ms) / 1000)
+        in_flight = sum((each.in_flight for each in found), Counter[tuple[str, str, str]]())
+        self._metrics.in_flight(in_flight)

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from models import pipeline
-from models.events import SaleCompleted, SaleReturned, SellerStatus, SellerUpdated, decode
-from models.features import FEATURES, Profile, observe
+from models.events import SellerStatus, SellerUpdated, decode
+from models.features import FEATURES, Profile
 from models.scorer import FORMAT, Scorer, digest_of
 from streams.demo.company import Company, Kind
+from streams.fraud.replay import Labelled, replayed
 
 BOUND = 6.0
 """Standard deviations at which a feature is cut off, so that no outlier decides alone."""
@@ -75,15 +76,6 @@ _CROSSES = (
     ("amount_against_own", "card_share"),
     ("card_other_sellers", "card_other_sellers"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """One sale event of a history: the profile known when it came, and its pattern if a fraud."""
-
-    event: SaleCompleted | SaleReturned
-    profile: Profile | None
-    pattern: str | None
 
 
 History = Callable[[int, int], Iterator[Labelled]]
@@ -152,16 +144,12 @@ class Report:
 
 
 def vectors(history: Iterable[Labelled]) -> Vectors:
-    """Every sale's vector, computed in order as the stream does."""
-    states: dict[str, str | None] = {}
+    """Every sale's vector, computed in order as the stream does, which is told of no labels."""
     rows: list[list[float]] = []
     patterns: list[str | None] = []
-    for item in history:
-        row, updates = observe(states, item.event, item.profile)
-        states.update(updates)
-        if row is not None:
-            rows.append(row)
-            patterns.append(item.pattern)
+    for item, row in replayed(history):
+        rows.append(row)
+        patterns.append(item.pattern)
     return Vectors(np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES)), patterns)
 
 

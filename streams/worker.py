@@ -50,8 +50,10 @@ from streams.notices.pending import PendingNotices
 from streams.notices.sender import Sender
 from streams.overdue import Overdue
 from streams.settings import Role, Settings, SettingsError, variable
+from streams.soundings import Soundings
 from streams.wallets.healing import Send
-from streams.wallets.journal import LEDGER, Journal, reinvested, settled
+from streams.wallets.journal import LEDGER, Journal
+from streams.wallets.movements import SpotCheck, moved
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store, Timers
 from streams.wallets.wallets import Terms, Wallets
@@ -79,8 +81,8 @@ PUBLISHING_MAX = 2
 SITE_STOP_S = 2.0
 """How long a webhook that is being taken in may hold up a stop."""
 
-LAG_INTERVAL_S = 2.0
-"""How often lag, assignment and heartbeat are reported."""
+REPORT_INTERVAL_S = 2.0
+"""How often assignment and the rails' gates are reported."""
 
 ASK_AFTER_MS = 60_000
 """When a payout that nobody reports on is first looked after."""
@@ -197,7 +199,11 @@ class Worker:
         rules = company_rules(settings, router)
         self._verifiers = open_verifiers(rail_settings)
         self._feeds = open_feeds(rail_settings) if "webhooks" in settings.roles else []
-        server = redis_server(settings)
+        server = self._server = redis_server(settings)
+        self._spot_check = SpotCheck(time.monotonic)
+        self.metrics.watch(self.app.counters)
+        if "pay" in settings.roles:
+            self.metrics.begin_rails(self.rails)
         self.store = Store(server)
         self.wallets = open_wallets(
             settings,
@@ -294,11 +300,18 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 async for batch in stream.batches():
                     await places.acquire()
+                    began = time.perf_counter()
                     rest = await handler.handle(batch)
-                    tasks.create_task(rest).add_done_callback(lambda _: places.release())
+                    tasks.create_task(self._timed(topic, began, rest)).add_done_callback(
+                        lambda _: places.release()
+                    )
 
         agent.__name__ = topic.replace(".", "_")
         self.app.agent(self.app.topic(topic, value_serializer="raw"))(agent)
+
+    async def _timed(self, topic: str, began: float, rest: Coroutine[Any, Any, None]) -> None:
+        await rest
+        self.metrics.batch_took(topic, time.perf_counter() - began)
 
     async def _background(self) -> None:
         """What goes on beside the agents, as long as they do."""
@@ -314,6 +327,7 @@ class Worker:
                 tasks.create_task(self.janitor.run())
                 tasks.create_task(self.health.keep_beating())
                 tasks.create_task(self._report())
+                tasks.create_task(self._soundings().run())
                 if "book" in self.settings.roles:
                     tasks.create_task(self._exposure().run())
                 if "pay" in self.settings.roles:
@@ -330,6 +344,11 @@ class Worker:
     def _exposure(self) -> ExposureWatch:
         shards = partial(self._shards, ROLE_TOPICS["book"][0])
         return ExposureWatch(self.wallets, shards, clock=now_ms, metrics=self.metrics)
+
+    def _soundings(self) -> Soundings:
+        # One topic only is of the role that books: its partitions say whose shards these are.
+        shards = partial(self._shards, ROLE_TOPICS["book"][0])
+        return Soundings(self.wallets, self._server, shards, self.metrics)
 
     def _webhooks(self) -> _Site:
         app = webhook_app(
@@ -358,17 +377,20 @@ class Worker:
 
     async def _report(self) -> None:
         while True:
-            self.metrics.lag(self.app.counters.lag)
-            self.metrics.gates(
-                {name: gate.breaker.why_not() is not None for name, gate in self._gates.items()}
-            )
-            for name, gate in self._gates.items():
-                self.metrics.rail_queue(name, *gate.queue())
+            if "pay" in self.settings.roles:
+                self._report_rails()
             # A worker that only receives webhooks is never given partitions.
             consumes = bool(self._topics())
             self.health.set("assigned", bool(self.app.counters.assigned) or not consumes)
             self.health.set("healed", not self.app.counters.healing)
-            await asyncio.sleep(LAG_INTERVAL_S)
+            await asyncio.sleep(REPORT_INTERVAL_S)
+
+    def _report_rails(self) -> None:
+        breakers = {name: gate.breaker for name, gate in self._gates.items()}
+        self.metrics.gates({name: each.why_not() is not None for name, each in breakers.items()})
+        self.metrics.rail_success({name: each.success_bp() for name, each in breakers.items()})
+        for name, gate in self._gates.items():
+            self.metrics.rail_queue(name, *gate.queue())
 
     async def _assigned(self, partitions: set[tuple[str, int]]) -> None:
         await self.wallets.heal(
@@ -415,18 +437,22 @@ class Worker:
         started = time.perf_counter()
         offsets = await self.app.producer.send_batch(messages, tracked=LEDGER)
         self.metrics.stage_took("publish", time.perf_counter() - started)
-        credits = Counter(
+        if messages and messages[0].topic == LEDGER:
+            # Entries are sent by themselves, behind what follows from them.
+            self.metrics.moved(*moved(messages))
+            self.metrics.checked(*self._spot_check.look(messages))
+        else:
+            self._count_credits(messages)
+        return offsets
+
+    def _count_credits(self, messages: Sequence[Outgoing]) -> None:
+        words = [
             _credit_word(message.value or b"")
             for message in messages
             if message.topic == "spendback.credits"
-        )
-        if credits:
-            self.metrics.spendback(**credits)
-        if amounts := reinvested(messages):
-            self.metrics.booked(amounts)
-        if amounts := settled(messages):
-            self.metrics.settled(amounts)
-        return offsets
+        ]
+        if words:
+            self.metrics.spendback(**Counter(words))
 
 
 _CREDIT_TYPE = re.compile(rb'"(?:credit|bonus)\.(granted|unfired|refused)"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -23,7 +24,13 @@ class Commissions:
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
-        return (await self._desk.handle(batch, self.decide)).rest
+        handled = await self._desk.handle(batch, self.decide)
+        earned: Counter[tuple[str, str]] = Counter()
+        for one in handled.settled:
+            if one.outcome == "booked" and one.operation["op"] == "earn":
+                earned[one.operation["currency"], "commission"] += one.operation["amount"]
+        self._desk.metrics.booked(earned)
+        return handled.rest
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:
         """An operation for each event, in order.

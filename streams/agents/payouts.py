@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from time import perf_counter
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, TypeAdapter
 from pydantic_core import from_json
@@ -26,7 +27,7 @@ from rails.gate import Gate
 from rails.rail import Capabilities, Instruction, Outcome, Rail, failed, unknown
 from rails.routing import Next, Router
 from streams.engine import Batch, RawMessage
-from streams.metrics import Metrics
+from streams.metrics import Call, Metrics
 from streams.together import Together
 from streams.wallets.store import Clock, Operation
 from streams.wallets.wallets import Wallets
@@ -49,8 +50,6 @@ RESERVED_AS = ("amount_minor", "currency", "rail", "destination", "attempt")
 CANCEL = "payout.cancel"
 
 T = TypeVar("T")
-
-Ask = Callable[[Instruction], Awaitable[Outcome]]
 
 Payout = Mapping[str, Any]
 """A payout as Redis holds it, or the command for it."""
@@ -113,7 +112,7 @@ class Cashier:
         if payout["state"] == PayoutState.RESERVED:
             await self._wallets.post([_cancelled(payout)])
         elif gate is not None and cancellable(payout["state"], gate.rail.capabilities):
-            outcome = await self._asked(gate, payout, gate.rail.cancel)
+            outcome = await self._asked(gate, payout, "cancel")
             await self._book(Answer(payout, outcome, first=False))
         else:
             logger.warning("%s is %s: too late to cancel", payout["payout_id"], payout["state"])
@@ -191,7 +190,14 @@ class Cashier:
             instruction = self._instruction(payout)
         except SealError:
             return failed(FailureCategory.METHOD, "destination_unreadable")
-        return await rail.submit(instruction)
+        return await self._timed(rail, "submit", rail.submit(instruction))
+
+    async def _timed(self, rail: Rail, call: Call, calling: Awaitable[Outcome]) -> Outcome:
+        started = perf_counter()
+        outcome = await calling
+        word = outcome.category or outcome.state
+        self._metrics.rail_call(rail.name, call, word, perf_counter() - started)
+        return outcome
 
     async def _put_off(self, payouts: Sequence[Payout], gate: Gate | None) -> None:
         """Payouts whose rail is not used now, and that it has never seen: on another, or later."""
@@ -228,17 +234,20 @@ class Cashier:
         if gate is None:
             outcome = unknown("rail_not_configured", payout.get("provider_ref"))
         else:
-            outcome = await self._asked(gate, payout, gate.rail.enquire)
+            outcome = await self._asked(gate, payout, "enquire")
         await self._book(Answer(payout, outcome, first=False))
 
-    async def _asked(self, gate: Gate, payout: Payout, ask: Ask) -> Outcome:
+    async def _asked(
+        self, gate: Gate, payout: Payout, call: Literal["enquire", "cancel"]
+    ) -> Outcome:
         """What a rail says, once one of its places for enquiries is free."""
         try:
             instruction = self._instruction(payout)
         except SealError:
             return unknown("destination_unreadable", payout.get("provider_ref"))
+        ask = gate.rail.cancel if call == "cancel" else gate.rail.enquire
         async with gate.enquiries:
-            return await ask(instruction)
+            return await self._timed(gate.rail, call, ask(instruction))
 
     async def _given_up(self, payouts: Sequence[Payout]) -> list[Payout]:
         """Submitted payouts, as unknown; without those that were heard of meanwhile."""

@@ -88,6 +88,7 @@ class Sales:
             changed.append(updates)
         self._shared = _shared(changed)
         scores = self._scores(rows)
+        self._desk.metrics.scored(scores)
         operations = [
             self._operation(t, seller, row, score, updates)
             for t, seller, row, score, updates in zip(

@@ -38,7 +38,8 @@ from streams.health import Health, HealthServer
 from streams.metrics import Metrics
 from streams.settings import Settings, SettingsError, variable
 from streams.statements.ledger import Ledger
-from streams.wallets.journal import LEDGER, reinvested
+from streams.wallets.journal import LEDGER
+from streams.wallets.movements import SpotCheck, moved
 from streams.wallets.store import Store
 from streams.wallets.wallets import EntriesVoid
 from streams.worker import company_rules, open_wallets, spare_garbage_collection
@@ -64,6 +65,7 @@ class Api:
             )
         self.settings = settings
         self.metrics = Metrics()
+        self._spot_check = SpotCheck(time.monotonic)
         self.health = Health(float(settings.heartbeat_timeout_s), ("healed",))
         self.keys = KeyRing(settings.api_keys)
         self.stopping = asyncio.Event()
@@ -184,8 +186,9 @@ class Api:
 
     async def _send(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
         offsets = await self._producer.send_batch(messages, tracked=LEDGER)
-        if amounts := reinvested(messages):
-            self.metrics.booked(amounts)
+        if messages and messages[0].topic == LEDGER:
+            self.metrics.moved(*moved(messages))
+            self.metrics.checked(*self._spot_check.look(messages))
         return offsets
 
     def _lost(self, error: EntriesVoid) -> None:

@@ -51,13 +51,13 @@ def demo(  # noqa: PLR0917 - the options of the command
     """
     from streams.demo.company import Company, day_window
     from streams.demo.report import show
-    from streams.demo.run import Run
+    from streams.demo.run import LATER_MS, Run
     from streams.demo.stack import Stack
 
     with one_line_errors(), _progress(events) as progress:
         progress.say("starting broker, Redis, rail sandbox and worker")
         with Stack() as stack:
-            company = Company(seed, sellers, seal=stack.seal.seal)
+            company = Company(seed, sellers, seal=stack.seal.seal, spends=True)
             start_ms, density = day_window(time.time_ns() // 1_000_000, events)
             outcome = Run(stack, seed=seed, on_progress=progress).go(
                 company.profiles(start_ms),
@@ -65,6 +65,7 @@ def demo(  # noqa: PLR0917 - the options of the command
                 total=events,
                 rate=rate,
                 crashes=crash,
+                ahead_ms=LATER_MS,
             )
     show(console(), outcome)
     _end(outcome, outcome.json(), json_file)
@@ -159,7 +160,7 @@ def simulate(
         seal = Seal.parse(keys).seal if keys else None
     except KeysInvalid as error:
         raise BadUse(f"PAYOUTS_SEAL_KEYS: {error}") from error
-    company = Company(seed, sellers, seal=seal, rails=settings.rails())
+    company = Company(seed, sellers, seal=seal, rails=settings.rails(), spends=True)
     start_ms, density = day_window(time.time_ns() // 1_000_000, events)
     publisher = Publisher(settings.kafka_client())
     try:

@@ -25,6 +25,7 @@ from models.refusals import Reason
 from streams.demo.messages import Clock, Kind, Label, Message
 from streams.demo.patterns import Moved, Returned, Sold, Step, patterns
 from streams.demo.sellers import MARKETS, Market, Seal, Seller, recruit
+from streams.demo.spending import Spending, preferences
 from streams.demo.spoiled import WAYS, Good
 from streams.demo.ways import RAILS, Way
 
@@ -72,8 +73,9 @@ class Company:
     points, that belong to a fraud pattern.
 
     ``seal`` seals payout destinations; without it no profile carries a payout preference.
-    ``rails``: what the company pays over; a seller's other destinations are left out. Raises
-    ValueError for a seed, a number of sellers or a rate out of bounds.
+    ``rails``: what the company pays over; a seller's other destinations are left out. ``spends``:
+    sellers also use what is in their wallets (:mod:`streams.demo.spending`). Raises ValueError for
+    a seed, a number of sellers or a rate out of bounds.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Company:
         *,
         seal: Seal | None = None,
         rails: Collection[str] = RAILS,
+        spends: bool = False,
     ) -> None:
         """Recruit the sellers."""
         if not 0 <= seed <= SEED_MAX:
@@ -98,6 +101,8 @@ class Company:
         self.sellers = self.roster.sellers
         self._seal = seal
         self._rails = frozenset(rails)
+        self.spends = spends
+        self.preferences = preferences(seed, self.sellers) if spends else {}
         self._sealed: dict[tuple[str, str], str] = {}
 
     def profiles(self, start_ms: int) -> list[Message]:
@@ -137,6 +142,7 @@ class Company:
             optional += self._payout(seller, self.ways(seller))
         else:
             optional += self._payout(seller, (moved,), at)
+        optional += self._reinvest(seller)
         value = (
             f'{{"id":"{event_id}","type":"seller.updated","version":1,"occurred_at":"{at}",'
             f'"seller_id":"{seller.id}","country":"{seller.market.country}","zone":"{seller.zone}",'
@@ -160,6 +166,14 @@ class Company:
         optional = f',"others":[{rest}]' if others else ""
         optional += f',"changed_at":"{changed_at}"' if changed_at else ""
         return f',"payout":{{{first}{optional}}}'
+
+    def _reinvest(self, seller: Seller) -> str:
+        """What of her earnings becomes credit, as JSON behind a comma; empty for nothing."""
+        wanted = self.preferences.get(seller.id)
+        if wanted is None:
+            return ""
+        terms = f'{{"percent":{wanted.percent},"keep_minor":{wanted.keep_minor}}}'
+        return f',"reinvest":{{"{seller.market.currency}":{terms}}}'
 
     def _sealed_for(self, seller: Seller, way: Way) -> str:
         # A seal differs each time; kept, so that a profile published twice has the same bytes.
@@ -221,6 +235,7 @@ class _Run:
         self._planned = 0
         self._fraud_share = _SALES_SHARE * company.fraud_rate_bp / BASIS_POINTS
         self._extra: list[Message] = []
+        self._spending = Spending(company.seed, company.preferences, n) if company.spends else None
 
     def messages(self) -> Iterator[Message]:
         """The stream."""
@@ -247,6 +262,10 @@ class _Run:
             played = self._play_fraud()
             if played is not None:
                 return played
+        if self._spending is not None:
+            spent = self._spending.next(self._index, self._at_ms)
+            if spent is not None:
+                return spent
         return self._remember(self._honest())
 
     def _honest(self) -> Message:
@@ -295,6 +314,8 @@ class _Run:
         customers.sales += 1
         if seller.withheld_until == customers.sales:
             self._release(seller)
+        if self._spending is not None:
+            self._spending.sold(seller, sale.currency, sale.left_minor, self._index)
         customer, instrument, device = self._customer(seller, customers)
         country = seller.market.country
         return self._sale_message(

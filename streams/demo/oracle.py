@@ -26,6 +26,21 @@ Earned = dict[str, dict[str, int]]
 """Seller id → currency → minor units earned net of what was taken back. No zeros."""
 
 
+_EARN_NOTHING = frozenset(
+    {
+        "purchase.authorised",
+        "purchase.captured",
+        "purchase.voided",
+        "purchase.refunded",
+        "earnings.reinvested",
+        "rate.quoted",
+        "conversion.quoted",
+        "conversion.made",
+    }
+)
+"""What is done with earnings changes nothing about them (:mod:`streams.demo.asked`)."""
+
+
 @dataclass(slots=True)
 class _Item:
     """An amount of a seller's: a sale, a return, a commission."""
@@ -71,6 +86,16 @@ def expected(messages: Iterable[Message], plan: CommissionPlan) -> Earned:
     return _without_zeros(earned)
 
 
+def earnings(messages: Iterable[Message], plan: CommissionPlan) -> Iterator[tuple[str, str, int]]:
+    """Every single earning, before anything is taken back: seller, currency, minor units."""
+    facts = _read(messages)
+    for sale in facts.sales.values():
+        for seller_id, share_minor in _shares(sale, facts.sponsors, plan):
+            yield seller_id, sale.currency, share_minor
+    for item in facts.commissions.values():
+        yield item.seller_id, item.currency, item.amount_minor
+
+
 def _taken(share_minor: int, back_minor: int, sale_minor: int) -> int:
     """What returns of ``back_minor`` take back of a share of a sale."""
     if back_minor == 0:
@@ -112,6 +137,8 @@ def _note(facts: _Facts, event: dict[str, Any]) -> None:
     if kind == "seller.updated":
         if event.get("sponsor_id") is not None:
             facts.sponsors[event["seller_id"]] = event["sponsor_id"]
+        return
+    if kind in _EARN_NOTHING:
         return
     item = _Item(event["seller_id"], event["currency"], event["amount_minor"])
     if kind == "sale.completed":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -12,6 +13,7 @@ from rich.text import Text
 from models.ledger import Fold
 from models.money import text
 from streams.demo.run import Outcome
+from streams.demo.tally import Tally, by_currency
 
 SELLERS_SHOWN = 5
 """Wallets that the report shows."""
@@ -40,12 +42,26 @@ _RAIL_WORDS = {
 }
 
 
+_USE_WORDS = {
+    "purchase.authorised": ("purchases", "authorised", "a till asked, the wallet promised"),
+    "purchase.captured": ("purchases", "captured", "and paid, whole or a part"),
+    "purchase.voided": ("purchases", "voided", "not needed any more"),
+    "purchase.expired": ("purchases", "expired", "the till never came back"),
+    "purchase.refunded": ("purchases", "refunded", "to where it came from"),
+    "reinvested.standing": ("reinvested", "by preference", "a share of the earning became credit"),
+    "reinvested.once": ("reinvested", "once", "a seller asked for it"),
+}
+
+
 def show(console: Console, outcome: Outcome, totals: Mapping[str, Any] | None = None) -> None:
     """Print the report of a run; ``totals`` compares a file's own figures with the pipeline's."""
     console.print(_head(outcome))
     parts = {
         "What happened": _counts(outcome),
         "Wallets": _wallets(outcome.fold),
+        **({"Credit": _credit(outcome.tally)} if outcome.tally.credit else {}),
+        **({"Purchases and releases": _uses(outcome)} if outcome.tally.counts else {}),
+        **({"Debt": _debts(outcome.tally)} if outcome.tally.debt else {}),
         "Speed": _speed(outcome),
         **({"Against the file": _totals(totals)} if totals else {}),
         "Proof": _proof(outcome),
@@ -78,6 +94,26 @@ def _counts(outcome: Outcome) -> RenderableType:
         table.add_row("failover", rails.replace(" ", " → "), f"{count:,}", word)
     table.add_row("spendback", "granted", f"{outcome.granted:,}", "a threshold was crossed")
     table.add_row("spendback", "unfired", f"{outcome.unfired:,}", "a return undid it")
+    for use, (noun, word, meaning) in _USE_WORDS.items():
+        if count := outcome.tally.counts[use]:
+            table.add_row(noun, word, f"{count:,}", meaning)
+    for (source, target), made in sorted(outcome.tally.gains.made.items()):
+        sold = text(outcome.tally.gains.sold[source, target], source)
+        bought = text(outcome.tally.gains.bought[source, target], target)
+        table.add_row("conversions", f"{source} → {target}", f"{made:,}", f"{sold} became {bought}")
+    if unused := outcome.tally.counts["quote.expired"]:
+        table.add_row("conversions", "not used", f"{unused:,}", "the quote's time was over")
+    if held_back := outcome.fold.releases.held_back:
+        released = outcome.fold.kinds["pending.released"]
+        word = "a share of an earning waits, goods may come back"
+        table.add_row("releases", "held back", f"{held_back:,}", word)
+        table.add_row("releases", "released", f"{released:,}", "the time for returns was over")
+    if debtors := len(outcome.tally.debtors):
+        out = debtors - outcome.tally.owing()
+        table.add_row(
+            "debt", "taken on", f"{debtors:,}", "wallets of which more came back than was there"
+        )
+        table.add_row("debt", "worked off", f"{out:,}", "of them owe nothing any more")
     for reason, count in outcome.dead_letters.items():
         table.add_row("dead letters", reason, f"{count:,}", "")
     return table
@@ -121,6 +157,50 @@ def _amounts(fold: Fold, sellers: list[str], currency: str) -> list[str]:
     available = account("available") + account("in_flight")
     figures = (earned, paid, available, account("held"), account("credit"), account("debt"))
     return [currency, *(text(minor, currency).removesuffix(" " + currency) for minor in figures)]
+
+
+def _credit(tally: Tally) -> RenderableType:
+    """What was granted and reinvested in each currency, and what became of it."""
+    words = ("granted", "reinvested", "spent", "expired", "undone", "left")
+    return _by_currency(words, by_currency(tally.credit))
+
+
+def _uses(outcome: Outcome) -> RenderableType:
+    """What purchases came to in each currency, and what was held back for returns."""
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    for purchase in outcome.fold.purchases.values():
+        sums[purchase.currency]["bought"] += purchase.captured - purchase.refunded
+        sums[purchase.currency]["refunded"] += purchase.refunded
+    for (_, currency), minor in outcome.fold.purchased.items():
+        sums[currency]["by earnings"] += minor
+    words = {"held": "held back", "taken": "taken back", "released": "released"}
+    for (what, currency), minor in outcome.fold.releases.moved.items():
+        sums[currency][words[what]] += minor
+    return _by_currency(("bought", "by earnings", "refunded", *words.values()), sums)
+
+
+def _debts(tally: Tally) -> RenderableType:
+    """What sellers came to owe in each currency, and what became of it."""
+    words = {"taken": "taken on", "worked": "worked off", "repaid": "paid back", "owed": "owed"}
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    for (word, currency), minor in tally.debt.items():
+        sums[currency][words.get(word, word)] += minor
+    return _by_currency(tuple(words.values()), sums)
+
+
+def _by_currency(words: Sequence[str], sums: Mapping[str, Mapping[str, int]]) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("")
+    for word in words:
+        table.add_column(word, justify="right", no_wrap=True)
+    for currency, found in sorted(sums.items()):
+        table.add_row(currency, *(_amount(found.get(word, 0), currency) for word in words))
+    return table
+
+
+def _amount(minor: int, currency: str) -> str:
+    """Without its currency; nothing for zero."""
+    return text(minor, currency).removesuffix(f" {currency}") if minor else ""
 
 
 def _speed(outcome: Outcome) -> RenderableType:

@@ -13,10 +13,12 @@ from typing import Any
 from models.config import load
 from models.ledger import Fold
 from models.plan import CommissionPlan
+from streams.demo.asked import conversions_apart, purchases_apart, reinvestments_apart
 from streams.demo.messages import Message
 from streams.demo.oracle import expected
 from streams.demo.publish import Publisher
 from streams.demo.stack import Stack
+from streams.demo.tally import Tally, by_currency
 from streams.demo.watch import Watch
 from streams.wallets.verify import Check, verify
 
@@ -27,6 +29,13 @@ DOWN_S = 0.5
 """How long a killed worker stays down."""
 
 POLL_INTERVAL_S = 0.1
+
+LATER_MS = 8 * 86_400_000
+"""How far a demo puts the clocks ahead once all is booked: everything of its policy that has a time
+is over by then."""
+
+QUIET_S = 2.0
+"""How long nothing may be booked then, so that nothing is due any more: some rounds of timers."""
 
 
 class RunFailed(RuntimeError):
@@ -69,6 +78,9 @@ class Outcome:
     checks: tuple[Check, ...]
     sellers: int
     fold: Fold = field(repr=False)
+    tally: Tally = field(repr=False)
+    later: bool = False
+    """Whether time was let pass at the end."""
 
     @property
     def ok(self) -> bool:
@@ -85,6 +97,11 @@ class Outcome:
             "payouts_by_rail": self.by_rail,
             "failed_over": self.failed_over,
             "credits": {"granted": self.granted, "unfired": self.unfired},
+            "wallets": self.tally.json(),
+            "releases": {
+                "held_back": self.fold.releases.held_back,
+                "moved_minor": by_currency(self.fold.releases.moved),
+            },
             "dead_letters": sum(self.dead_letters.values()),
             "dead_letters_by_reason": self.dead_letters,
             "events_per_s": round(self.events_in / self.seconds, 1),
@@ -126,10 +143,12 @@ class Run:
         total: int,
         rate: float | None,
         crashes: int = 0,
+        ahead_ms: int = 0,
     ) -> Outcome:
         """Send ``first`` (profiles) at once and ``events`` at a rate; crash the worker in between.
 
-        Raises RunFailed, StackFailed, PublishFailed.
+        At the end the clocks are put ``ahead_ms`` ahead, if at all, and what is due then is waited
+        for. Raises RunFailed, StackFailed, PublishFailed.
         """
         self._total = total
         rng = random.Random(self.seed)
@@ -137,6 +156,7 @@ class Run:
         self._crash_at = [int(share * (k + rng.uniform(0.6, 1.2))) for k in range(crashes)]
         kept: list[Message] = []
         self.publisher.send(_kept(first, kept), rate=None)
+        self._await_first()
         started = time.monotonic()
         self.publisher.send(
             _kept(events, kept), rate=rate, intended=self.watch.intended, on_tick=self._tick
@@ -147,13 +167,28 @@ class Run:
             time.sleep(POLL_INTERVAL_S)
         self._rest()
         seconds = time.monotonic() - started
+        if ahead_ms:
+            self._phase = "letting time pass"
+            self.stack.put_ahead(ahead_ms)
+            self._rest(later=True)
         self._phase = "verifying"
         self._report()
         self.watch.stop()
         plan = self.stack.settings.plan
-        earned = earnings_check(kept, plan, self.watch.fold)
-        checks = (*verify(self.stack.settings, whole=True).checks, earned)
-        return self._outcome(seconds, checks)
+        fold = self.watch.fold
+        own = (earnings_check(kept, plan, fold), spending_check(kept, plan, fold))
+        checks = (*verify(self.stack.settings, whole=True).checks, *own)
+        return self._outcome(seconds, checks, later=ahead_ms > 0)
+
+    def _await_first(self) -> None:
+        """Wait until the worker knows the sellers, as one that has run for a while does: what it
+        has no profile of it holds, and a till is refused."""
+        deadline = time.monotonic() + SETTLE_MAX_S
+        while missing := self.watch.missing(self.publisher.expected):
+            self.stack.check()
+            if time.monotonic() > deadline:
+                raise RunFailed(f"{missing} profiles not booked after {SETTLE_MAX_S:.0f} s")
+            time.sleep(POLL_INTERVAL_S)
 
     def _tick(self) -> None:
         """Crash and revive the worker as planned, and report."""
@@ -179,27 +214,29 @@ class Run:
     def _working(self) -> bool:
         return self.watch.fold.entries > self._booked_at_crash
 
-    def _rest(self) -> None:
-        """Wait until nothing is owed any more."""
+    def _rest(self, *, later: bool = False) -> None:
+        """Wait until nothing is owed any more; ``later``, nor due."""
         deadline = time.monotonic() + SETTLE_MAX_S
-        quiet = 0
-        while quiet < 3:
+        quiet_since, entries = time.monotonic(), -1
+        while time.monotonic() - quiet_since < (QUIET_S if later else 3 * POLL_INTERVAL_S):
             self.stack.check()
             self._report()
-            owed = self._owed()
-            quiet = 0 if owed else quiet + 1
+            owed = self._owed(later=later)
+            if owed or (later and self.watch.fold.entries != entries):
+                quiet_since, entries = time.monotonic(), self.watch.fold.entries
             if time.monotonic() > deadline:
                 raise RunFailed(f"not at rest after {SETTLE_MAX_S:.0f} s: {owed}")
             time.sleep(POLL_INTERVAL_S)
 
-    def _owed(self) -> str:
+    def _owed(self, *, later: bool) -> str:
         """What the pipeline still has to do, in words; nothing when it is at rest."""
         watch, publisher = self.watch, self.publisher
         open_ = {
             "events without effect": watch.missing(publisher.expected),
             "commissions on their way": len(watch.fold.pending),
             "payouts without an answer": watch.unfinished(),
-            "refusals missing": max(0, publisher.bad - len(watch.dead_letters)),
+            "refusals missing": refusals_missing(watch, publisher),
+            "promises that should be over": watch.promised() if later else 0,
         }
         if not any(open_.values()):
             # A payout that settled may still be returned: the rail says so by a webhook of its own.
@@ -224,7 +261,7 @@ class Run:
             )
         )
 
-    def _outcome(self, seconds: float, checks: tuple[Check, ...]) -> Outcome:
+    def _outcome(self, seconds: float, checks: tuple[Check, ...], *, later: bool) -> Outcome:
         watch = self.watch
         fold = watch.fold
         return Outcome(
@@ -244,6 +281,8 @@ class Run:
             checks=checks,
             sellers=len({seller for seller, _ in fold.earned}),
             fold=fold,
+            tally=watch.tally,
+            later=later,
         )
 
 
@@ -266,6 +305,30 @@ def earnings_check(messages: Iterable[Message], plan: Path, fold: Fold) -> Check
             f"{found.get(apart[0], 0)} booked, {wanted.get(apart[0], 0)} expected"
         )
     return Check("earnings equal the plan's", not apart, detail)
+
+
+def spending_check(messages: Sequence[Message], plan: Path, fold: Fold) -> Check:
+    """What tills and sellers asked for, against the ledger."""
+    rules = load(plan.read_text(encoding="utf-8"), CommissionPlan, "plan.yaml")
+    apart = [
+        *purchases_apart(messages, fold),
+        *reinvestments_apart(messages, rules, fold),
+        *conversions_apart(messages, fold),
+    ]
+    detail = (
+        f"{len(fold.purchases):,} purchases, {len(fold.reinvested):,} wallets that reinvest, "
+        f"{len(fold.conversions.quotes):,} quotes"
+    )
+    if apart:
+        detail = f"{len(apart)} differ, first {apart[0]}"
+    return Check("wallets are used as was asked for", not apart, detail)
+
+
+def refusals_missing(watch: Watch, publisher: Publisher) -> int:
+    """How many bad messages are not refused yet. A good one may be refused as well, for lack of
+    money."""
+    bad = len(watch.dead_letters) - watch.refused(publisher.expected)
+    return max(0, publisher.bad - bad)
 
 
 def by_rail(fold: Fold) -> dict[str, dict[str, int]]:

@@ -18,10 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from rails.destination import Seal
 from rails.sandbox.server import PROVIDERS
+from streams.demo.clock import ClockFile
 from streams.demo.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.demo.process import ChildProcess, free_port
 from streams.demo.ways import RAILS
@@ -86,6 +87,7 @@ class Stack:
         self.webhook_port = free_port()
         self.metrics_port = free_port()
         self.settings: Settings
+        self.clock = ClockFile(self.directory / "clock")
 
     @property
     def sandbox_url(self) -> str:
@@ -140,7 +142,7 @@ class Stack:
     def start_worker(self, **overrides: object) -> ChildProcess:
         """Start a worker process, with settings of its own beside the stack's."""
         child = ChildProcess(
-            [sys.executable, "-m", "streams.cli", "worker"],
+            [sys.executable, "-m", "streams.demo.clock", str(self.clock.path), "worker"],
             self.worker_log,
             self.directory,
             environment=self._environment(**overrides),
@@ -151,6 +153,25 @@ class Stack:
     def kill_worker(self) -> None:
         """End the worker as a power cut would."""
         self._children.pop().kill()
+
+    def order(self, **wish: object) -> None:
+        """Tell the rail sandbox something. Raises StackFailed if it refuses or is gone."""
+        request = Request(  # noqa: S310 - our own address
+            f"{self.sandbox_url}/sandbox/control",
+            data=json.dumps(wish).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urlopen(request, timeout=10):  # noqa: S310 - our own address
+                return
+        except (URLError, OSError) as error:
+            raise StackFailed(f"the rail sandbox refuses {wish}: {error}") from error
+
+    def put_ahead(self, ahead_ms: int) -> None:
+        """Set the clocks of the worker and of the rail so far ahead. Only once: a clock of the
+        rail's cannot be put back. Raises StackFailed."""
+        self.order(advance_ms=ahead_ms)
+        self.clock.set(ahead_ms)
 
     def webhooks_waiting(self) -> int:
         """Webhooks that the rail sandbox has yet to deliver; 0 if it does not answer."""

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from models.ledger import Entry, Fold
 from models.payouts import PayoutState
+from streams.demo.tally import Tally
 
 FOLLOWED = {"payouts.commands": 5, "ledger": 100, "decisions": 100, "dead-letters": 100}
 """Topics, and how long a fetch of theirs waits, in ms: only commands are timed, and every fetch
@@ -38,8 +39,10 @@ class Watch:
         journal or refused; the same one may be told again."""
         self._on_settled = on_settled
         self.fold = Fold()
+        self.tally = Tally()
         self.dead_letters: dict[tuple[str, str, str], str] = {}
-        self.dead_ids: set[str] = set()
+        self.dead_ids: Counter[str] = Counter()
+        """How many dead letters there are of an event's id."""
         self.tiers: dict[str, str] = {}
         self.latencies_ms: list[float] = []
         self.intended: dict[str, float] = {}
@@ -81,7 +84,24 @@ class Watch:
     def missing(self, expected: set[str]) -> int:
         """How many of some events have neither had an effect nor been refused."""
         with self._lock:
-            return len(expected - self.fold.booked - self.dead_ids)
+            return len(expected - self.fold.booked - self.dead_ids.keys())
+
+    def promised(self) -> int:
+        """Purchases and quotes that are neither used nor over, and earnings that are pending."""
+        with self._lock:
+            purchases = sum(one.open > 0 for one in self.fold.purchases.values())
+            quotes = self.fold.conversions.quotes.values()
+            pending = len(self.fold.releases.lots)
+            return purchases + pending + sum(quote.step == "quoted" for quote in quotes)
+
+    def refused(self, expected: set[str]) -> int:
+        """Dead letters of some events that should have had an effect, and have had none."""
+        with self._lock:
+            return sum(
+                count
+                for dead, count in self.dead_ids.items()
+                if dead in expected and dead not in self.fold.booked
+            )
 
     def payouts(self) -> dict[str, int]:
         """Payouts by state."""
@@ -108,6 +128,7 @@ class Watch:
         topic = message.topic()
         if topic == "ledger":
             for entry in self.fold.add(Entry.parse(value), message.offset() or 0):
+                self.tally.take(entry)
                 if entry.source is not None:
                     self._on_settled(entry.id)
             self.last_s = now
@@ -127,10 +148,12 @@ class Watch:
     def _dead(self, message: Message) -> None:
         headers = cast("Sequence[tuple[str, bytes]]", message.headers() or ())
         said = {name: str(value, "utf-8") for name, value in headers}
-        self.dead_letters[said["topic"], said["partition"], said["offset"]] = said["reason"]
+        place = (said["topic"], said["partition"], said["offset"])
+        again = place in self.dead_letters
+        self.dead_letters[place] = said["reason"]
         try:
             dead = from_json(message.value() or b"")["id"]
-            self.dead_ids.add(dead)
+            self.dead_ids[dead] += not again
             self._on_settled(dead)
         except (ValueError, KeyError, TypeError):
             return  # what cannot be read has no id

@@ -14,6 +14,8 @@ class EngineSnapshot:
     batches: Mapping[str, int]
     inbox: Mapping[str, int]
     lag: Mapping[tuple[str, int], int]
+    lag_s: Mapping[tuple[str, int], float]
+    uncommitted_s: Mapping[tuple[str, int], float]
     assigned: frozenset[tuple[str, int]]
     healing: int
     produced: int
@@ -39,6 +41,10 @@ class EngineCounters:
         #: Messages between the last finished one and the end of the partition. Brokers may
         #: report the end a little low, so no loss check may rest on it.
         self.lag: dict[tuple[str, int], int] = {}
+        #: The age of the oldest message not finished, and for how long what is finished has not
+        #: been committed, in seconds.
+        self.lag_s: dict[tuple[str, int], float] = {}
+        self.uncommitted_s: dict[tuple[str, int], float] = {}
         self.assigned: frozenset[tuple[str, int]] = frozenset()
         #: Partitions whose heal hook has not returned.
         self.healing = 0
@@ -64,6 +70,8 @@ class EngineCounters:
             batches=dict(self.batches),
             inbox=dict(self.inbox),
             lag=dict(self.lag),
+            lag_s=dict(self.lag_s),
+            uncommitted_s=dict(self.uncommitted_s),
             assigned=self.assigned,
             healing=self.healing,
             produced=self.produced,

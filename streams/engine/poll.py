@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.engine.counters import EngineCounters
+from streams.engine.lag import Behind, PartitionLag
 from streams.engine.library_log import LibraryLog
 from streams.engine.offsets import PartitionOffsets
 from streams.engine.settings import EngineSettings
@@ -79,6 +80,7 @@ class PollThread(threading.Thread):
         self._counters = counters
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._partitions: dict[tuple[str, int], PartitionOffsets] = {}
+        self._lags: dict[tuple[str, int], PartitionLag] = {}
         self._inboxes: dict[str, Inbox] = {}
         self._healing: set[tuple[str, int]] = set()
         self._paused: set[str] = set()
@@ -239,6 +241,7 @@ class PollThread(threading.Thread):
             if not run:
                 return False
         partition.read_offset = run[-1].offset + 1
+        self._lags[partition.key].fetched(run[0].offset, run[0].timestamp_ms)
         self._inboxes[partition.topic].handed += len(run)
         return True
 
@@ -350,6 +353,7 @@ class PollThread(threading.Thread):
         fresh = [PartitionOffsets(each.topic, each.partition) for each in added]
         for partition in fresh:
             self._partitions[partition.key] = partition
+            self._lags[partition.key] = PartitionLag()
             self._healing.add(partition.key)
         self._count_rebalance()
         self._owner.assigned(fresh)
@@ -378,10 +382,13 @@ class PollThread(threading.Thread):
     def _let_go(
         self, consumer: Consumer, gone: list[TopicPartition], partitions: list[PartitionOffsets]
     ) -> None:
+        counters = self._counters
         for partition in partitions:
             self._partitions.pop(partition.key, None)
+            self._lags.pop(partition.key, None)
             self._healing.discard(partition.key)
-            self._counters.lag.pop(partition.key, None)
+            for told in (counters.lag, counters.lag_s, counters.uncommitted_s):
+                told.pop(partition.key, None)
         self._paused.intersection_update(topic for topic, _ in self._partitions)
         if self._settings.assignment == "cooperative-sticky":
             consumer.incremental_unassign(gone)
@@ -453,7 +460,8 @@ class PollThread(threading.Thread):
     # Lag
 
     def _measure_lag(self) -> None:
-        lag: dict[tuple[str, int], int] = {}
+        behind: dict[tuple[str, int], Behind] = {}
+        now_s = time.time()
         for key, partition in self._partitions.items():
             try:
                 marks: Any = self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)
@@ -461,9 +469,18 @@ class PollThread(threading.Thread):
                 continue
             if marks is None or marks[1] < 0:
                 continue
-            done = partition.finished if partition.finished is not None else partition.committed
-            lag[key] = max(0, marks[1] - (max(marks[0], 0) if done is None else done))
-        self._counters.lag = lag
+            finished, committed = partition.finished, partition.committed
+            done = committed if finished is None else finished
+            behind[key] = self._lags[key].measure(
+                max(marks[0], 0) if done is None else done,
+                marks[1],
+                committed,
+                finished=finished,
+                now_s=now_s,
+            )
+        self._counters.lag = {key: each.messages for key, each in behind.items()}
+        self._counters.lag_s = {key: each.seconds for key, each in behind.items()}
+        self._counters.uncommitted_s = {key: each.uncommitted_s for key, each in behind.items()}
 
 
 def _named(partitions: list[TopicPartition]) -> str:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from streams.demo.clock import ClockFile
 from streams.demo.process import ChildProcess, free_port
-from streams.faults.clock import ClockFile
 from streams.faults.proxy import Proxy
 
 BACK_AFTER_S = 0.5
@@ -81,7 +81,7 @@ class Fleet:
 
     def start(self, post: Post) -> None:
         """Start a worker's process."""
-        module = "streams.faults.clock"
+        module = "streams.demo.clock"
         command = [sys.executable, "-m", module, str(post.clock.path), "worker"]
         post.child = ChildProcess(
             command, post.log, self._directory, environment=self._environment(post)

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.error import URLError
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 from streams.demo.apache import ApacheKafka, jars_directory
+from streams.demo.clock import ClockFile
 from streams.demo.embedded import EmbeddedBroker
 from streams.demo.stack import (
     POLICY,
@@ -27,7 +28,6 @@ from streams.demo.stack import (
     Stack,
     StackFailed,
 )
-from streams.faults.clock import ClockFile
 from streams.faults.fleet import Fleet, Post
 from streams.faults.proxy import Network, Proxy
 from streams.faults.redispair import RedisPair
@@ -124,19 +124,6 @@ class Ground(Stack):
         for post in self.fleet.posts:
             post.redis.lead_to(self.redis.port)
             post.redis.reset()
-
-    def order(self, **wish: object) -> None:
-        """Tell the rail sandbox something. Raises StackFailed if it refuses or is gone."""
-        request = Request(  # noqa: S310 - our own address
-            f"{self.sandbox_url}/sandbox/control",
-            data=json.dumps(wish).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with urlopen(request, timeout=10):  # noqa: S310 - our own address
-                return
-        except (URLError, OSError) as error:
-            raise StackFailed(f"the rail sandbox refuses {wish}: {error}") from error
 
     def befallen(self) -> dict[str, int]:
         """What the rail has really done, by behaviour. Raises StackFailed."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
@@ -16,7 +15,13 @@ from streams.demo.company import Company, day_window
 from streams.demo.embedded import EmbeddedUnavailable
 from streams.demo.messages import Message
 from streams.demo.publish import Publisher, PublishFailed
-from streams.demo.run import by_rail, earnings_check, failed_over
+from streams.demo.run import (
+    by_rail,
+    earnings_check,
+    failed_over,
+    refusals_missing,
+    spending_check,
+)
 from streams.demo.stack import StackFailed
 from streams.demo.watch import Watch
 from streams.faults.ends import unexplained
@@ -137,7 +142,7 @@ class FaultRun:
 
     def go(self, plan: Sequence[Fault]) -> Round:
         """Send, strike, come to rest, prove. Raises nothing that a fault may lead to."""
-        company = Company(self.seed, self._sellers, seal=self.ground.seal.seal)
+        company = Company(self.seed, self._sellers, seal=self.ground.seal.seal, spends=True)
         start_ms, density = day_window(time.time_ns() // 1_000_000, self._events)
         self._began = time.monotonic()
 
@@ -153,7 +158,7 @@ class FaultRun:
             self._rest()
             self._phase = "verifying"
             self._tell(len(plan))
-            checks = self._prove(chain(company.profiles(start_ms), stream()))
+            checks = self._prove([*company.profiles(start_ms), *stream()])
         except _Ungrouped as stuck:
             self._violate(UNGROUPED, str(stuck))
         except _GivenUp as given_up:
@@ -277,20 +282,21 @@ class FaultRun:
             "events without effect": len(self.load.owed),
             "commissions on their way": len(watch.fold.pending),
             "payouts without an answer": watch.unfinished(),
-            "refusals missing": max(0, publisher.bad - len(watch.dead_letters)),
+            "refusals missing": refusals_missing(watch, publisher),
         }
         if not any(open_.values()):
             open_["webhooks on their way"] = self.ground.webhooks_waiting()
         return ", ".join(f"{count} {what}" for what, count in open_.items() if count)
 
-    def _prove(self, messages: Iterable[Message]) -> list[Check]:
+    def _prove(self, messages: Sequence[Message]) -> list[Check]:
         settings = self.ground.settings
         try:
             checks = [*verify(settings, whole=True).checks]
         except EvidenceMissing as error:
             self._violate("verify", str(error))
             return []
-        checks.append(earnings_check(messages, settings.plan, self.watch.fold))
+        plan, fold = settings.plan, self.watch.fold
+        checks += (earnings_check(messages, plan, fold), spending_check(messages, plan, fold))
         for check in checks:
             if not check.ok:
                 self._violate(check.name, check.detail)

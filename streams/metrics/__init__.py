@@ -4,6 +4,7 @@
 batch. Rules: one prefix, base units, ``_total`` on counters, no label per seller, payout or event.
 """
 
-from streams.metrics.recorder import Metrics
+from streams.metrics.definitions import age_word
+from streams.metrics.recorder import Call, Metrics
 
-__all__ = ["Metrics"]
+__all__ = ["Call", "Metrics", "age_word"]

@@ -5,20 +5,33 @@ A child of a labelled metric is looked up once and kept: the look-up costs more 
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter as Counted
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from models.payouts import PayoutState
+from models.decisions import Tier
+from models.money import BASIS_POINTS
+from models.payouts import REPORTED, FailureCategory, PayoutState
 from models.refusals import Reason
-from streams.metrics.definitions import NOTICE_RESULTS, STAGES, Definitions
+from streams.engine import EngineCounters
+from streams.metrics.definitions import (
+    CALLS,
+    NOTICE_RESULTS,
+    SCORE_BINS,
+    SCORE_BOUNDS,
+    STAGES,
+    Definitions,
+)
 
 Stage = Literal["decode", "look", "score", "book", "publish"]
 Waiting = Literal["sales", "returns"]
 Server = Literal["kafka", "redis"]
+Call = Literal["submit", "enquire", "cancel"]
 
 
 class _Counters:
@@ -33,20 +46,6 @@ class _Counters:
         if child is None:
             child = self._children[labels] = self._counter.labels(*labels)
         child.inc(amount)
-
-
-class _Histograms:
-    """The children of one histogram with one label."""
-
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
-        self._children: dict[str, Histogram] = {}
-
-    def observe(self, value: float, label: str) -> None:
-        child = self._children.get(label)
-        if child is None:
-            child = self._children[label] = self._histogram.labels(label)
-        child.observe(value)
 
 
 class Metrics:
@@ -69,17 +68,60 @@ class Metrics:
         self._rebalances = _Counters(definitions.rebalances)
         self._retries = _Counters(definitions.retries)
         self._notices = _Counters(definitions.notices)
-        self._batch_events = _Histograms(definitions.batch_events)
-        self._stage = _Histograms(definitions.stage)
+        self._timers = _Counters(definitions.timers)
+        self._scores = _Counters(definitions.scores)
+        self._rail_outcomes = _Counters(definitions.rail_outcomes)
+        self._rail_money = _Counters(definitions.rail_money)
+        self._heal_entries = _Counters(definitions.heal_entries)
+        self._rail_seconds = definitions.rail_seconds
+        self._batch_events = definitions.batch_events
+        self._batch_seconds = definitions.batch_seconds
+        self._stage = definitions.stage
         self._requests = _Counters(definitions.requests)
-        self._request_seconds = _Histograms(definitions.request_seconds)
-        # A series that is there from the start reads 0 instead of "no data" in a first alert.
+        self._request_seconds = definitions.request_seconds
+        self._imbalance: Counted[str] = Counted()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make the series of what seldom happens.
+
+        A series that is there from the start reads 0 instead of "no data" in a first alert.
+        """
         for stage in STAGES:
-            definitions.stage.labels(stage)
-        for reason in Reason:
-            self._dead_letters.add(0, reason)
-        for result in NOTICE_RESULTS:
-            self._notices.add(0, result)
+            self._definitions.stage.begin(stage)
+        for counters, words in (
+            (self._dead_letters, tuple(Reason)),
+            (self._decisions, tuple(Tier)),
+            (self._notices, NOTICE_RESULTS),
+            (self._rebalances, ("assigned", "revoked")),
+            (self._retries, ("redis", "kafka")),
+            (self._spendback, ("granted", "unfired", "refused")),
+            (self._conversions, ("quoted", "converted", "expired")),
+            (self._scores, SCORE_BINS),
+            (self._timers, ("booking", "rail")),
+            (self._heal_entries, ("redone", "republished")),
+        ):
+            for word in words:
+                counters.add(0, word)
+        # A worker that notifies nobody must not look like one whose endpoint is gone.
+        self._definitions.notices_gone.set(0)
+        self._definitions.imbalance.set(0, "")
+
+    def begin_rails(self, rails: Iterable[str]) -> None:
+        """Make the series of these rails, so that a first failure is a rise and not a beginning."""
+        outcomes = (*REPORTED - {PayoutState.FAILED}, *FailureCategory)
+        for rail in rails:
+            self._contradicted.add(0, rail)
+            for state in REPORTED:
+                self._payouts.add(0, rail, state)
+            for call in CALLS:
+                self._rail_seconds.begin(rail, call)
+                for outcome in outcomes:
+                    self._rail_outcomes.add(0, rail, call, outcome)
+
+    def watch(self, counters: EngineCounters) -> None:
+        """Tell what this engine counts, lag among it, whenever somebody asks."""
+        self._definitions.engine.watch(counters)
 
     def batch(self, topic: str, outcomes: Mapping[str, int]) -> None:
         """A batch of a topic is done: how many events had which outcome.
@@ -89,6 +131,10 @@ class Metrics:
         self._batch_events.observe(sum(outcomes.values()), topic)
         for outcome, count in outcomes.items():
             self._events.add(count, topic, outcome)
+
+    def batch_took(self, topic: str, seconds: float) -> None:
+        """A batch of any topic was acknowledged so long after its agent took it."""
+        self._batch_seconds.observe(seconds, topic)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -113,6 +159,13 @@ class Metrics:
         for tier, count in tiers.items():
             self._decisions.add(count, tier)
 
+    def scored(self, scores: Iterable[float | None]) -> None:
+        """Probabilities of fraud of a batch; None of a sale that was not scored."""
+        bounds = SCORE_BOUNDS
+        bins = Counted([bisect_left(bounds, score) for score in scores if score is not None])
+        for number, count in bins.items():
+            self._scores.add(count, SCORE_BINS[number])
+
     def dead_lettered(self, reasons: Mapping[str, int]) -> None:
         """Refused events of a batch, by reason."""
         for reason, count in reasons.items():
@@ -121,7 +174,7 @@ class Metrics:
     def booked(self, amounts_minor: Mapping[tuple[str, str], int]) -> None:
         """Money booked in a batch, by (currency, direction), in minor units, never negative.
 
-        Directions are few and fixed words: earned, reinvested.
+        Directions are few and fixed words: earned, commission, reinvested.
         """
         for (currency, direction), amount_minor in amounts_minor.items():
             self._booked.add(amount_minor, currency, direction)
@@ -131,9 +184,37 @@ class Metrics:
 
         Currencies that are not named have no debt here, and are no longer reported.
         """
-        self._definitions.debt.clear()
-        for (currency, age), minor in owed_minor.items():
-            self._definitions.debt.labels(currency, age).set(minor)
+        self._definitions.debt.replace(owed_minor)
+
+    def house(self, balances_minor: Mapping[tuple[str, str], int]) -> None:
+        """What the house's accounts are at, by (account, currency), in all shards here."""
+        self._definitions.house.replace(balances_minor)
+
+    def moved(
+        self,
+        booked: Mapping[tuple[str, str], int],
+        settled: Mapping[tuple[str, str], int],
+        over_rails: Mapping[tuple[str, str, str], int],
+    ) -> None:
+        """What entries moved that are in the ledger now."""
+        self.booked(booked)
+        self.settled(settled)
+        self.rail_money(over_rails)
+
+    def rail_money(self, amounts_minor: Mapping[tuple[str, str, str], int]) -> None:
+        """Money over rails, by (rail, currency, direction), in minor units, never negative.
+
+        Directions are paid and came_back.
+        """
+        for labels, amount_minor in amounts_minor.items():
+            self._rail_money.add(amount_minor, *labels)
+
+    def checked(self, entries: int, missing_minor: Mapping[str, int]) -> None:
+        """Entries whose postings were added up, and by how much they missed zero, by currency."""
+        self._definitions.checked.inc(entries)
+        self._imbalance.update({c: abs(minor) for c, minor in missing_minor.items() if minor})
+        if self._imbalance:
+            self._definitions.imbalance.replace({(c,): n for c, n in self._imbalance.items()})
 
     def payouts(self, transitions: Mapping[tuple[str, PayoutState], int]) -> None:
         """Payouts of a batch that entered a state, by (rail, state)."""
@@ -144,19 +225,29 @@ class Metrics:
         """An attempt that its rail had proven dead is said to have paid: somebody has to look."""
         self._contradicted.add(1, rail)
 
+    def rail_call(self, rail: str, call: Call, outcome: str, seconds: float) -> None:
+        """A rail answered, or did not in time: a category if the payout failed, else its state."""
+        self._rail_outcomes.add(1, rail, call, outcome)
+        self._rail_seconds.observe(seconds, rail, call)
+
     def webhook(self, rail: str, result: str) -> None:
         """A provider has called: what came of it, in a word of the receiver's."""
         self._webhooks.add(1, rail, result)
 
     def gates(self, closed: Mapping[str, bool]) -> None:
         """Per rail, whether payouts are kept from it (breaker open, or paused)."""
-        for rail, is_closed in closed.items():
-            self._definitions.rail_closed.labels(rail).set(is_closed)
+        self._definitions.rail_closed.replace({(rail,): is_ for rail, is_ in closed.items()})
+
+    def rail_success(self, shares_bp: Mapping[str, int]) -> None:
+        """Per rail, the share of its last calls that went well, in basis points."""
+        self._definitions.rail_success.replace(
+            {(rail,): share / BASIS_POINTS for rail, share in shares_bp.items()}
+        )
 
     def rail_queue(self, rail: str, payouts: int, oldest_s: float) -> None:
         """How many payouts wait for their turn at a rail, and how long the first of them has."""
-        self._definitions.rail_queue.labels(rail).set(payouts)
-        self._definitions.rail_queue_oldest.labels(rail).set(oldest_s)
+        self._definitions.rail_queue.set(payouts, rail)
+        self._definitions.rail_queue_oldest.set(oldest_s, rail)
 
     def spendback(self, *, granted: int = 0, unfired: int = 0, refused: int = 0) -> None:
         """Grants of a batch: made, taken back by returns, refused for lack of budget."""
@@ -180,39 +271,39 @@ class Metrics:
 
     def rate_observed(self, source: str, target: str, observed_ms: int) -> None:
         """A treasury's rate was kept."""
-        self._definitions.rate_observed.labels(source, target).set(observed_ms / 1000)
+        self._definitions.rate_observed.set(observed_ms / 1000, source, target)
 
     def waiting(self, kind: Waiting, events: int) -> None:
         """How many early events of a kind wait now."""
-        self._definitions.waiting.labels(kind).set(events)
+        self._definitions.waiting.set(events, kind)
 
     def pending(self, pending_minor: Mapping[str, int]) -> None:
         """What is released later, by currency, of all shards of this worker."""
-        self._definitions.pending.clear()
-        for currency, minor in pending_minor.items():
-            self._definitions.pending.labels(currency).set(minor)
+        self._definitions.pending.replace({(c,): minor for c, minor in pending_minor.items()})
 
-    def outbox_age(self, seconds: float) -> None:
-        """Age of the oldest booked entry not yet published; 0 when there is none."""
-        self._definitions.outbox_age.set(seconds)
+    def timers(self, kind: Literal["booking", "rail"], count: int) -> None:
+        """Timers were carried out."""
+        self._timers.add(count, kind)
+
+    def outbox(self, entries: int, oldest_s: float) -> None:
+        """Booked entries not known to be published, and the age of the oldest; 0 for none."""
+        self._definitions.outbox_entries.set(entries)
+        self._definitions.outbox_age.set(oldest_s)
 
     def healed(self, seconds: float, entries: int, republished: int) -> None:
         """Shards were compared with the journal and repaired."""
         self._definitions.heal.observe(seconds)
+        self._heal_entries.add(entries, "redone")
+        self._heal_entries.add(republished, "republished")
+
+    def redis_memory(self, nodes: Mapping[str, tuple[int, int]]) -> None:
+        """Memory used, and the bound of it, 0 for none, in bytes, by node."""
+        self._definitions.redis_memory.replace({(n,): used for n, (used, _) in nodes.items()})
+        self._definitions.redis_memory_max.replace({(n,): most for n, (_, most) in nodes.items()})
 
     def sale_to_command(self, seconds: Iterable[float]) -> None:
         """Latencies of a batch, from a sale's arrival in Kafka to its payout command there."""
         self._definitions.sale_to_command.observe_many(seconds)
-
-    def lag(self, messages: Mapping[tuple[str, int], int]) -> None:
-        """Messages not yet handled, by (topic, partition), of all partitions assigned here.
-
-        Partitions that are not named are another worker's now and are no longer reported.
-        """
-        gauge = self._definitions.lag
-        gauge.clear()
-        for (topic, partition), count in messages.items():
-            gauge.labels(topic, str(partition)).set(count)
 
     def rebalanced(self, *, assigned: int = 0, revoked: int = 0) -> None:
         """Partitions came or went in a rebalance; counted once each way, however many they are."""
@@ -229,8 +320,12 @@ class Metrics:
 
     def under_way(self, state: PayoutState, overdue: int, oldest_s: float) -> None:
         """Payouts in a state that are late, and the age of the oldest one, of this worker's."""
-        self._definitions.overdue.labels(state).set(overdue)
-        self._definitions.oldest.labels(state).set(oldest_s)
+        self._definitions.overdue.set(overdue, state)
+        self._definitions.oldest.set(oldest_s, state)
+
+    def in_flight(self, payouts: Mapping[tuple[str, str, str], int]) -> None:
+        """Payouts under way of this worker's shards, by (rail, state, age in a word)."""
+        self._definitions.in_flight.replace(payouts)
 
     def notices(self, results: Mapping[str, int]) -> None:
         """Tries to tell the company, by what became of them.

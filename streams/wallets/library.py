@@ -18,7 +18,7 @@ PARTS = (
     "shard", "budget", "discount", "spendback", "payout", "reinvest", "topup", "releases", "earn",
     "profile", "credit", "debt", "till", "fx", "request", "book", "confirm", "outbox", "look",
     "find", "due", "observe", "stand", "suspend", "restore", "resume", "apply", "open", "shards",
-    "ages", "debts", "read", "enqueue", "claim", "conclude",
+    "ages", "debts", "house", "read", "enqueue", "claim", "conclude",
 )  # fmt: skip
 """The Lua files, in the order in which they build on one another."""
 

@@ -150,6 +150,23 @@ class RedisServer:
                 await self._outage(reply)
         return list(replies)
 
+    async def memory(self) -> dict[str, tuple[int, int]]:
+        """Bytes used and allowed (0: no bound), by ``host:port``; in a Cluster of each primary.
+
+        Raises :class:`RedisGone`.
+        """
+        try:
+            if self._cluster:
+                nodes = self._reader.get_primaries()
+                infos = [(n.name, await n.execute_command("INFO", "memory")) for n in nodes]
+            else:
+                where = self._reader.connection_pool.connection_kwargs
+                name = f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
+                infos = [(name, await self._reader.info("memory"))]
+        except (TimeoutError, RedisError, OSError) as error:
+            raise RedisGone(str(error) or type(error).__name__) from error
+        return {name: (int(m["used_memory"]), int(m.get("maxmemory", 0))) for name, m in infos}
+
     async def _outage(self, error: Exception) -> None:
         """Raise :class:`RedisGone` if that is what a refusal means."""
         if "Function not found" in str(error):

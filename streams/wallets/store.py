@@ -164,8 +164,9 @@ class Page(NamedTuple):
 
     cursor: int
     """Where the walk goes on; 0 at its end."""
-    payouts: list[tuple[PayoutState, int]]
-    """The state of each, and since when it is reserved, or at the rail, in ms since the epoch."""
+    payouts: list[tuple[PayoutState, int, str]]
+    """The state of each, since when it is reserved, or at the rail, in ms since the epoch, and the
+    rail."""
 
 
 class Store:
@@ -309,11 +310,22 @@ class Store:
             shard: Page(
                 int(cursor),
                 [
-                    (PayoutState(str(flat[i], "ascii")), int(flat[i + 1]))
-                    for i in range(0, len(flat), 2)
+                    (PayoutState(str(flat[i], "ascii")), int(flat[i + 1]), flat[i + 2].decode())
+                    for i in range(0, len(flat), 3)
                 ],
             )
             for shard, (cursor, flat) in zip(cursors, replies, strict=True)
+        }
+
+    async def house(self, shards: Sequence[int]) -> dict[int, dict[str, int]]:
+        """What the house's accounts are at in each shard, by ``<account>:<currency>``.
+
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        replies = await self._call([("house", shard) for shard in shards], read_only=True)
+        return {
+            shard: {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+            for shard, flat in zip(shards, replies, strict=True)
         }
 
     async def debts(

@@ -333,6 +333,10 @@ class Wallets:
         """A page of the payouts under way in each shard, from where its walk is."""
         return await self._with_patience(lambda: self.store.ages(cursors, limit))
 
+    async def house(self, shards: Sequence[int]) -> dict[int, dict[str, int]]:
+        """What the house's accounts are at in each shard, as :meth:`Store.house` has it."""
+        return await self._with_patience(lambda: self.store.house(shards))
+
     async def debts(
         self, cursors: Mapping[int, int], limit: int
     ) -> dict[int, tuple[int, dict[str, str]]]:

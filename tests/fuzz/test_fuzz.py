@@ -22,7 +22,7 @@ from tests.fuzz.inputs import Inputs
 from tests.fuzz.line import Line
 from tests.fuzz.rounds import ROUND_INPUTS, Round, RoundFailed, run_round
 
-SEEDS = (11, 13)
+SEEDS = (14, 15)
 
 OF_REQUESTS = {
     Reason.PAYOUT_NOT_POSSIBLE,

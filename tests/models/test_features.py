@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from models.events import SaleCompleted, SaleReturned
 from models.features import (
     FEATURES,
+    NOTHING,
     STATE_CHARS_MAX,
     Profile,
     entities,
+    learn,
     observe,
     reference_amount,
 )
@@ -67,9 +69,11 @@ def returned(at_ms: int = START_MS, amount_minor: int = 5_000) -> SaleReturned:
 
 
 def play(
-    events: Sequence[SaleCompleted | SaleReturned], profile: Profile | None = None
+    events: Sequence[SaleCompleted | SaleReturned],
+    profile: Profile | None = None,
+    known: dict[str, str | None] | None = None,
 ) -> tuple[list[dict[str, float]], dict[str, str | None]]:
-    states: dict[str, str | None] = {}
+    states = dict(known or {})
     named = []
     for event in events:
         row, updates = observe(states, event, profile)
@@ -104,21 +108,21 @@ def history(seed: int, length: int) -> list[SaleCompleted | SaleReturned]:
 
 class TestEntities:
     def test_the_seller_comes_first(self) -> None:
-        assert entities(sale(card="c", device="d")) == ("s:anna", "i:c", "d:d")
+        assert entities(sale(card="c", device="d")) == ("s:anna", "i:c", "li:c", "d:d", "ld:d")
 
     def test_what_is_not_named_is_left_out(self) -> None:
         assert entities(sale()) == ("s:anna",)
-        assert entities(sale(device="d")) == ("s:anna", "d:d")
+        assert entities(sale(device="d")) == ("s:anna", "d:d", "ld:d")
 
     def test_a_return_concerns_its_seller(self) -> None:
         assert entities(returned()) == ("s:anna",)
 
     @pytest.mark.parametrize("event", [sale(card="c", device="d"), sale(card="c"), returned()])
-    def test_observing_changes_the_states_of_all_entities_and_no_other(
+    def test_observing_changes_the_states_of_all_entities_but_not_what_labels_told(
         self, event: SaleCompleted | SaleReturned
     ) -> None:
         _, updates = observe({}, event, None)
-        assert set(updates) == set(entities(event))
+        assert set(updates) == {key for key in entities(event) if not key.startswith("l")}
 
 
 class TestBatching:
@@ -151,6 +155,44 @@ class TestBatching:
         first, second = play([sale(), sale()])[0]
         assert first["sales_1h"] == 0
         assert second["sales_1h"] > 0
+
+
+class TestLabels:
+    def told(self, amount_minor: int, *, fraud: bool, card: str | None = "c") -> dict[str, float]:
+        """The vector of a sale after the label of one of ``amount_minor`` the day before."""
+        hours = range(20)
+        _, states = play([sale(START_MS + k * HOUR_MS, card="c", device="d") for k in hours])
+        sold = sale(START_MS + DAY_MS, amount_minor, card=card, device="d")
+        row, updates = observe(states, sold, None)
+        assert row is not None
+        states.update(updates)
+        states.update(learn(states, sold, row, fraud=fraud))
+        [*_, named] = play([sale(START_MS + 2 * DAY_MS, card="c", device="d")], None, states)[0]
+        return named
+
+    def test_a_fraud_of_a_usual_amount_speaks_against_card_and_device(self) -> None:
+        named = self.told(5_000, fraud=True)
+        assert named["card_frauds_28d"] > 0
+        assert named["device_fraud_run"] == log1p(1)
+        assert named["device_fraud_first"] == named["card_fraud_last"] == log1p(1)
+
+    def test_a_fraud_of_a_high_amount_speaks_against_the_card_alone(self) -> None:
+        named = self.told(50_000, fraud=True)
+        assert named["card_frauds_28d"] > 0
+        assert named["device_frauds_28d"] == 0
+        assert named["device_genuine_last"] == NOTHING["device_genuine_last"]
+
+    def test_without_a_card_it_speaks_against_the_device(self) -> None:
+        assert self.told(50_000, fraud=True, card=None)["device_frauds_28d"] > 0
+
+    def test_a_genuine_sale_is_known_of_both(self) -> None:
+        named = self.told(50_000, fraud=False)
+        assert named["card_genuine_last"] == named["device_genuine_last"] == log1p(1)
+
+    def test_where_there_is_nothing_to_tell_the_features_say_so(self) -> None:
+        for event in (sale(), sale(card="c", device="d")):
+            [named] = play([event])[0]
+            assert {name: named[name] for name in NOTHING} == NOTHING
 
 
 refs = st.sampled_from([None, "a", "b", "c", "d", "e", "f"])
@@ -199,7 +241,8 @@ class TestBounds:
     @settings(max_examples=100, deadline=None)
     @given(st.text(max_size=100) | st.binary(min_size=47, max_size=47).map(bytes.hex))
     def test_any_text_for_a_state_gives_a_finite_vector(self, text: str) -> None:
-        states: dict[str, str | None] = {"s:anna": text, "i:c": text, "d:d": text}
+        known = ("s:anna", "i:c", "li:c", "d:d", "ld:d")
+        states: dict[str, str | None] = dict.fromkeys(known, text)
         row, _ = observe(states, sale(card="c", device="d"), None)
         assert row is not None
         assert all(isfinite(x) for x in row)

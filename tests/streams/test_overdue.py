@@ -121,6 +121,9 @@ async def test_a_payout_of_which_nothing_is_heard_is_overdue_after_its_limit(
     await walk(overdue)
     late, oldest = seen(company, PayoutState.UNKNOWN)
     assert (late, round(oldest / 60)) == (0, 59)
+    value = company.metrics.registry.get_sample_value
+    labels = {"rail": "paypal", "state": "unknown", "age": "10m-1h"}
+    assert value("payouts_in_flight", labels) == 1
     # That the rail was asked, and said nothing new, makes the payout no younger.
     await company.janitor.once()
     assert Shard(client).payouts()[Shard(client).only_payout()]["asked"] >= 1
@@ -133,6 +136,12 @@ async def test_a_payout_of_which_nothing_is_heard_is_overdue_after_its_limit(
     await company.janitor.once()
     await walk(overdue)
     assert seen(company, PayoutState.UNKNOWN) == (0, 0)
+    assert value("payouts_in_flight", labels) is None
+    # The rail was asked twice, and in between it was silent.
+    calls = {"rail": "paypal", "call": "enquire"}
+    asked = "payouts_rail_outcomes_total"
+    assert (value(asked, {**calls, "outcome": "unknown"}) or 0) >= 1
+    assert value(asked, {**calls, "outcome": "settled"}) == 1
 
 
 async def test_an_accepted_one_has_three_days(company: Company, rail: SilentRail) -> None:

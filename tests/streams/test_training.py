@@ -13,7 +13,8 @@ import pytest
 from models.events import SaleCompleted
 from models.features import FEATURES, Profile
 from models.scorer import Scorer
-from streams.training import Labelled, company_history, train, vectors
+from streams.fraud.replay import Labelled
+from streams.training import company_history, train, vectors
 
 START_MS = 1_790_000_000_000
 

@@ -34,7 +34,13 @@ CLOCK = re.compile(r"\b(?:datetime|date|time)\.(?:now|utcnow|today|time|time_ns|
 MONEY = re.compile(r"minor|amount|balance|fee|principal|credit|debt|payout_total|threshold_minor")
 """Names of what holds money."""
 
-NOT_MONEY = {"models/features.py", "streams/demo/company.py", "streams/demo/patterns.py"}
+NOT_MONEY = {
+    "models/features.py",
+    "models/spending.py",
+    "streams/demo/company.py",
+    "streams/demo/patterns.py",
+    "streams/fraud/fdh.py",
+}
 """Where an amount becomes a feature, a number for a model, or a made-up sale's is drawn at random:
 the only places where a float may touch one."""
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 project = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
     "demo.lock": ("demo", "fast", "statements"),
-    "dev.lock": ("demo", "fast", "statements", "test"),
+    "dev.lock": ("demo", "fast", "fraud", "statements", "test"),
 }
 
 

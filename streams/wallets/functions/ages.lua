@@ -1,8 +1,9 @@
 -- ages: a page of the payouts that are under way. Changes nothing.
 -- KEYS[1] "{s<n>}:m". ARGV[1] where the walk is, "0" at its beginning, ARGV[2] about how many timers to
 -- look at.
--- Returns {where the walk goes on, "0" at its end, {state, since, …}}: since when it has been reserved, or
--- at the rail if it was submitted, in ms. A payout that was there all the time is in one page at least.
+-- Returns {where the walk goes on, "0" at its end, {state, since, rail, …}}: since when it has been
+-- reserved, or at the rail if it was submitted, in ms. A payout that was there all the time is in one page at
+-- least.
 -- Error UNHEALED: the shard may have lost them.
 --
 -- Every payout under way has a timer, so the walk goes by these and not by the far more that have ended.
@@ -21,6 +22,7 @@ local function ages(keys, args)
     if payout and not TERMINAL[payout.state] then
       found[#found + 1] = payout.state
       found[#found + 1] = int(payout.submitted_ms or payout.reserved_ms)
+      found[#found + 1] = payout.rail
     end
   end
   return {page[1], found}

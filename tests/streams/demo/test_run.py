@@ -15,7 +15,7 @@ from rails.registry import provider
 from streams.demo.company import Company, day_window
 from streams.demo.embedded import EmbeddedUnavailable
 from streams.demo.messages import Kind, Message
-from streams.demo.run import Outcome, Run, percentiles
+from streams.demo.run import LATER_MS, Outcome, Run, percentiles
 from streams.demo.stack import POLICY, GivenKafka, Stack
 from streams.demo.ways import RAILS
 from streams.settings import DEFAULTS
@@ -32,8 +32,10 @@ def stack(own_broker: str) -> Iterator[Stack]:
         pytest.skip(str(error))
 
 
-def go(stack: Stack, *, seed: int, crashes: int = 0, rate: float = 200.0) -> Outcome:
-    company = Company(seed, 60, seal=stack.seal.seal)
+def go(
+    stack: Stack, *, seed: int, crashes: int = 0, rate: float = 200.0, ahead_ms: int = LATER_MS
+) -> Outcome:
+    company = Company(seed, 60, seal=stack.seal.seal, spends=True)
     start_ms, density = day_window(time.time_ns() // 1_000_000, EVENTS)
     return Run(stack, seed=seed).go(
         company.profiles(start_ms),
@@ -41,11 +43,30 @@ def go(stack: Stack, *, seed: int, crashes: int = 0, rate: float = 200.0) -> Out
         total=EVENTS,
         rate=rate,
         crashes=crashes,
+        ahead_ms=ahead_ms,
     )
 
 
 def broken(outcome: Outcome) -> list[str]:
     return [f"{check.name}: {check.detail}" for check in outcome.checks if not check.ok]
+
+
+def wallets_are_used(outcome: Outcome) -> None:
+    """Sellers bought, reinvested, went into debt and came out, and what has a time is over."""
+    counts, credit, debt = outcome.tally.counts, outcome.tally.credit, outcome.tally.debt
+    assert min(counts[f"purchase.{verb}"] for verb in ("authorised", "captured", "expired")) > 0
+    assert min(counts["reinvested.standing"], sum(credit.values())) > 0
+    assert counts["quote.converted"] + counts["quote.expired"] == counts["quote.quoted"] > 0
+    assert outcome.fold.kinds["pending.released"] > 0
+    assert not outcome.fold.releases.lots
+    assert all(purchase.open == 0 for purchase in outcome.fold.purchases.values())
+    for currency in {currency for _, currency in credit}:
+        given = credit["granted", currency] + credit["reinvested", currency]
+        places = ("spent", "expired", "undone", "left")
+        assert given == sum(credit[place, currency] for place in places)
+    assert sum(minor for (word, _), minor in credit.items() if word == "expired") > 0
+    assert sum(minor for (word, _), minor in debt.items() if word == "worked") > 0
+    assert outcome.tally.owing() < len(outcome.tally.debtors)
 
 
 @pytest.mark.timeout(240)
@@ -65,6 +86,7 @@ def test_a_killed_worker_changes_nothing_that_was_earned(stack: Stack) -> None:
         undisturbed = go(calm, seed=11)
     assert broken(undisturbed) == []
     assert undisturbed.crashes == 0
+    wallets_are_used(undisturbed)
     assert undisturbed.earned_sha256 == disturbed.earned_sha256
 
 
@@ -177,6 +199,9 @@ def test_the_company_s_policy_is_the_packaged_one_with_more_rails() -> None:
         for path in (POLICY, DEFAULTS / "policy.yaml")
     )
     own, theirs = company.pop("rails"), packaged.pop("rails")
+    assert company.pop("fx")["rate_age_seconds_max"] > packaged.pop("fx")["rate_age_seconds_max"]
+    assert len(company.pop("release")) > len(packaged.pop("release"))
+    assert company.pop("reinvest")["bonus"] > packaged.pop("reinvest")["bonus"]
     assert company == packaged
     assert theirs.items() <= own.items()
     assert set(own) == set(RAILS)

@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.streams.wallets", description=__doc__)
     parser.add_argument("--sequences", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1, help="of the first; the next has the next")
+    parser.add_argument("--operations", type=int, default=STEPS, help="of each sequence")
     given = parser.parse_args(arguments)
     began = time.monotonic()
     seeds = range(given.seed, given.seed + given.sequences)
@@ -30,15 +31,15 @@ def main(arguments: Sequence[str]) -> int:
         client.function_load(library().source)
         for seed in seeds:
             try:
-                live(client, seed)
+                live(client, seed, given.operations)
             except AssertionError as error:
                 sys.stderr.write(f"{error}\n")
                 return 1
             if (seed - given.seed) % KEPT_MAX == KEPT_MAX - 1:
                 client.flushdb()
     took = f"{time.monotonic() - began:.0f} s"
-    told = f"{len(seeds):,} sequences of {STEPS} operations, seeds {seeds[0]} to {seeds[-1]}"
-    sys.stdout.write(f"{told}: equal, {took}\n")
+    told = f"{len(seeds):,} sequences of {given.operations} operations"
+    sys.stdout.write(f"{told}, seeds {seeds[0]} to {seeds[-1]}: equal, {took}\n")
     return 0
 
 

@@ -355,12 +355,12 @@ class Life:
         ]
 
 
-def live(client: redis.Redis, seed: int) -> None:
+def live(client: redis.Redis, seed: int, steps: int = STEPS) -> None:
     """Go through one sequence. Raises AssertionError where the ledgers part ways."""
     life = Life(client, seed)
     trail: list[tuple[str, str]] = []
     try:
-        for _ in range(STEPS):
+        for _ in range(steps):
             trail.append(life.step())
             assert trail[-1][0] == trail[-1][1]
             life.check()
@@ -376,8 +376,8 @@ def test_both_ledgers_agree_at_every_step(client: redis.Redis) -> None:
 
 
 def test_as_many_as_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--sequences", "3", "--seed", "7"]) == 0
-    assert "3 sequences of 60 operations, seeds 7 to 9: equal" in capsys.readouterr().out
+    assert main(["--sequences", "3", "--seed", "7", "--operations", "9"]) == 0
+    assert "3 sequences of 9 operations, seeds 7 to 9: equal" in capsys.readouterr().out
 
 
 def test_the_second_ledger_can_fail(client: redis.Redis) -> None:

@@ -7,12 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-from streams.faults.clock import ClockFile
+from streams.demo.clock import ClockFile
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from streams.faults.clock import ClockFile, set_off
+from streams.demo.clock import ClockFile, set_off
 set_off(ClockFile(Path(sys.argv[1])))
 from streams.worker import now_ms
 for _ in sys.stdin:

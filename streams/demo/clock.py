@@ -1,4 +1,4 @@
-"""A worker whose wall clock is wrong: ``python -m streams.faults.clock FILE worker``.
+"""A worker whose wall clock is wrong: ``python -m streams.demo.clock FILE worker``.
 
 Runs the command line with the wall clock set off by what FILE says, which may change at any moment.
 The monotonic clock stays as it is, as it does on a machine whose time is corrected.

@@ -1,0 +1,130 @@
+"""Spending: what a card usually pays, and when it last paid far more.
+
+The usual amount is a mean that starts at what sales at large come to, and that no single amount
+moves far: a fraud must not teach that it is usual. An amount of twice the usual and more is *high*.
+A card keeps its high amounts as counters that decay with half-lives of a week and of 28 days, and
+the times of the last four: a stolen card shows as several within days, before anyone complained.
+"""
+
+from __future__ import annotations
+
+from math import exp, log, log1p
+from struct import Struct
+from struct import error as StructError
+
+from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_MONTH, PER_WEEK
+
+SPENDING_CHARS = 80
+"""Length of a state, in hexadecimal characters."""
+
+SPENDING_FEATURES = (
+    "card_experience",
+    "card_age",
+    "card_last",
+    "card_amount_against_own",
+    "card_spent_7d",
+    "card_high_7d",
+    "card_high_28d",
+    "card_high_last",
+    "card_high_second",
+    "card_high_third",
+    "card_high_fourth",
+)
+"""Names of the figures, logarithms of one plus: the payments before, the days since the first and
+the last, the amount over the usual one, what was paid, decayed, over what as many usual payments
+come to, the decayed high amounts, and the days since the last four of them."""
+
+NO_SPENDING = (0.0, 0.0, NEVER, 0.0, 0.0, 0.0, 0.0, NEVER, NEVER, NEVER, NEVER)
+"""The figures of a sale that names no card."""
+
+# Last s, first day, payments; usual, spent and the two of high amounts; times of the last four.
+_STATE = Struct("<IHH4f4I")
+_pack, _unpack, _read = _STATE.pack, _STATE.unpack, bytes.fromhex
+
+if 2 * _STATE.size != SPENDING_CHARS:
+    raise RuntimeError("a state is not as long as stated")
+
+_USUAL = 55.0  # reference units: what sales at large come to
+_PRIOR_SALES = 2  # and the weight of that, in sales
+_SALES_MAX = 200  # from then on the mean follows the recent ones
+_COUNT_MAX = 60_000  # fits the state's 16 bits
+_USUAL_MIN = 0.01  # reference units; keeps the ratio finite for a card that pays nothing
+_USUAL_MAX = 1e8
+_HIGH = 2.0  # times the usual
+_WEIGHT_MAX = 3.0  # of one high amount: its ratio above one, and no more than this
+_HIGH_LOG = log(_HIGH)
+
+_Spending = tuple[int, int, int, float, float, float, float, int, int, int, int]
+_Figures = tuple[float, ...]
+
+
+def spend(text: str, at: int, amount: float, payments: float) -> tuple[_Figures, str]:
+    """The figures before a payment of ``amount`` reference units in second ``at``; the state after.
+
+    ``payments`` are the card's payments before, decayed with a half-life of a week. A state that
+    cannot be read counts as absent. A payment that comes late counts as if it came at the last
+    time seen.
+    """
+    state = _state(text)
+    if state is None:
+        state = (at, at // DAY_S, 0, _USUAL, 0.0, 0.0, 0.0, 0, 0, 0, 0)
+    last, first, n, usual, spent, high, high28, one, two, three, four = state
+    passed = at - last
+    if passed > 0:
+        week = exp(passed * PER_WEEK)
+        spent *= week
+        high *= week
+        high28 *= exp(passed * PER_MONTH)
+    else:
+        at, passed = last, 0
+    ratio = amount / usual
+    age = at / DAY_S - first
+    figures = (
+        log1p(n),
+        log1p(age) if age > 0 else 0.0,
+        log1p(passed / DAY_S) if n else NEVER,
+        log((amount + 1.0) / (usual + 1.0)),
+        log1p(spent / (usual * (payments + 1.0))),
+        log1p(high),
+        log1p(high28),
+        log1p((at - one) / DAY_S) if one else NEVER,
+        log1p((at - two) / DAY_S) if two else NEVER,
+        log1p((at - three) / DAY_S) if three else NEVER,
+        log1p((at - four) / DAY_S) if four else NEVER,
+    )
+    # No amount counts for more than twice the usual.
+    weight = (n if n < _SALES_MAX else _SALES_MAX) + 1 + _PRIOR_SALES
+    usual += (amount - usual if ratio < _HIGH else usual) / weight
+    usual = usual if usual > _USUAL_MIN else _USUAL_MIN
+    if ratio >= _HIGH:
+        more = ratio - 1.0 if ratio - 1.0 < _WEIGHT_MAX else _WEIGHT_MAX
+        high += more
+        high28 += more
+        one, two, three, four = at, one, two, three
+    n = n + 1 if n < _COUNT_MAX else n
+    text = _pack(at, first, n, usual, spent + amount, high, high28, one, two, three, four).hex()
+    return figures, text
+
+
+def is_high(against_own: float) -> bool:
+    """Whether the figure ``card_amount_against_own`` tells of a high amount."""
+    return against_own >= _HIGH_LOG
+
+
+def _state(text: str) -> _Spending | None:
+    if not text:
+        return None
+    try:
+        state: _Spending = _unpack(_read(text))
+    except (ValueError, StructError):
+        return None
+    last, _, _, usual, spent, high, high28, one, two, three, four = state
+    # The comparisons also refuse a NaN and infinities.
+    if (
+        _USUAL_MIN / 2 <= usual <= _USUAL_MAX
+        and 0.0 <= spent <= FIGURE_MAX
+        and 0.0 <= high <= high28 * 1.001 <= FIGURE_MAX
+        and four <= three <= two <= one <= last
+    ):
+        return state
+    return None

@@ -1,0 +1,1 @@
+"""How well frauds are found: labelled histories, and the protocol that a model is judged by."""
