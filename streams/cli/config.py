@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from streams.cli.console import console
+from streams.cli.console import console, print_page
 from streams.cli.errors import BadUse, CommandError, LineErrors
 
 group = typer.Typer(
@@ -139,10 +139,4 @@ def reference(
     """Print the page of all settings, as Markdown."""
     from streams.configuration import configuration_markdown
 
-    if write is None:
-        typer.echo(configuration_markdown(), nl=False)
-        return
-    try:
-        write.write_text(configuration_markdown(), encoding="utf-8")
-    except OSError as error:
-        raise BadUse(f"{write}: cannot be written: {error.strerror}") from error
+    print_page(configuration_markdown(), write)

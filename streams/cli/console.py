@@ -7,6 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 
@@ -30,3 +32,16 @@ def remarks() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_page(text: str, to: Path | None) -> None:
+    """A page as it is, to stdout or into a file. Raises BadUse if the file cannot be written."""
+    from streams.cli.errors import BadUse
+
+    if to is None:
+        sys.stdout.write(text)
+        return
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadUse(f"{to}: cannot be written: {error.strerror}") from error

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.errors import BadUse, LineErrors
+from streams.cli.console import print_page
+from streams.cli.errors import LineErrors
 
 group = typer.Typer(cls=LineErrors, no_args_is_help=True, help="What is told to Prometheus.")
 
@@ -31,10 +32,4 @@ def reference(
     """Print the page of all metrics, as Markdown."""
     from streams.metrics.reference import metrics_markdown
 
-    if write is None:
-        typer.echo(metrics_markdown(), nl=False)
-        return
-    try:
-        write.write_text(metrics_markdown(), encoding="utf-8")
-    except OSError as error:
-        raise BadUse(f"{write}: cannot be written: {error.strerror}") from error
+    print_page(metrics_markdown(), write)

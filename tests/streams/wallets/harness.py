@@ -18,6 +18,7 @@ from models.campaigns import Campaigns
 from models.config import load
 from models.ids import derived
 from models.ledger import Entry, Fold
+from models.movements import words_of
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
 from models.rules import Rules
@@ -219,6 +220,26 @@ class Followed:
         for raw in self.shard.raw:
             self.fold.apply(Entry.parse(raw))
         assert self.fold.violations == []
+        return outcome
+
+
+class Told:
+    """Anna, who is known, and her journal in words. What contradicts it is kept, not raised."""
+
+    def __init__(self, client: Any) -> None:
+        self.shard = Shard(client)
+        self.fold = Fold()
+        self.words: list[str] = []
+        profile = {"profile": '{"status":"active"}', "release": [], "rev": 0}
+        assert self.do(self.shard.event("profile", "seller.updated", **profile)) == "booked"
+
+    def do(self, operation: Mapping[str, Any]) -> str:
+        """Book, and follow the journal."""
+        outcome = self.shard.one(operation)
+        for raw in self.shard.raw:
+            entry = Entry.parse(raw)
+            self.fold.apply(entry)
+            self.words.append(words_of(entry))
         return outcome
 
 

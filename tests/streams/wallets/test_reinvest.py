@@ -10,37 +10,20 @@ import redis
 
 from models import reinvestment, till
 from models.ledger import REINVESTED, Entry, Fold
-from models.movements import words_of
 from models.policy import ReinvestPolicy, TillPolicy
 from models.reinvestment import Standing
 from models.shards import SHARDS
 from streams.wallets.rebuild import rebuild
 from streams.wallets.verify import verify
-from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Company, Shard
+from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Company, Shard, Told
 from tests.streams.wallets.test_rebuild import keys
 
 BONUS = ReinvestPolicy.model_validate({"bonus": 5, "bonus_days": 30})
 NONE = ReinvestPolicy()
 
 
-class Reinvesting:
+class Reinvesting(Told):
     """Anna, who reinvests, and a journal of it."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self.shard = Shard(client)
-        self.fold = Fold()
-        self.words: list[str] = []
-        profile = {"profile": '{"status":"active"}', "release": [], "rev": 0}
-        assert self.do(self.shard.event("profile", "seller.updated", **profile)) == "booked"
-
-    def do(self, operation: dict[str, Any]) -> str:
-        """Book, and follow the journal."""
-        outcome = self.shard.one(operation)
-        for raw in self.shard.raw:
-            entry = Entry.parse(raw)
-            self.fold.apply(entry)
-            self.words.append(words_of(entry))
-        return outcome
 
     def sale(
         self, amount: int, percent: int, keep: int = 0, policy: ReinvestPolicy = NONE, **fields: Any

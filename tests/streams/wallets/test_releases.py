@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from models import reinvestment
 from models.ledger import Entry, Fold
-from models.movements import words_of
 from models.policy import ReinvestPolicy
 from models.reinvestment import Standing
 from models.releases import PENDING, Pending
@@ -23,31 +22,15 @@ from streams.statements.past import read_past
 from streams.wallets.rebuild import rebuild
 from streams.wallets.statement import read_statement
 from streams.wallets.verify import verify
-from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Company, Shard, commission_id
+from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Company, Shard, Told, commission_id
 from tests.streams.wallets.test_rebuild import keys
 
 UNTIL_MS = NOW_MS + 14 * DAY_MS
 RELEASED = "every pending earning is released"
 
 
-class Releasing:
+class Releasing(Told):
     """Anna, of whose earnings a share is released later, and a journal of it."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self.shard = Shard(client)
-        self.fold = Fold()
-        self.words: list[str] = []
-        profile = {"profile": '{"status":"active"}', "release": [], "rev": 0}
-        assert self.do(self.shard.event("profile", "seller.updated", **profile)) == "booked"
-
-    def do(self, operation: Mapping[str, Any]) -> str:
-        """Book, and follow the journal."""
-        outcome = self.shard.one(operation)
-        for raw in self.shard.raw:
-            entry = Entry.parse(raw)
-            self.fold.apply(entry)
-            self.words.append(words_of(entry))
-        return outcome
 
     def sale(self, amount: int, share_bp: int = 3_000, **fields: Any) -> dict[str, Any]:
         """A sale that earns an amount, four times that sold."""
