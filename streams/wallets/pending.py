@@ -15,9 +15,7 @@ LATE_MAX_MS = 10 * 60_000
 
 def pending_apart(evidence: Evidence) -> Iterator[str]:
     """Earnings that are pending otherwise in Redis than in the journal, or not on the account."""
-    for violation in evidence.journal.fold.violations:
-        if violation.invariant == PENDING:
-            yield violation.detail
+    yield from evidence.violations(PENDING)
     known = evidence.journal.fold.releases.lots
     for shard, state in evidence.steady():
         mine = {key for key in known if shard_of(key[0]) == shard}

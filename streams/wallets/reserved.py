@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from models.ledger import PURCHASE
 from models.quotes import QUOTE
 from models.shards import shard_of
 from streams.wallets.evidence import Evidence
+
+T = TypeVar("T")
+
+Key = tuple[str, str]
+"""A seller, and the name of what is hers."""
 
 
 def purchases_apart(evidence: Evidence) -> Iterator[str]:
@@ -17,22 +23,13 @@ def purchases_apart(evidence: Evidence) -> Iterator[str]:
     One of which nothing is left is forgotten after a while.
     """
     yield from evidence.violations(PURCHASE)
-    known = evidence.journal.fold.purchases
-    steady = dict(evidence.steady())
-    for state in steady.values():
-        held: Counter[tuple[str, str]] = Counter()
-        for key, found in state.purchases.items():
-            held[key[0], found.currency] += found.open
-            if known.get(key) != found:
-                yield f"{key[1]} of {key[0]} is {found} in Redis, {known.get(key)} in the journal"
-        for (account, currency), minor in state.balances.items():
-            seller, _, name = account.rpartition("/")
-            if seller and name == "authorised" and held[seller, currency] != minor:
-                yield f"{account} has {minor} {currency}, of purchases {held[seller, currency]}"
-    for key, purchase in known.items():
-        there = steady.get(shard_of(key[0]))
-        if purchase.open and there is not None and key not in there.purchases:
-            yield f"{key[1]} of {key[0]} is not in Redis, {purchase.open} are authorised"
+    yield from _apart(
+        evidence.journal.fold.purchases,
+        [(shard, state.balances, state.purchases) for shard, state in evidence.steady()],
+        "authorised",
+        "purchases",
+        lambda purchase: (purchase.currency, purchase.open),
+    )
 
 
 def purchases_forgotten(evidence: Evidence) -> Iterator[str]:
@@ -49,22 +46,13 @@ def quotes_apart(evidence: Evidence) -> Iterator[str]:
     One that is over is forgotten after a while.
     """
     yield from evidence.violations(QUOTE)
-    known = evidence.journal.fold.conversions.quotes
-    steady = dict(evidence.steady())
-    for state in steady.values():
-        reserved: Counter[tuple[str, str]] = Counter()
-        for key, found in state.quotes.items():
-            reserved[key[0], found.source] += found.sold if found.step == "quoted" else 0
-            if known.get(key) != found:
-                yield f"{key[1]} of {key[0]} is {found} in Redis, {known.get(key)} in the journal"
-        for (account, currency), minor in state.balances.items():
-            seller, _, name = account.rpartition("/")
-            if seller and name == "quoted" and reserved[seller, currency] != minor:
-                yield f"{account} has {minor} {currency}, of quotes {reserved[seller, currency]}"
-    for key, quote in known.items():
-        there = steady.get(shard_of(key[0]))
-        if quote.step == "quoted" and there is not None and key not in there.quotes:
-            yield f"{key[1]} of {key[0]} is not in Redis, {quote.sold} are reserved"
+    yield from _apart(
+        evidence.journal.fold.conversions.quotes,
+        [(shard, state.balances, state.quotes) for shard, state in evidence.steady()],
+        "quoted",
+        "quotes",
+        lambda quote: (quote.source, quote.sold if quote.step == "quoted" else 0),
+    )
 
 
 def quotes_forgotten(evidence: Evidence) -> Iterator[str]:
@@ -98,3 +86,34 @@ def count_quotes(evidence: Evidence) -> str:
 def count_discounts(evidence: Evidence) -> str:
     """What the rule of discounts looks at."""
     return f"{len(evidence.journal.fold.discounts):,} discounts"
+
+
+def _apart(
+    known: Mapping[Key, T],
+    shards: Sequence[tuple[int, Mapping[tuple[str, str], int], Mapping[Key, T]]],
+    account: str,
+    noun: str,
+    aside: Callable[[T], tuple[str, int]],
+) -> Iterator[str]:
+    """What is set aside otherwise in Redis than in the journal, or is for nothing.
+
+    ``known``: of the journal. ``shards``: number, balances, and what Redis has. ``aside``: currency
+    and minor units that one sets aside on the account.
+    """
+    for _, balances, there in shards:
+        held: Counter[Key] = Counter()
+        for key, found in there.items():
+            currency, minor = aside(found)
+            held[key[0], currency] += minor
+            if known.get(key) != found:
+                yield f"{key[1]} of {key[0]} is {found} in Redis, {known.get(key)} in the journal"
+        for (name, currency), minor in balances.items():
+            seller, _, of = name.rpartition("/")
+            if seller and of == account and held[seller, currency] != minor:
+                yield f"{name} has {minor} {currency}, of {noun} {held[seller, currency]}"
+    by_shard = {shard: there for shard, _, there in shards}
+    for key, one in known.items():
+        mine = by_shard.get(shard_of(key[0]))
+        minor = aside(one)[1]
+        if minor and mine is not None and key not in mine:
+            yield f"{key[1]} of {key[0]} is not in Redis, {minor} are {account}"
