@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -51,6 +51,15 @@ class Handled(NamedTuple):
     settled: list[Settled]
     rest: Coroutine[Any, Any, None]
     """Publishing and acknowledging, to be awaited beside the next batch."""
+
+
+def earned(settled: Iterable[Settled], direction: str) -> Counter[tuple[str, str]]:
+    """What sellers earned by what was booked, for the metrics: by currency and ``direction``."""
+    amounts: Counter[tuple[str, str]] = Counter()
+    for one in settled:
+        if one.outcome == "booked" and one.operation["op"] == "earn":
+            amounts[one.operation["currency"], direction] += one.operation["amount"]
+    return amounts
 
 
 class Decide(Protocol):

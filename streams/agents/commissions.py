@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from models.decisions import Tier
 from models.events import CommissionEarned, DebtWrittenOff
 from models.rules import Rules
 from streams.agents.sales import seller_of
-from streams.desk import Desk, Taken
+from streams.desk import Desk, Taken, earned
 from streams.engine import Batch
 from streams.wallets.store import Operation
 
@@ -25,11 +24,7 @@ class Commissions:
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
         handled = await self._desk.handle(batch, self.decide)
-        earned: Counter[tuple[str, str]] = Counter()
-        for one in handled.settled:
-            if one.outcome == "booked" and one.operation["op"] == "earn":
-                earned[one.operation["currency"], "commission"] += one.operation["amount"]
-        self._desk.metrics.booked(earned)
+        self._desk.metrics.booked(earned(handled.settled, "commission"))
         return handled.rest
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:

@@ -15,7 +15,7 @@ from models.rules import Rules
 from models.scorer import Scorer
 from models.sellers import Seller, read_seller
 from models.shards import shard_of
-from streams.desk import Desk, Settled, Taken
+from streams.desk import Desk, Settled, Taken, earned
 from streams.engine import Batch
 from streams.wallets.store import Look, Operation, RedisGone
 
@@ -46,11 +46,7 @@ class Sales:
         shared, self._shared = self._shared, {}
         if shared:
             await self._observe(shared)
-        earned: Counter[tuple[str, str]] = Counter()
-        for one in settled:
-            if one.outcome == "booked" and one.operation["op"] == "earn":
-                earned[one.operation["currency"], "earned"] += one.operation["amount"]
-        self._desk.metrics.booked(earned)
+        self._desk.metrics.booked(earned(settled, "earned"))
         return self._finish(settled, rest)
 
     async def _observe(self, shared: dict[int, dict[str, str]]) -> None:

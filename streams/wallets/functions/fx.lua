@@ -70,11 +70,9 @@ end
 -- Outcomes: booked; refused unknown_seller, seller_suspended, quote_reused, what `refuse` says (rate_unknown,
 -- conversion_too_small, amount_too_large), rate_expired, insufficient_available.
 function operations.quote(shard, op)
-  local profile = profile_of(shard, op.seller)
-  if not profile then
-    return 'refused:unknown_seller'
-  elseif profile.status == 'suspended' then
-    return 'refused:seller_suspended'
+  local reason = barred(shard, op.seller)
+  if reason then
+    return 'refused:' .. reason
   elseif get(shard, fx.key(op.seller, op.quote)) then
     return 'refused:quote_reused'
   elseif op.refuse then

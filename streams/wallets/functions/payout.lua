@@ -196,6 +196,12 @@ local function profile_of(shard, seller)
   return json and decode(json), tonumber(revision)
 end
 
+-- Why a seller may not use her money; nil if she may.
+local function barred(shard, seller)
+  local profile = profile_of(shard, seller)
+  return not profile and 'unknown_seller' or profile.status == 'suspended' and 'seller_suspended' or nil
+end
+
 -- Disable a destination in the seller's profile, so that nothing more is sent there, and tell.
 local function disable_destination(entry, shard, payout, reason)
   local profile, revision = profile_of(shard, entry.seller)

@@ -197,11 +197,9 @@ end
 -- campaigns' bonuses).
 -- Outcomes: booked; refused unknown_seller, seller_suspended, nothing_available, insufficient_funds.
 function operations.reinvest(shard, op)
-  local profile = profile_of(shard, op.seller)
-  if not profile then
-    return 'refused:unknown_seller'
-  elseif profile.status == 'suspended' then
-    return 'refused:seller_suspended'
+  local reason = barred(shard, op.seller)
+  if reason then
+    return 'refused:' .. reason
   end
   local entry = new_entry(shard, op, op.kind, op.currency)
   local minor = op.amount or entry.draft.available

@@ -211,11 +211,9 @@ end
 -- amount will do). Outcomes: booked; refused unknown_seller, seller_suspended, authorisation_reused,
 -- insufficient_funds.
 function operations.authorise(shard, op)
-  local profile = profile_of(shard, op.seller)
-  if not profile then
-    return 'refused:unknown_seller'
-  elseif profile.status == 'suspended' then
-    return 'refused:seller_suspended'
+  local reason = barred(shard, op.seller)
+  if reason then
+    return 'refused:' .. reason
   elseif get(shard, till.key(op.seller, op.authorisation)) then
     return 'refused:authorisation_reused'
   end
