@@ -76,7 +76,7 @@ def main() -> None:
     profiles, sales = profiles_and_sales(options.seed + 4, count, seal=seal)
     reinvesting = measure_reinvesting(
         profiles, sales[:WARM_UP_SALES], sales[WARM_UP_SALES:], keys,
-        rounds=max(1, options.rounds), kafka=options.kafka,
+        rounds=max(1, 2 * options.rounds), kafka=options.kafka,
     )  # fmt: skip
     _show(console, rows, latency, paying)
     _show_asking(console, "redemptions", bookings.redeeming)
