@@ -151,13 +151,17 @@ class Books:
         await self._publish(booked)
         return payouts
 
-    async def _publish(self, booked: dict[int, Booked]) -> None:
+    def produce(self, booked: dict[int, Booked]) -> None:
+        """Put the entries into the ledger."""
         for reply in booked.values():
             for entry in reply.outbox:
                 _, key, value, _ = entry.messages[0]
                 self._producer.produce(LEDGER, value, key, on_delivery=self._delivered)
                 self.entries += 1
         self._producer.flush(60.0)
+
+    async def _publish(self, booked: dict[int, Booked]) -> None:
+        self.produce(booked)
         await self._store.confirm(
             {
                 shard: Confirming(

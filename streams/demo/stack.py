@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,9 @@ from streams.settings import Settings, load_settings
 from streams.topics import PARTITIONS_EMBEDDED, create_topics
 
 READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 40.0
+"""Longer than a worker takes to drain and to leave its group."""
+
 SESSION_TIMEOUT_MS = 3_000
 """The embedded broker waits half a session for a group to form, and a whole one
 for a dead member."""
@@ -95,6 +99,11 @@ class Stack:
         return f"http://127.0.0.1:{self.sandbox_port}"
 
     @property
+    def workers(self) -> Sequence[ChildProcess]:
+        """The workers that should be at work, in the order in which they were started."""
+        return self._children
+
+    @property
     def worker_log(self) -> Path:
         """What the worker wrote."""
         return self.directory / "worker.log"
@@ -114,7 +123,7 @@ class Stack:
             )
             self.start_worker()
             self._await_sandbox()
-            self._await_worker()
+            self.await_worker(self.workers[0], self.metrics_port)
         except BaseException:
             self.stop()
             raise
@@ -139,16 +148,30 @@ class Stack:
         if self.broker is not None:
             self.broker.stop()
 
-    def start_worker(self, **overrides: object) -> ChildProcess:
-        """Start a worker process, with settings of its own beside the stack's."""
+    def start_worker(self, *, code: Path | None = None, **overrides: object) -> ChildProcess:
+        """Start a worker process, with settings of its own beside the stack's.
+
+        ``code``: a directory with another version of the product.
+        """
+        environment = self._environment(**overrides)
         child = ChildProcess(
             [sys.executable, "-m", "streams.demo.clock", str(self.clock.path), "worker"],
             self.worker_log,
             self.directory,
-            environment=self._environment(**overrides),
+            environment=environment if code is None else {**environment, "PYTHONPATH": str(code)},
         )
         self._children.append(child)
         return child
+
+    def stop_worker(self, child: ChildProcess) -> int | None:
+        """Ask a worker to end in order; its exit code."""
+        self._children.remove(child)
+        child.stop(STOP_TIMEOUT_S)
+        return child.exit_code()
+
+    def await_worker(self, child: ChildProcess, metrics_port: int) -> None:
+        """Wait until a worker has its partitions. Raises StackFailed if it ends before."""
+        self._await(child, f"http://127.0.0.1:{metrics_port}/readyz", "worker")
 
     def kill_worker(self) -> None:
         """End the worker as a power cut would."""
@@ -246,10 +269,6 @@ class Stack:
     def _await_sandbox(self) -> None:
         if self._sandbox is not None:
             self._await(self._sandbox, f"{self.sandbox_url}/sandbox/summary", "sandbox")
-
-    def _await_worker(self) -> None:
-        url = f"http://127.0.0.1:{self.metrics_port}/readyz"
-        self._await(self._children[-1], url, "worker")
 
     def _await(self, child: ChildProcess, url: str, noun: str) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
