@@ -23,7 +23,7 @@ from benchmarks import bare_loop, stock_faust
 from benchmarks.ground import Ground, Kafka
 from models.ledger import Entry, Fold
 from streams.demo.messages import Message
-from streams.demo.process import ChildProcess
+from streams.demo.process import ChildProcess, free_port
 
 TIMEOUT_S = 120.0
 POLL_S = 0.02
@@ -132,20 +132,28 @@ def measure(
     *,
     kafka: Kafka = "embedded",
     changes: Mapping[str, object] | None = None,
+    workers: int = 1,
 ) -> Figures:
-    """Run a job once on ground of its own. ``changes``: of the job's settings."""
+    """Run a job once on ground of its own, by one worker or several that share its topics; CPU is
+    all workers'. ``changes``: of the job's settings."""
     with Ground(seal_keys, kafka=kafka) as ground:
         follower = Follower(ground.settings.kafka_client(), ground.settings.partitions)
         ground.book_profiles(profiles)
-        child = ground.start(job.command, **(changes or {}))
+        children = [
+            ground.start(job.command, **_own(ground, number), **(changes or {}))
+            for number in range(workers)
+        ]
+        child = children[0]
+        if workers > 1:
+            _await_shared(ground, job, workers)
         ends = ground.publish(warm_up)
         await_done(ground, job, child, follower, ends)
         time.sleep(0.3)
-        before, redis_before = cpu_s(child.pid), _redis_cpu_s(ground)
+        before, redis_before = _cpu_s(children), _redis_cpu_s(ground)
         started = time.monotonic()
         ends |= ground.publish(sales)
         await_done(ground, job, child, follower, ends)
-        worker_s, redis_s = cpu_s(child.pid) - before, _redis_cpu_s(ground) - redis_before
+        worker_s, redis_s = _cpu_s(children) - before, _redis_cpu_s(ground) - redis_before
         fold = follower.stop()
     count = len(sales)
     return Figures(
@@ -157,6 +165,32 @@ def measure(
         len(fold.payouts),
         fold.earned_sha256(),
     )
+
+
+def _own(ground: Ground, number: int) -> dict[str, object]:
+    """The settings that no two workers may share."""
+    return {"metrics_port": ground.metrics_port if number == 0 else free_port()}
+
+
+def _cpu_s(children: Sequence[ChildProcess]) -> float:
+    return sum(cpu_s(child.pid) for child in children)
+
+
+def _await_shared(ground: Ground, job: Job, workers: int) -> None:
+    """Wait until each worker has its share of the sales."""
+    admin = AdminClient({"bootstrap.servers": ground.broker.bootstrap, "log_level": 0})
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        group = admin.describe_consumer_groups([job.group])[job.group].result(timeout=10)
+        shares = [
+            sum(place.topic == "sales" for place in member.assignment.topic_partitions)
+            for member in group.members
+        ]
+        if len(shares) == workers and len(set(shares)) == 1 and shares[0]:
+            return
+        if time.monotonic() > deadline:
+            raise JobFailed(f"{job.name}: partitions are shared as {shares}")
+        time.sleep(0.2)
 
 
 def await_done(
