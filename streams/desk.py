@@ -20,6 +20,7 @@ from models.events import body_hash, decode
 from models.refusals import Reason, Refused
 from streams.deadletters import dead_letter
 from streams.engine import Batch, Outgoing, RawMessage
+from streams.logs import seller_hash
 from streams.metrics import Metrics
 from streams.wallets.store import Clock, Operation
 from streams.wallets.wallets import Wallets
@@ -43,6 +44,14 @@ class Settled(NamedTuple):
     taken: Taken
     operation: Operation
     outcome: str
+
+
+class Letter(NamedTuple):
+    """A refused event's dead letter, and what a log may say of it."""
+
+    reason: Reason
+    message: Outgoing
+    fields: Mapping[str, Any]
 
 
 class Handled(NamedTuple):
@@ -101,7 +110,7 @@ class Desk:
         self,
         batch: Batch,
         settled: Sequence[Settled],
-        letters: list[tuple[Reason, Outgoing]],
+        letters: list[Letter],
         published: Sequence[Awaitable[object]],
     ) -> None:
         """See that everything is published, dead letters too, and acknowledge the batch."""
@@ -109,12 +118,17 @@ class Desk:
             await under_way
         refused = [one for one in settled if one.outcome.startswith("refused:")]
         letters += [
-            self._letter(one.taken.message, Reason(one.outcome[8:]), "refused when it was booked")
+            self._letter(
+                one.taken.message,
+                Reason(one.outcome[8:]),
+                "refused when it was booked",
+                one.operation,
+            )
             for one in refused
         ]
         if letters:
-            await self._send([letter for _, letter in letters])
-            self.metrics.dead_lettered(Counter(reason for reason, _ in letters))
+            await self._send([letter.message for letter in letters])
+            self.metrics.dead_lettered(_told(letters))
         batch.ack()
         words: Counter[str] = Counter()
         for outcome, count in Counter([one.outcome for one in settled]).items():
@@ -122,12 +136,10 @@ class Desk:
         words["refused"] += len(letters) - len(refused)
         self.metrics.batch(batch.topic, words)
 
-    def _decode(
-        self, messages: Sequence[RawMessage]
-    ) -> tuple[list[Taken], list[tuple[Reason, Outgoing]]]:
+    def _decode(self, messages: Sequence[RawMessage]) -> tuple[list[Taken], list[Letter]]:
         now_ms, retention_ms = self.clock(), self._retention_ms
         taken: list[Taken] = []
-        letters: list[tuple[Reason, Outgoing]] = []
+        letters: list[Letter] = []
         for message in messages:
             try:
                 event = decode(
@@ -139,8 +151,15 @@ class Desk:
                 taken.append(Taken(message, event))
         return taken, letters
 
-    def _letter(self, message: RawMessage, reason: Reason, detail: str) -> tuple[Reason, Outgoing]:
-        return reason, dead_letter(message, reason, detail, self.clock())
+    def _letter(
+        self, message: RawMessage, reason: Reason, detail: str, operation: Operation | None = None
+    ) -> Letter:
+        fields: dict[str, Any] = {**message.place, "reason": reason.value}
+        if operation is not None:
+            fields["event"] = operation["id"]
+            if seller_id := operation.get("seller"):
+                fields["seller"] = seller_hash(seller_id)
+        return Letter(reason, dead_letter(message, reason, detail, self.clock()), fields)
 
     async def _book(
         self, taken: list[Taken], decide: Decide
@@ -178,6 +197,16 @@ class Desk:
             )
             operation["raw"] = value.decode()
             operation["headers"] = to_json(_texts(letter.headers)).decode()
+
+
+def _told(letters: Sequence[Letter]) -> Counter[str]:
+    """How many there are of each reason; the log has the first of each, so that a flood of bad
+    events is none of lines."""
+    counts: Counter[str] = Counter(letter.reason for letter in letters)
+    firsts = {letter.reason: letter for letter in reversed(letters)}
+    for reason, letter in firsts.items():
+        logger.warning("%d dead letters, %s", counts[reason], reason.value, extra=letter.fields)
+    return counts
 
 
 def _texts(headers: Sequence[tuple[str, bytes | None]] | None) -> Mapping[str, str]:

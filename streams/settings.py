@@ -322,8 +322,9 @@ class Settings(_OfRails):
     )
 
     # Logs
-    log_format: Literal["json", "text"] = Field(
-        "text", description="a JSON object a line, or text for people"
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        description="a JSON object a line, or text for people; auto: text on a terminal, else JSON",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severity that is written"

@@ -27,6 +27,7 @@ from rails.gate import Gate
 from rails.rail import Capabilities, Instruction, Outcome, Rail, failed, unknown
 from rails.routing import Next, Router
 from streams.engine import Batch, RawMessage
+from streams.logs import seller_hash
 from streams.metrics import Call, Metrics
 from streams.together import Together
 from streams.wallets.store import Clock, Operation
@@ -115,7 +116,7 @@ class Cashier:
             outcome = await self._asked(gate, payout, "cancel")
             await self._book(Answer(payout, outcome, first=False))
         else:
-            logger.warning("%s is %s: too late to cancel", payout["payout_id"], payout["state"])
+            logger.warning("%s: too late to cancel", payout["state"], extra=log_fields(payout))
 
     async def submit(self, payouts: Sequence[Payout]) -> None:
         """Hand payouts that are reserved to their rails; leave the others alone."""
@@ -348,6 +349,16 @@ def cancellable(state: str, capabilities: Capabilities) -> bool:
     return state == PayoutState.UNCLAIMED and capabilities.can_cancel
 
 
+def log_fields(payout: Payout) -> dict[str, Any]:
+    """What a log may say of a payout."""
+    return {
+        "payout": payout["payout_id"],
+        "event": payout.get("cause"),
+        "seller": seller_hash(payout["seller_id"]),
+        "rail": payout["rail"],
+    }
+
+
 def _step(
     payout: Payout, word: str, before: PayoutState, after: PayoutState, reason: str | None = None
 ) -> Operation:
@@ -457,6 +468,6 @@ def _command(message: RawMessage) -> dict[str, Any] | None:
         _COMMANDS.validate_python(command)
         shard_of_payout(command["payout_id"])
     except ValueError as error:
-        logger.warning("%r holds no command: %s", message, type(error).__name__)
+        logger.warning("no command: %s", type(error).__name__, extra=message.place)
         return None
     return command

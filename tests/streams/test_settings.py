@@ -59,7 +59,7 @@ def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
         ("redis_url", "redis://", "no host"),
         ("session_timeout_ms", "5", "greater than or equal to 1000"),
         ("assignment_strategy", "sticky", "'cooperative-sticky'"),
-        ("log_format", "xml", "'json' or 'text'"),
+        ("log_format", "xml", "'auto', 'json' or 'text'"),
         ("metrics_port", "70000", "65535"),
     ],
 )
