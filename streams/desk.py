@@ -22,6 +22,7 @@ from streams.deadletters import dead_letter
 from streams.engine import Batch, Outgoing, RawMessage
 from streams.logs import seller_hash
 from streams.metrics import Metrics
+from streams.tracing import UNTRACED, Untraced, UntracedBatch
 from streams.wallets.store import Clock, Operation
 from streams.wallets.wallets import Wallets
 
@@ -86,13 +87,21 @@ class Desk:
     """Takes batches of inbound events through to their effects."""
 
     def __init__(
-        self, wallets: Wallets, send: Send, metrics: Metrics, *, clock: Clock, retention_ms: int
+        self,
+        wallets: Wallets,
+        send: Send,
+        metrics: Metrics,
+        *,
+        clock: Clock,
+        retention_ms: int,
+        traces: Untraced = UNTRACED,
     ) -> None:
         self.wallets = wallets
         self.metrics = metrics
         self.clock = clock
         self._send = send
         self._retention_ms = retention_ms
+        self._traces = traces
 
     async def handle(self, batch: Batch, decide: Decide) -> Handled:
         """Take a batch as far as Redis; what became of each event, and what is left to do.
@@ -103,8 +112,9 @@ class Desk:
         started = perf_counter()
         taken, letters = self._decode(batch.messages)
         self.metrics.stage_took("decode", perf_counter() - started)
-        settled, published = await self._book(taken, decide)
-        return Handled(settled, self._finish(batch, settled, letters, published))
+        traced = self._traces.batch(batch, taken)
+        settled, published = await self._book(taken, decide, traced)
+        return Handled(settled, self._finish(batch, settled, letters, published, traced))
 
     async def _finish(
         self,
@@ -112,10 +122,12 @@ class Desk:
         settled: Sequence[Settled],
         letters: list[Letter],
         published: Sequence[Awaitable[object]],
+        traced: UntracedBatch,
     ) -> None:
         """See that everything is published, dead letters too, and acknowledge the batch."""
         for under_way in published:
             await under_way
+        traced.published()
         refused = [one for one in settled if one.outcome.startswith("refused:")]
         letters += [
             self._letter(
@@ -130,6 +142,7 @@ class Desk:
             await self._send([letter.message for letter in letters])
             self.metrics.dead_lettered(_told(letters))
         batch.ack()
+        traced.done(settled)
         words: Counter[str] = Counter()
         for outcome, count in Counter([one.outcome for one in settled]).items():
             words[_word(outcome)] += count
@@ -162,7 +175,7 @@ class Desk:
         return Letter(reason, dead_letter(message, reason, detail, self.clock()), fields)
 
     async def _book(
-        self, taken: list[Taken], decide: Decide
+        self, taken: list[Taken], decide: Decide, traced: UntracedBatch
     ) -> tuple[list[Settled], list[Awaitable[object]]]:
         settled: list[Settled] = []
         published: list[Awaitable[object]] = []
@@ -173,11 +186,13 @@ class Desk:
             operations = await decide(pending)
             for t, operation in zip(pending, operations, strict=True):
                 self._sourced(t, operation)
+            traced.booking(pending, operations)
             started = perf_counter()
             booking = await self.wallets.book(operations)
             outcomes = booking.outcomes
             published.append(booking.published)
             self.metrics.stage_took("book", perf_counter() - started)
+            traced.booked(outcomes)
             decided = list(map(Settled, pending, operations, outcomes))
             if "retry" not in outcomes:
                 return (settled + decided if settled else decided), published

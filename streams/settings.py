@@ -330,6 +330,25 @@ class Settings(_OfRails):
         "INFO", description="least severity that is written"
     )
 
+    # Traces
+    traces_ratio: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="share of events whose way is traced; 0 turns tracing off, more needs the "
+        "extra `traces`",
+    )
+    traces_url: str = Field(
+        "",
+        repr=False,
+        description="collector that takes OTLP over HTTP, such as http://collector:4318; empty "
+        "for where OTEL_EXPORTER_OTLP_ENDPOINT says, else this machine",
+    )
+    traces_to_rails: bool = Field(
+        False, description="whether requests to providers have the header traceparent"
+    )
+
     @field_validator("kafka_security_protocol", "kafka_sasl_mechanism", "log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
