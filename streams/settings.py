@@ -80,6 +80,13 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _collector_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("write http://host:4318, without /v1/traces")
+    return value
+
+
 Role = Literal["book", "pay", "webhooks", "notices"]
 
 ROLES: tuple[Role, ...] = ("book", "pay", "webhooks", "notices")
@@ -339,7 +346,7 @@ class Settings(_OfRails):
         description="share of events whose way is traced; 0 turns tracing off, more needs the "
         "extra `traces`",
     )
-    traces_url: str = Field(
+    traces_url: Annotated[str, AfterValidator(_collector_url)] = Field(
         "",
         repr=False,
         description="collector that takes OTLP over HTTP, such as http://collector:4318; empty "
