@@ -101,10 +101,10 @@ fuzz: $(VENV)/.dev ## bad input at scale; more with ARGS='--inputs 1000000 --see
 
 lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
-	  --upgrade --extra demo --extra fast --extra statements pyproject.toml requirements/build.in \
+	  --upgrade --extra demo --extra fast --extra statements --extra traces pyproject.toml requirements/build.in \
 	  --output-file requirements/demo.lock
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
-	  --upgrade --extra demo --extra fast --extra fraud --extra dashboards --extra statements --extra test pyproject.toml requirements/build.in \
+	  --upgrade --extra demo --extra fast --extra fraud --extra dashboards --extra statements --extra traces --extra test pyproject.toml requirements/build.in \
 	  --constraint requirements/demo.lock --output-file requirements/dev.lock
 
 clean: ## remove what the targets made

@@ -22,6 +22,7 @@ from rails.amounts import AmountInvalid
 from rails.answers import Json, code
 from rails.rail import Outcome, failed, not_shown, refused, unknown
 from rails.settings import HttpSettings
+from rails.watching import watching
 
 ANSWER_BYTES_MAX = 256 * 1024
 CONNECT_TIMEOUT_S = 5
@@ -203,6 +204,17 @@ class HttpClient:
         self, method: str, path: str, headers: Mapping[str, str], data: bytes | None = None
     ) -> Answer:
         """One request and its answer, redirects unfollowed. Raises CallFailed."""
+        watch = watching.get()
+        if watch is None:
+            return await self._exchanged(method, path, headers, data)
+        with watch(method, self._settings.root) as seen:
+            answer = await self._exchanged(method, path, {**headers, **seen.headers}, data)
+            seen.status = answer.status
+            return answer
+
+    async def _exchanged(
+        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
+    ) -> Answer:
         try:
             async with self._open().request(
                 method,

@@ -227,7 +227,12 @@ class WebhookReceiver:
                 self._keep(rail, request.headers, body), self._forward_all(rail, call.reports)
             )
         except Exception as error:  # noqa: BLE001 - whatever broke on our side, the provider retries
-            log.warning("webhook of %s not published: %s", rail, type(error).__name__)
+            named = [str(report["payout_id"]) for report in call.reports if "payout_id" in report]
+            log.warning(
+                "webhook not published: %s",
+                type(error).__name__,
+                extra={"rail": rail, "payout": " ".join(named) or None},
+            )
             return self._answer(rail, "not_published", 503)
         # Remembered only now: a transmission that could not be published must be able to return.
         self._seen[key] = None
@@ -256,7 +261,7 @@ class WebhookReceiver:
     def _answer(self, rail: str, result: str, status: int) -> web.Response:
         self._count(rail, result)
         if status >= 400:
-            log.warning("webhook of %s refused: %s", rail, result)
+            log.warning("webhook refused: %s", result, extra={"rail": rail})
         return web.Response(status=status)
 
 

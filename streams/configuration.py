@@ -50,6 +50,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("API", "api_host"),
     ("Notices", "notices_url"),
     ("Logs", "log_format"),
+    ("Traces", "traces_ratio"),
 )
 """A table's title and the setting it begins with; each provider's table follows."""
 

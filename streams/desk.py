@@ -20,7 +20,9 @@ from models.events import body_hash, decode
 from models.refusals import Reason, Refused
 from streams.deadletters import dead_letter
 from streams.engine import Batch, Outgoing, RawMessage
+from streams.logs import seller_hash
 from streams.metrics import Metrics
+from streams.tracing import UNTRACED, Untraced, UntracedBatch
 from streams.wallets.store import Clock, Operation
 from streams.wallets.wallets import Wallets
 
@@ -43,6 +45,14 @@ class Settled(NamedTuple):
     taken: Taken
     operation: Operation
     outcome: str
+
+
+class Letter(NamedTuple):
+    """A refused event's dead letter, and what a log may say of it."""
+
+    reason: Reason
+    message: Outgoing
+    fields: Mapping[str, Any]
 
 
 class Handled(NamedTuple):
@@ -77,13 +87,21 @@ class Desk:
     """Takes batches of inbound events through to their effects."""
 
     def __init__(
-        self, wallets: Wallets, send: Send, metrics: Metrics, *, clock: Clock, retention_ms: int
+        self,
+        wallets: Wallets,
+        send: Send,
+        metrics: Metrics,
+        *,
+        clock: Clock,
+        retention_ms: int,
+        traces: Untraced = UNTRACED,
     ) -> None:
         self.wallets = wallets
         self.metrics = metrics
         self.clock = clock
         self._send = send
         self._retention_ms = retention_ms
+        self._traces = traces
 
     async def handle(self, batch: Batch, decide: Decide) -> Handled:
         """Take a batch as far as Redis; what became of each event, and what is left to do.
@@ -94,40 +112,47 @@ class Desk:
         started = perf_counter()
         taken, letters = self._decode(batch.messages)
         self.metrics.stage_took("decode", perf_counter() - started)
-        settled, published = await self._book(taken, decide)
-        return Handled(settled, self._finish(batch, settled, letters, published))
+        traced = self._traces.batch(batch, taken)
+        settled, published = await self._book(taken, decide, traced)
+        return Handled(settled, self._finish(batch, settled, letters, published, traced))
 
     async def _finish(
         self,
         batch: Batch,
         settled: Sequence[Settled],
-        letters: list[tuple[Reason, Outgoing]],
+        letters: list[Letter],
         published: Sequence[Awaitable[object]],
+        traced: UntracedBatch,
     ) -> None:
         """See that everything is published, dead letters too, and acknowledge the batch."""
         for under_way in published:
             await under_way
+        traced.published()
         refused = [one for one in settled if one.outcome.startswith("refused:")]
         letters += [
-            self._letter(one.taken.message, Reason(one.outcome[8:]), "refused when it was booked")
+            self._letter(
+                one.taken.message,
+                Reason(one.outcome[8:]),
+                "refused when it was booked",
+                one.operation,
+            )
             for one in refused
         ]
         if letters:
-            await self._send([letter for _, letter in letters])
-            self.metrics.dead_lettered(Counter(reason for reason, _ in letters))
+            await self._send([letter.message for letter in letters])
+            self.metrics.dead_lettered(_told(letters))
         batch.ack()
+        traced.done(settled)
         words: Counter[str] = Counter()
         for outcome, count in Counter([one.outcome for one in settled]).items():
             words[_word(outcome)] += count
         words["refused"] += len(letters) - len(refused)
         self.metrics.batch(batch.topic, words)
 
-    def _decode(
-        self, messages: Sequence[RawMessage]
-    ) -> tuple[list[Taken], list[tuple[Reason, Outgoing]]]:
+    def _decode(self, messages: Sequence[RawMessage]) -> tuple[list[Taken], list[Letter]]:
         now_ms, retention_ms = self.clock(), self._retention_ms
         taken: list[Taken] = []
-        letters: list[tuple[Reason, Outgoing]] = []
+        letters: list[Letter] = []
         for message in messages:
             try:
                 event = decode(
@@ -139,11 +164,18 @@ class Desk:
                 taken.append(Taken(message, event))
         return taken, letters
 
-    def _letter(self, message: RawMessage, reason: Reason, detail: str) -> tuple[Reason, Outgoing]:
-        return reason, dead_letter(message, reason, detail, self.clock())
+    def _letter(
+        self, message: RawMessage, reason: Reason, detail: str, operation: Operation | None = None
+    ) -> Letter:
+        fields: dict[str, Any] = {**message.place, "reason": reason.value}
+        if operation is not None:
+            fields["event"] = operation["id"]
+            if seller_id := operation.get("seller"):
+                fields["seller"] = seller_hash(seller_id)
+        return Letter(reason, dead_letter(message, reason, detail, self.clock()), fields)
 
     async def _book(
-        self, taken: list[Taken], decide: Decide
+        self, taken: list[Taken], decide: Decide, traced: UntracedBatch
     ) -> tuple[list[Settled], list[Awaitable[object]]]:
         settled: list[Settled] = []
         published: list[Awaitable[object]] = []
@@ -154,11 +186,13 @@ class Desk:
             operations = await decide(pending)
             for t, operation in zip(pending, operations, strict=True):
                 self._sourced(t, operation)
+            traced.booking(pending, operations)
             started = perf_counter()
             booking = await self.wallets.book(operations)
             outcomes = booking.outcomes
             published.append(booking.published)
             self.metrics.stage_took("book", perf_counter() - started)
+            traced.booked(outcomes)
             decided = list(map(Settled, pending, operations, outcomes))
             if "retry" not in outcomes:
                 return (settled + decided if settled else decided), published
@@ -178,6 +212,16 @@ class Desk:
             )
             operation["raw"] = value.decode()
             operation["headers"] = to_json(_texts(letter.headers)).decode()
+
+
+def _told(letters: Sequence[Letter]) -> Counter[str]:
+    """How many there are of each reason; the log has the first of each, so that a flood of bad
+    events is none of lines."""
+    counts: Counter[str] = Counter(letter.reason for letter in letters)
+    firsts = {letter.reason: letter for letter in reversed(letters)}
+    for reason, letter in firsts.items():
+        logger.warning("%d dead letters, %s", counts[reason], reason.value, extra=letter.fields)
+    return counts
 
 
 def _texts(headers: Sequence[tuple[str, bytes | None]] | None) -> Mapping[str, str]:

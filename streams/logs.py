@@ -1,7 +1,9 @@
 """Logs: one line an entry, JSON or text, without secrets and without personal data.
 
-Beside the message an entry may carry fields: ``log.info("booked", extra={"payout": payout_id})``.
-A seller is written as :func:`seller_hash`, never as her id.
+Beside the message an entry carries fields: ``log.info("booked", extra={"payout": payout_id})``.
+An entry about an event or a payout names it so: ``event``, ``payout``, ``seller`` (as
+:func:`seller_hash`, never her id), ``rail``, and ``topic``, ``partition`` and ``offset`` of a
+message. A test holds every call to that.
 """
 
 from __future__ import annotations
@@ -112,7 +114,10 @@ def _time(record: logging.LogRecord) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: at, level, logger, message, the fields, error."""
+    """One JSON object a line: at, level, logger, message, the fields, exception and error.
+
+    ``at`` is of RFC 3339, in UTC; ``exception`` is the class of one and ``error`` its traceback.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line. A field that JSON cannot hold is written as its text."""
@@ -123,6 +128,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **_fields(record),
         }
+        if record.exc_info and record.exc_info[0] is not None:
+            entry["exception"] = record.exc_info[0].__qualname__
         if record.exc_text:
             entry["error"] = record.exc_text
         return json.dumps(entry, default=str, ensure_ascii=False)
@@ -139,11 +146,18 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{record.exc_text}" if record.exc_text else line
 
 
-def setup_logging(
-    form: Literal["json", "text"], level: str = "INFO", stream: TextIO | None = None
-) -> logging.Handler:
-    """Send all logs of the process, masked, to `stream` (stderr), and return the handler."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+Form = Literal["auto", "json", "text"]
+
+
+def setup_logging(form: Form, level: str = "INFO", stream: TextIO | None = None) -> logging.Handler:
+    """Send all logs of the process, masked, to `stream` (stderr), and return the handler.
+
+    ``auto``: text where the stream is a terminal, and so read by a person; else JSON.
+    """
+    stream = stream or sys.stderr
+    if form == "auto":
+        form = "text" if stream.isatty() else "json"
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     handler.addFilter(MaskFilter())
     root = logging.getLogger()

@@ -80,6 +80,13 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _collector_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("write http://host:4318, without /v1/traces")
+    return value
+
+
 Role = Literal["book", "pay", "webhooks", "notices"]
 
 ROLES: tuple[Role, ...] = ("book", "pay", "webhooks", "notices")
@@ -322,11 +329,31 @@ class Settings(_OfRails):
     )
 
     # Logs
-    log_format: Literal["json", "text"] = Field(
-        "text", description="a JSON object a line, or text for people"
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        description="a JSON object a line, or text for people; auto: text on a terminal, else JSON",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severity that is written"
+    )
+
+    # Traces
+    traces_ratio: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="share of events whose way is traced; 0 turns tracing off, more needs the "
+        "extra `traces`",
+    )
+    traces_url: Annotated[str, AfterValidator(_collector_url)] = Field(
+        "",
+        repr=False,
+        description="collector that takes OTLP over HTTP, such as http://collector:4318; empty "
+        "for where OTEL_EXPORTER_OTLP_ENDPOINT says, else this machine",
+    )
+    traces_to_rails: bool = Field(
+        False, description="whether requests to providers have the header traceparent"
     )
 
     @field_validator("kafka_security_protocol", "kafka_sasl_mechanism", "log_level", mode="before")

@@ -51,6 +51,7 @@ from streams.notices.sender import Sender
 from streams.overdue import Overdue
 from streams.settings import Role, Settings, SettingsError, variable
 from streams.soundings import Soundings
+from streams.tracing import UNTRACED, Untraced, open_traces
 from streams.wallets.healing import Send
 from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.movements import SpotCheck, moved
@@ -112,6 +113,7 @@ def open_wallets(
     metrics: Metrics,
     *,
     outage_s_max: float,
+    traces: Untraced = UNTRACED,
 ) -> Wallets:
     """The wallets of a process. ``outage_s_max``: how long Redis may be away."""
     return Wallets(
@@ -131,6 +133,7 @@ def open_wallets(
         metrics=metrics,
         outage_s_max=outage_s_max,
         snapshots=Snapshots(settings.kafka_client(), settings.partitions),
+        traces=traces,
     )
 
 
@@ -205,6 +208,7 @@ class Worker:
         if "pay" in settings.roles:
             self.metrics.begin_rails(self.rails)
         self.store = Store(server)
+        traces = self._traces = open_traces(settings)
         self.wallets = open_wallets(
             settings,
             rules,
@@ -212,6 +216,7 @@ class Worker:
             self._send,
             self.metrics,
             outage_s_max=settings.retry_timeout_s,
+            traces=traces,
         )
         desk = Desk(
             self.wallets,
@@ -219,6 +224,7 @@ class Worker:
             self.metrics,
             clock=now_ms,
             retention_ms=settings.event_retention_ms,
+            traces=traces,
         )
         seal = self._seal = settings.seal()
         cashier = Cashier(
@@ -229,6 +235,7 @@ class Worker:
             self.metrics,
             clock=now_ms,
             call_ms_max=max(one.timeout_ms for one in rail_settings.values()),
+            traces=traces,
         )
         self.janitor = Janitor(
             self.wallets, cashier, rules, self._rounds(), clock=now_ms, metrics=self.metrics
@@ -320,6 +327,7 @@ class Worker:
                 await stack.enter_async_context(self._webhooks())
             for rail in self.rails.values():
                 stack.push_async_callback(rail.close)
+            stack.push_async_callback(self._traces.close)
             stack.push_async_callback(self.store.close)
             if self._sender is not None:
                 stack.push_async_callback(self._sender.close)

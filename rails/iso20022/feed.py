@@ -37,7 +37,7 @@ class ReportFeed:
             try:
                 await self.round(publish, seller_of)
             except Exception as error:  # noqa: BLE001 - a disk, the broker, Redis: all come back
-                log.warning("reports of %s wait: %s", self._rail, type(error).__name__)
+                log.warning("reports wait: %s", type(error).__name__, extra={"rail": self._rail})
             await asyncio.sleep(self._poll_s)
 
     async def round(self, publish: Publish, seller_of: SellerOf) -> int:

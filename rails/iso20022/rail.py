@@ -20,7 +20,16 @@ from rails.iso20022.exchange import Exchange, NotSent
 from rails.iso20022.mapping import Payment
 from rails.iso20022.messages import Debtor, Form, payment_written, question_written
 from rails.iso20022.settings import Iso20022Settings
-from rails.rail import Capabilities, Instruction, Outcome, failed, refused, unknown, wall_clock_ms
+from rails.rail import (
+    Capabilities,
+    Instruction,
+    Outcome,
+    failed,
+    payout_of,
+    refused,
+    unknown,
+    wall_clock_ms,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +91,11 @@ class Iso20022Rail:
         try:
             await asyncio.to_thread(self._exchange.order, payment, data)
         except NotSent as error:
-            log.warning("rail %s cannot write to the outbox: %s", self.name, error.strerror)
+            log.warning(
+                "cannot write to the outbox: %s",
+                error.strerror,
+                extra={"rail": self.name, "payout": instruction.payout_id},
+            )
             return failed(FailureCategory.RETRYABLE, "outbox_not_writable")
         except OSError:
             return unknown("outbox_unclear")
@@ -138,7 +151,11 @@ class Iso20022Rail:
         try:
             await asyncio.to_thread(self._exchange.ask, payment, question_id, data)
         except OSError as error:
-            log.warning("rail %s cannot ask: %s", self.name, type(error).__name__)
+            log.warning(
+                "cannot ask the bank: %s",
+                type(error).__name__,
+                extra={"rail": self.name, "payout": payout_of(payment.attempt_id)},
+            )
             answer = None
         else:
             answer = await self._heard(payment, known)
@@ -167,7 +184,9 @@ class Iso20022Rail:
             try:
                 await asyncio.to_thread(self._exchange.take)
             except OSError as error:
-                log.warning("rail %s cannot read the inbox: %s", self.name, type(error).__name__)
+                log.warning(
+                    "cannot read the inbox: %s", type(error).__name__, extra={"rail": self.name}
+                )
             self._read_at = started
 
     def _now(self) -> datetime:

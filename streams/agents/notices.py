@@ -112,7 +112,8 @@ class Notices:
                 ]
             )
             self._metrics.dead_lettered({Reason.NOTICE_UNDELIVERED: len(letters)})
-            logger.warning("%d notices are dead letters: %s", len(letters), letters[0][1])
+            (message, why), count = letters[0], len(letters)
+            logger.warning("%d notices are dead letters: %s", count, why, extra=message.place)
         batch.ack()
 
 

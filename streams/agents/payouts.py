@@ -27,8 +27,10 @@ from rails.gate import Gate
 from rails.rail import Capabilities, Instruction, Outcome, Rail, failed, unknown
 from rails.routing import Next, Router
 from streams.engine import Batch, RawMessage
+from streams.logs import seller_hash
 from streams.metrics import Call, Metrics
 from streams.together import Together
+from streams.tracing import UNTRACED, Untraced
 from streams.wallets.store import Clock, Operation
 from streams.wallets.wallets import Wallets
 
@@ -76,6 +78,7 @@ class Cashier:
         *,
         clock: Clock,
         call_ms_max: int,
+        traces: Untraced = UNTRACED,
     ) -> None:
         """``call_ms_max``: how long a call to a rail takes at most, in milliseconds."""
         self._wallets = wallets
@@ -84,6 +87,7 @@ class Cashier:
         self._router = router
         self._seal = seal
         self._metrics = metrics
+        self._traces = traces
         self._ask_ms = call_ms_max + CALL_MARGIN_MS
         self._book = Together(self._book_all)
 
@@ -92,9 +96,11 @@ class Cashier:
         return self._handle(batch)
 
     async def _handle(self, batch: Batch) -> None:
-        commands = [command for each in batch.messages if (command := _command(each)) is not None]
-        await self.cancel([one["payout_id"] for one in commands if one["type"] == CANCEL])
-        await self.submit([one for one in commands if one["type"] != CANCEL])
+        taken = [(m, command) for m in batch.messages if (command := _command(m)) is not None]
+        commands = [command for _, command in taken]
+        with self._traces.commands(taken):
+            await self.cancel([one["payout_id"] for one in commands if one["type"] == CANCEL])
+            await self.submit([one for one in commands if one["type"] != CANCEL])
         batch.ack()
 
     async def cancel(self, payout_ids: Sequence[str]) -> None:
@@ -110,12 +116,12 @@ class Cashier:
     async def _cancel_one(self, payout: Payout) -> None:
         gate = self._gates.get(payout["rail"])
         if payout["state"] == PayoutState.RESERVED:
-            await self._wallets.post([_cancelled(payout)])
+            await self._post([payout], [_cancelled(payout)])
         elif gate is not None and cancellable(payout["state"], gate.rail.capabilities):
             outcome = await self._asked(gate, payout, "cancel")
             await self._book(Answer(payout, outcome, first=False))
         else:
-            logger.warning("%s is %s: too late to cancel", payout["payout_id"], payout["state"])
+            logger.warning("%s: too late to cancel", payout["state"], extra=log_fields(payout))
 
     async def submit(self, payouts: Sequence[Payout]) -> None:
         """Hand payouts that are reserved to their rails; leave the others alone."""
@@ -175,7 +181,13 @@ class Cashier:
             }
             for payout in payouts
         ]
-        return [outcome == "booked" for outcome in await self._wallets.post(marks)]
+        return [outcome == "booked" for outcome in await self._post(payouts, marks)]
+
+    async def _post(self, payouts: Sequence[Payout], operations: Sequence[Operation]) -> list[str]:
+        """Book a step of each payout, traced; the outcomes."""
+        with self._traces.posting(payouts, operations) as outcomes:
+            outcomes.extend(await self._wallets.post(operations))
+        return outcomes
 
     async def _submit_one(self, gate: Gate, payout: Payout) -> None:
         outcome: Outcome | None = None
@@ -190,11 +202,15 @@ class Cashier:
             instruction = self._instruction(payout)
         except SealError:
             return failed(FailureCategory.METHOD, "destination_unreadable")
-        return await self._timed(rail, "submit", rail.submit(instruction))
+        return await self._timed(rail, "submit", payout, rail.submit(instruction))
 
-    async def _timed(self, rail: Rail, call: Call, calling: Awaitable[Outcome]) -> Outcome:
+    async def _timed(
+        self, rail: Rail, call: Call, payout: Payout, calling: Awaitable[Outcome]
+    ) -> Outcome:
         started = perf_counter()
-        outcome = await calling
+        with self._traces.calling(payout, rail.name, call) as answers:
+            outcome = await calling
+            answers.append(outcome)
         word = outcome.category or outcome.state
         self._metrics.rail_call(rail.name, call, word, perf_counter() - started)
         return outcome
@@ -211,9 +227,9 @@ class Cashier:
             operations.append(
                 _put_back(payout, gate) if other is None else _rerouted(payout, other)
             )
-        booked = await self._wallets.post(operations)
+        booked = await self._post(payouts, operations)
         if stuck := _not_rerouted(payouts, operations, booked):
-            await self._wallets.post([_put_back(payout, gate) for payout in stuck])
+            await self._post(stuck, [_put_back(payout, gate) for payout in stuck])
 
     async def enquire(self, payouts: Sequence[Payout]) -> None:
         """Ask the rails what became of payouts that may be there.
@@ -247,7 +263,7 @@ class Cashier:
             return unknown("destination_unreadable", payout.get("provider_ref"))
         ask = gate.rail.cancel if call == "cancel" else gate.rail.enquire
         async with gate.enquiries:
-            return await self._timed(gate.rail, call, ask(instruction))
+            return await self._timed(gate.rail, call, payout, ask(instruction))
 
     async def _given_up(self, payouts: Sequence[Payout]) -> list[Payout]:
         """Submitted payouts, as unknown; without those that were heard of meanwhile."""
@@ -257,7 +273,7 @@ class Cashier:
             _step(payout, "silent", PayoutState.SUBMITTED, PayoutState.UNKNOWN, "no_answer")
             for payout in payouts
         ]
-        marked = await self._wallets.post(marks)
+        marked = await self._post(payouts, marks)
         return [
             {**payout, "state": PayoutState.UNKNOWN.value}
             for payout, outcome in zip(payouts, marked, strict=True)
@@ -286,9 +302,9 @@ class Cashier:
             else _rerouted(one.payout, after, one)
             for one in answers
         ]
-        booked = await self._wallets.post(operations)
+        booked = await self._post([one.payout for one in answers], operations)
         if stuck := _not_rerouted(answers, operations, booked):
-            await self._wallets.post([self._booking(one) for one in stuck])
+            await self._post([one.payout for one in stuck], [self._booking(one) for one in stuck])
         self._count(answers, booked, stuck)
         return [None] * len(answers)
 
@@ -346,6 +362,16 @@ _COMMANDS: TypeAdapter[PayoutCommand | PayoutCancel] = TypeAdapter(
 def cancellable(state: str, capabilities: Capabilities) -> bool:
     """Whether a payout that a rail has may be cancelled there: one that waits to be claimed."""
     return state == PayoutState.UNCLAIMED and capabilities.can_cancel
+
+
+def log_fields(payout: Payout) -> dict[str, Any]:
+    """What a log may say of a payout."""
+    return {
+        "payout": payout["payout_id"],
+        "event": payout.get("cause"),
+        "seller": seller_hash(payout["seller_id"]),
+        "rail": payout["rail"],
+    }
 
 
 def _step(
@@ -457,6 +483,6 @@ def _command(message: RawMessage) -> dict[str, Any] | None:
         _COMMANDS.validate_python(command)
         shard_of_payout(command["payout_id"])
     except ValueError as error:
-        logger.warning("%r holds no command: %s", message, type(error).__name__)
+        logger.warning("no command: %s", type(error).__name__, extra=message.place)
         return None
     return command

@@ -21,6 +21,7 @@ from models.ids import derived
 from models.refusals import Denied, Reason
 from streams.api.problems import Problem
 from streams.engine.errors import DeliveryFailed, EngineNotRunning
+from streams.logs import seller_hash
 from streams.together import Together
 from streams.wallets.store import Operation, RedisGone
 from streams.wallets.wallets import Booking, BookingFailed, EntriesVoid, Wallets
@@ -89,7 +90,8 @@ class Bookings:
         try:
             outcome = await self._decided(requested, decide)
         except (RedisGone, DeliveryFailed, EngineNotRunning) as error:
-            logger.warning("a request may or may not be booked: %s", error)
+            fields = {"event": requested.id, "seller": seller_hash(requested.seller_id)}
+            logger.warning("a request may or may not be booked: %s", error, extra=fields)
             raise Problem(Denied.UNAVAILABLE, retry_s=RETRY_S) from error
         except EntriesVoid as error:
             self._lost(error)
@@ -121,7 +123,6 @@ class Bookings:
             booking = await self._wallets.book(operations)
         except BookingFailed as error:
             self._places.release()
-            logger.critical("a booking broke an invariant: %s", error)
             return await self._one_by_one(operations, error)
         except BaseException:
             self._places.release()
@@ -144,6 +145,9 @@ class Bookings:
         """Operations of which one is broken: the others are not to suffer for it. Those in front
         of it are booked, and known by their ids."""
         if len(operations) == 1:
+            one = operations[0]
+            fields = {"event": one["id"], "seller": seller_hash(one["seller"])}
+            logger.critical("a booking broke an invariant: %s", error, extra=fields)
             return [error]
         return [(await self._book([operation]))[0] for operation in operations]
 

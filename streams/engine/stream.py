@@ -28,6 +28,11 @@ class RawMessage(NamedTuple):
     timestamp_ms: int
     headers: Headers | None = None
 
+    @property
+    def place(self) -> dict[str, str | int]:
+        """Topic, partition and offset, as fields of a log entry."""
+        return {"topic": self.topic, "partition": self.partition, "offset": self.offset}
+
     def __repr__(self) -> str:
         # Keys and values carry personal data and must not reach a log by way of an exception.
         return f"RawMessage({self.topic}[{self.partition}]@{self.offset})"

@@ -150,15 +150,16 @@ class Sender:
         task = asyncio.create_task(self._carry(one, self._lanes.get(lane)))
         self._under_way.add(task)
         self._lanes[lane] = task
-        task.add_done_callback(lambda done: self._ended(done, lane))
+        task.add_done_callback(lambda done: self._ended(done, lane, one))
 
-    def _ended(self, task: asyncio.Task[None], lane: str) -> None:
+    def _ended(self, task: asyncio.Task[None], lane: str, one: Claimed) -> None:
         self._under_way.discard(task)
         if self._lanes.get(lane) is task:
             del self._lanes[lane]
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its claim ends by itself, and it is sent again.
-            logger.error("a notice was not seen to: %s", type(error).__name__, exc_info=error)
+            word = type(error).__name__
+            logger.error("a notice was not seen to: %s", word, exc_info=error, extra=_fields(one))
 
     async def _carry(self, one: Claimed, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -170,13 +171,17 @@ class Sender:
                 try:
                     await self._try(one)
                 except RedisGone as error:
-                    logger.warning("a notice is sent again, since Redis is away: %s", error)
+                    logger.warning(
+                        "a notice is sent again, since Redis is away: %s",
+                        error,
+                        extra=_fields(one),
+                    )
 
     async def _try(self, one: Claimed) -> None:
         if one.pending is None:
             await self._pending.done(one)
             self._metrics.notices({"unreadable": 1})
-            logger.error("a notice that was kept cannot be read: it is dropped")
+            logger.error("a notice that was kept cannot be read: it is dropped", extra=_fields(one))
             return
         message = one.pending.message
         try:
@@ -236,3 +241,8 @@ class Sender:
                 logger.info("the company's endpoint takes notices again")
             elif not self._gone:
                 logger.warning("the company's endpoint takes no notices: %s", answer.word)
+
+
+def _fields(one: Claimed) -> dict[str, Any]:
+    """What a log may say of a notice; its name in the shard has the place of its message."""
+    return {"notice": one.id} if one.pending is None else one.pending.message.place

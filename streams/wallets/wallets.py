@@ -24,6 +24,7 @@ from models.ids import shard_of_payout
 from models.money import BASIS_POINTS
 from models.shards import shard_of
 from models.till import Authorised
+from streams.tracing import UNTRACED, Untraced
 from streams.wallets.healing import Healer, Send, publish
 from streams.wallets.journal import Journal
 from streams.wallets.snapshots import Snapshots
@@ -170,8 +171,10 @@ class Wallets:
         metrics: WalletMetrics,
         outage_s_max: float = OUTAGE_MAX_S,
         snapshots: Snapshots | None = None,
+        traces: Untraced = UNTRACED,
     ) -> None:
         self.store = store
+        self._traces = traces
         self.healer = Healer(
             store,
             journal,
@@ -496,7 +499,8 @@ class Wallets:
 
     async def _sent(self, booked: Mapping[int, Booked]) -> Mapping[tuple[str, int], int]:
         """Publish what was booked; the ledger's offsets."""
-        entries = [entry for reply in booked.values() for entry in reply.outbox]
+        outbox = [entry for reply in booked.values() for entry in reply.outbox]
+        entries = self._traces.stamped(outbox)
         sending = asyncio.ensure_future(publish(self._send, entries))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)

@@ -267,6 +267,15 @@ def test_workers_reach_nothing_but_kafka_redis_and_names() -> None:
     assert ports["executor"] == ports["webhooks"] == inside | {443}
 
 
+def test_who_traces_reaches_the_collector() -> None:
+    changes = ["settings.PAYOUTS_TRACES_RATIO=0.05", "settings.PAYOUTS_TRACES_URL=http://c:4318"]
+    objects = render(NEW, MINIMAL, *changes)
+    for each in kinds(objects, "NetworkPolicy"):
+        assert 4318 in {port["port"] for rule in each["spec"]["egress"] for port in rule["ports"]}
+    values = [text for each in kinds(objects, "ConfigMap") for text in each["data"].items()]
+    assert ("PAYOUTS_TRACES_RATIO", "0.05") in values
+
+
 def test_another_setting_is_another_checksum() -> None:
     def sums(*changes: str) -> set[str]:
         return {

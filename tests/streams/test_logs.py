@@ -85,6 +85,25 @@ def test_json_lines_carry_fields(output: io.StringIO) -> None:
     }
 
 
+class Terminal(io.StringIO):
+    """A stream that people look at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_reads_text_and_a_collector_json(output: io.StringIO) -> None:
+    setup_logging("auto", "INFO", output)
+    logging.getLogger("x").info("booked")
+    assert json.loads(output.getvalue())["message"] == "booked"
+    setup_logging("auto", "INFO", terminal := Terminal())
+    logging.getLogger("x").info("booked")
+    assert terminal.getvalue().endswith("INFO    x: booked\n")
+    setup_logging("json", "INFO", terminal := Terminal())
+    logging.getLogger("x").info("booked")
+    assert json.loads(terminal.getvalue())["message"] == "booked"
+
+
 def test_a_traceback_is_masked_and_stays_on_the_line(output: io.StringIO) -> None:
     setup_logging("json", "INFO", output)
     try:
@@ -93,6 +112,7 @@ def test_a_traceback_is_masked_and_stays_on_the_line(output: io.StringIO) -> Non
         logging.getLogger("x").exception("failed")
     (line,) = output.getvalue().splitlines()
     assert "ValueError: card ***" in json.loads(line)["error"]
+    assert json.loads(line)["exception"] == "ValueError"
     assert "4111111111111111" not in line
 
 

@@ -59,7 +59,10 @@ def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
         ("redis_url", "redis://", "no host"),
         ("session_timeout_ms", "5", "greater than or equal to 1000"),
         ("assignment_strategy", "sticky", "'cooperative-sticky'"),
-        ("log_format", "xml", "'json' or 'text'"),
+        ("traces_ratio", "1.5", "less than or equal to 1"),
+        ("traces_ratio", "nan", "finite"),
+        ("traces_url", "collector:4318", "http://host:4318"),
+        ("log_format", "xml", "'auto', 'json' or 'text'"),
         ("metrics_port", "70000", "65535"),
     ],
 )

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 project = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
-    "demo.lock": ("demo", "fast", "statements"),
-    "dev.lock": ("demo", "fast", "fraud", "statements", "test"),
+    "demo.lock": ("demo", "fast", "statements", "traces"),
+    "dev.lock": ("demo", "fast", "fraud", "statements", "traces", "test"),
 }
 
 

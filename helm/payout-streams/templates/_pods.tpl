@@ -57,7 +57,8 @@
 {{- fail (printf "settings.%s: the chart sets it itself, from its other values" $name) }}
 {{- end }}
 {{- /* A large whole number comes as a float, which would be written as 1e+06. */}}
-{{- $_ := set $settings $name (kindIs "float64" $value | ternary (printf "%.0f" $value) (toString $value)) }}
+{{- $whole := and (kindIs "float64" $value) (eq (toString (floor $value)) (toString $value)) }}
+{{- $_ := set $settings $name ($whole | ternary (printf "%.0f" $value) (toString $value)) }}
 {{- end }}
 {{- merge $own $settings | toYaml }}
 {{- end }}

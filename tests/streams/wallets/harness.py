@@ -45,6 +45,7 @@ from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
 from streams.settings import DEFAULTS, Settings, load_settings
 from streams.topics import create_topics
+from streams.tracing import UNTRACED, Untraced
 from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.library import library
 from streams.wallets.server import RedisServer, meta_key
@@ -300,6 +301,7 @@ class Company:
         rails: Mapping[str, Rail] | None = None,
         campaigns: str | None = None,
         policy: str | None = None,
+        traces: Untraced = UNTRACED,
         **settings: Any,
     ) -> None:
         self.settings: Settings = load_settings(
@@ -336,14 +338,16 @@ class Company:
             partitions=PARTITIONS,
             clock=self.clock,
             metrics=self,
+            traces=traces,
         )
         desk = Desk(
             self.wallets, self.send, self.metrics,
             clock=self.clock, retention_ms=self.settings.event_retention_ms,
+            traces=traces,
         )  # fmt: skip
         self.cashier = Cashier(
             self.wallets, gates, router, self.seal, self.metrics,
-            clock=self.clock, call_ms_max=10_000,
+            clock=self.clock, call_ms_max=10_000, traces=traces,
         )  # fmt: skip
         self.janitor = Janitor(
             self.wallets, self.cashier, self.rules,
@@ -497,6 +501,7 @@ class Company:
                             message.key(),
                             message.value(),
                             message.timestamp()[1],
+                            message.headers(),  # type: ignore[arg-type]
                         )
                     )
                     self._taken[found[-1].topic, found[-1].partition] = found[-1].offset + 1
