@@ -22,6 +22,10 @@ _OF_A_PAYOUT = b',"kind":"payout.'
 """What entries of payouts say, within their first bytes: others move nothing over a rail."""
 _KIND_WITHIN = 120
 
+_OF_A_LABEL = re.compile(
+    rb',"kind":"(?:earning\.(?:cleared|forfeited)|(?:fraud|commission)\.labelled)"'
+)
+
 _SOME_LOTS = b',"lots":['
 """What entries say that move credit, in front of their postings."""
 _LOTS_THAT_COUNT = (b'["reinvested.', b'"spent","')
@@ -42,11 +46,15 @@ class Moved(NamedTuple):
     """Spent credit of undone grants, by (currency, outcome)."""
     over_rails: Counter[tuple[str, str, str]]
     """By (rail, currency, direction)."""
+    verdicts: Counter[str]
+    """Labels of sales, by verdict."""
+    of_labels: Counter[tuple[str, str]]
+    """What labels found, by (currency, outcome): see :meth:`streams.metrics.Metrics.labelled`."""
 
 
 def moved(entries: Iterable[Outgoing]) -> Moved:
     """What messages of the ledger say was moved; looked at whole only where they may say so."""
-    with_lots, of_payouts = [], []
+    with_lots, of_payouts, of_labels = [], [], []
     for entry in entries:
         value = entry.value or b""
         at = value.find(_SOME_LOTS, 0, _LOTS_WITHIN)
@@ -56,7 +64,24 @@ def moved(entries: Iterable[Outgoing]) -> Moved:
                 with_lots.append(entry)
         if value.find(_OF_A_PAYOUT, 0, _KIND_WITHIN) >= 0:
             of_payouts.append(value)
-    return Moved(reinvested(with_lots), settled(with_lots), over_rails(of_payouts))
+        elif _OF_A_LABEL.search(value, 0, _KIND_WITHIN):
+            of_labels.append(value)
+    verdicts, found = labels(of_labels)
+    return Moved(reinvested(with_lots), settled(with_lots), over_rails(of_payouts), verdicts, found)
+
+
+def labels(entries: Iterable[bytes]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """What entries of labels tell: verdicts on sales, and what was found, sellers above too."""
+    verdicts: Counter[str] = Counter()
+    found: Counter[tuple[str, str]] = Counter()
+    for value in entries:
+        label = from_json(value).get("label")
+        if label is not None:
+            record, currency, verdict, _, _, forfeited, gone = label
+            verdicts[verdict] += record.startswith("s:")
+            found[currency, "forfeited"] += forfeited
+            found[currency, "gone"] += gone
+    return verdicts, found
 
 
 def over_rails(entries: Iterable[bytes]) -> Counter[tuple[str, str, str]]:

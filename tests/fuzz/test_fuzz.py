@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 
+from models.events import TOPICS
 from models.refusals import Reason
 from streams.deadletters import dead_letter
 from streams.desk import Desk
@@ -84,8 +85,7 @@ def test_every_input_is_an_effect_or_a_dead_letter(redis_url: str, seed: int) ->
 
 
 def _of_topics(counts: Any) -> list[tuple[str, str]]:
-    topics = {"sales", "commissions", "sellers", "redemptions", "rates", "rail.updates"}
-    return [(t, word) for t, word in counts if t in topics and word.startswith("refused")]
+    return [(t, word) for t, word in counts if t in TOPICS and word.startswith("refused")]
 
 
 def test_a_seed_draws_the_same_inputs() -> None:
