@@ -236,7 +236,9 @@ class FraudTaught(Event):
 
     type: Literal["fraud.taught"] = "fraud.taught"
     entity: Annotated[str, Field(pattern=r"^l[a-z]:[A-Za-z0-9._:-]{1,64}$")]
-    sold_at_ms: Annotated[int, Field(strict=True, ge=0, description="when the sale took place")]
+    sold_at_ms: Annotated[
+        int, Field(strict=True, ge=0, lt=2**32 * 1000, description="when the sale took place")
+    ]
     fraud: Annotated[bool, Field(strict=True)]
 
 

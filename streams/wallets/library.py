@@ -22,7 +22,7 @@ PARTS = (
 )  # fmt: skip
 """The Lua files, in the order in which they build on one another."""
 
-SHARED = frozenset(PARTS[: PARTS.index("profile") + 1]) | {"restore", "enqueue"}
+SHARED = frozenset(PARTS[: PARTS.index("book")]) - {"labels"} | {"restore", "enqueue"}
 """Those of which others use what they define. The names of the rest are theirs alone: Lua takes no
 more than 200 in one scope."""
 

@@ -129,7 +129,7 @@ def _read_releasing(
 def _read_held(client: Any, shards: Mapping[int, ShardState], wanted: Sequence[int]) -> None:
     pipe = client.pipeline(transaction=False)
     for shard in wanted:
-        pipe.zrange(f"{{s{shard}}}:H", 0, -1)
+        pipe.zrangebyscore(f"{{s{shard}}}:H", "-inf", "+inf")
     found = [
         (shard, member.decode())
         for shard, members in zip(wanted, pipe.execute(), strict=True)

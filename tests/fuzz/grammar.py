@@ -259,7 +259,7 @@ class Grammar:
 
     def _lesson(self) -> Fields:
         entity = self.random.choice(("li:card", "ld:till", "li:" + "x" * 64))
-        sold_at_ms = self.random.choice((0, 2**31, 2**62, 1_795_500_000_000))
+        sold_at_ms = self.random.choice((0, 2**31, 2**32 * 1000 - 1, 1_795_500_000_000))
         fraud = self.random.choice((True, False))
         return [("entity", text(entity)), ("sold_at_ms", text(sold_at_ms)), ("fraud", text(fraud))]
 

@@ -419,6 +419,7 @@ class TestRefused:
             ("fraud.labelled", "by", "", Reason.INVALID_FIELD),
             ("fraud.labelled", "reason", "two\nlines", Reason.INVALID_FIELD),
             ("fraud.taught", "entity", "s:anna", Reason.INVALID_FIELD),
+            ("fraud.taught", "sold_at_ms", 2**32 * 1000, Reason.INVALID_FIELD),
             ("rate.quoted", "numerator", -1, Reason.RATE_NOT_POSITIVE),
             ("rate.quoted", "numerator", 10**16, Reason.INVALID_FIELD),
             ("rate.quoted", "numerator", 1.0842, Reason.WRONG_TYPE),

@@ -30,7 +30,7 @@ local function due(keys, args)
     result[#result + 1] = stored
   end
   local first = call('XRANGE', prefix .. 'o', '-', '+', 'COUNT', 1)
-  local held = call('ZRANGE', prefix .. 'H', 0, 0, 'WITHSCORES')
+  local held = call('ZRANGEBYSCORE', prefix .. 'H', '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   return {at.seq, result, call('XLEN', prefix .. 'o'),
     first[1] and first[1][1] or false, call('HGET', keys[1], 'waiting') or '0',
     call('HGET', keys[1], 'parked') or '0', call('HGETALL', prefix .. 'L'),
