@@ -21,6 +21,8 @@ def held_apart(evidence: Evidence) -> Iterator[str]:
             found = state.held.get(key)
             if found != known.get(key):
                 yield f"{key[1]} of {key[0]} is {found} in Redis, {known.get(key)} in the journal"
+            elif found is None:
+                yield f"{key[1]} of {key[0]} is listed, and nothing is known of it"
             if found is not None:
                 sums[key[0], found.currency] += found.left
         for (account, currency), minor in state.balances.items():

@@ -97,7 +97,8 @@ end
 -- {{key, JSON}, …}, release {counts, up, pay, reinvest, schedule} (of one that is cleared and may be released:
 -- its seller's profile is there), raw, headers (the dead letter it becomes if its sale never comes).
 -- The first label that says genuine releases, the first that says fraud forfeits, and nothing is released
--- behind that. A label that moves nothing is booked as well: it teaches, if it says other than the one before.
+-- behind that. A label that moves nothing is booked as well, and goes up: it teaches, if it says other than the
+-- one before.
 -- Outcomes: booked; parked (ahead of its sale); retry (the sale has come); refused seller_mismatch,
 -- not_independent, too_many_waiting.
 function operations.label(shard, op)
@@ -111,7 +112,7 @@ function operations.label(shard, op)
     return 'retry'
   elseif record.seller ~= op.seller then
     return 'refused:seller_mismatch'
-  elseif op.record:sub(1, 2) == 's:' and (op.by == op.seller or (record.up and op.by == record.up.to)) then
+  elseif op.by == op.seller or (record.up and op.by == record.up.to and op.record:sub(1, 2) == 's:') then
     return 'refused:not_independent'
   end
   local entry = new_entry(shard, op, op.kind, record.currency)
@@ -125,8 +126,9 @@ function operations.label(shard, op)
     else
       record.tier = 'instant'  -- the profile is awaited, and then it is released
     end
-  elseif not fraud and not record.forfeited and news then
-    label_up(entry, record)  -- she who earns above it may have been suspended
+  else
+    -- She who earns above it may have been suspended, or have said so before herself.
+    label_up(entry, record)
   end
   record.verdict = op.verdict
   if news then

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 import pytest
@@ -235,6 +236,20 @@ class TestWhoAndWhat:
         assert "held" not in body["source"]
         assert anna.shard.entries[0]["emits"] == [body["id"]]
 
+    def test_who_said_so_below_does_not_decide_about_her_own(self, anna: Reviewed) -> None:
+        sale = anna.shard.sale(1_000, rev=1, tier="hold")
+        sale |= {"record": "c:c1", "kind": "commission.earned"}
+        assert anna.do(sale) == "booked"
+        assert anna.label(sale, "cleared", by="anna") == "refused:not_independent"
+        assert anna.label(sale, "cleared") == "booked"
+        assert anna.figures() == (1_000, 0, 0, 0)
+
+    def test_the_same_verdict_again_goes_up_again(self, anna: Reviewed) -> None:
+        sale = anna.held(1_000, up={**UP, "held": True})
+        for _ in range(2):
+            anna.label(sale, "cleared")
+            assert "commissions" in {topic for topic, _ in anna.shard.messages}
+
     def test_ahead_of_its_sale_it_waits(self, anna: Reviewed) -> None:
         sale = anna.shard.sale(1_000, rev=1, tier="hold")
         more = {"found": False, "again": '{"again":1}', "raw": "{}",
@@ -319,6 +334,64 @@ class TestProfileMissing:
         assert [body["type"] for body in bodies] == ["commission.earned", "commission.reversed"]
         assert bodies[1]["source"]["base_minor"] == 1_000
         assert anna.figures() == (750, 0, 0, 0)
+
+
+Left = dict[str, tuple[dict[str, Any], int]]
+"""Sales by the name of their record, and what of each has not come back."""
+
+
+class TestSequences:
+    def step(self, anna: Reviewed, dice: Random, left: Left) -> int:
+        """Something that happens; what it takes of no sale."""
+        kind = dice.choice(("sale", "held", "label", "label", "return", "release", "owe"))
+        amount = dice.randint(0, 900)
+        onward = {"reinvest": [dice.choice((0, 50, 100)), 0, 0, 0]} | dice.choice(
+            ({}, {"schedule": [dice.choice((1, 3_000, 10_000)), UNTIL_MS, "risk"]})
+        )
+        if kind == "owe":
+            anna.owe(amount)
+            return amount
+        if kind in {"sale", "held"}:
+            tier = {"tier": "hold"} if kind == "held" else onward
+            sale = anna.shard.sale(amount, rev=1, **tier)
+            assert anna.do(sale) == "booked"
+            left[sale["record"]] = (sale, amount * 4)
+        elif left:
+            name = dice.choice(list(left))
+            sale, base = left[name]
+            if kind == "label":
+                verdict = dice.choice(("cleared", "cleared", "confirmed", "chargeback"))
+                assert anna.label(sale, verdict, release={"counts": [], **onward}) == "booked"
+            elif kind == "return" and base:
+                back = dice.randint(1, base)
+                assert anna.do(anna.shard.return_of(sale, back)) == "booked"
+                left[name] = (sale, base - back)
+            elif kind == "release":
+                if dice.random() < 0.1:
+                    anna.shard.now_ms = UNTIL_MS
+                anna.do({
+                    "op": "release", "id": anna.shard.id(), "seller": "anna", "rev": 1,
+                    "currency": "EUR", "record": name, "timer": f"rel:anna/EUR/{name}",
+                    "due": UNTIL_MS,
+                })  # fmt: skip
+        return 0
+
+    @pytest.mark.parametrize("seed", range(30))
+    def test_in_any_order_what_comes_back_is_what_was_earned(
+        self, client: redis.Redis, seed: int
+    ) -> None:
+        anna, dice = Reviewed(client), Random(seed)
+        anna.shard.debt_bp = dice.choice((10_000, 3_333))
+        left: Left = {}
+        owed = 0
+        for _ in range(60):
+            owed += self.step(anna, dice, left)
+            anna.figures()
+        for sale, base in left.values():
+            if base:
+                assert anna.do(anna.shard.return_of(sale, base)) == "booked"
+        _, held, pending, _ = anna.figures()
+        assert (held, pending, anna.fold.earned["anna", "EUR"]) == (0, 0, -owed)
 
 
 class TestJournal:
@@ -442,6 +515,10 @@ async def test_from_the_label_to_verify_and_again_from_the_journal(
         client.set(f"{prefix}r:s:a3", stored.replace(b'"held":15000', b'"held":14999'))
         assert await broken(company) == [HELD]
         client.set(f"{prefix}r:s:a3", stored)
+        for name in ("s:a1", "s:none"):
+            client.zadd(f"{prefix}H", {f"anna/{name}": 1})
+            assert await broken(company) == [HELD]
+            client.zrem(f"{prefix}H", f"anna/{name}")
         client.zrem(f"{prefix}H", "anna/s:a3")
         assert await broken(company) == [HELD]
 
