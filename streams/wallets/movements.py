@@ -18,12 +18,19 @@ from streams.wallets.journal import reinvested, settled
 CHECKS_PER_S = 50
 """Entries a second that are added up at most, so that it costs little whatever the load."""
 
-_OF_A_PAYOUT = b',"kind":"payout.'
-"""What entries of payouts say, within their first bytes: others move nothing over a rail."""
+_KIND = b',"kind":"'
 _KIND_WITHIN = 120
+"""Within so many bytes an entry says its kind."""
 
-_OF_A_LABEL = re.compile(
-    rb',"kind":"(?:earning\.(?:cleared|forfeited)|(?:fraud|commission)\.labelled)"'
+_OF_A_PAYOUT = _KIND + b"payout."
+"""What entries of payouts say: others move nothing over a rail."""
+
+_OF_A_LABEL = tuple(
+    _KIND + kind + b'"'
+    for kind in (
+        *(b"earning.cleared", b"earning.forfeited"),
+        *(b"fraud.labelled", b"commission.labelled"),
+    )
 )
 
 _SOME_LOTS = b',"lots":['
@@ -62,9 +69,10 @@ def moved(entries: Iterable[Outgoing]) -> Moved:
             end = value.find(_POSTINGS, at)
             if any(value.find(word, at, end) >= 0 for word in _LOTS_THAT_COUNT):
                 with_lots.append(entry)
-        if value.find(_OF_A_PAYOUT, 0, _KIND_WITHIN) >= 0:
+        at = value.find(_KIND, 0, _KIND_WITHIN)
+        if value.startswith(_OF_A_PAYOUT, at):
             of_payouts.append(value)
-        elif _OF_A_LABEL.search(value, 0, _KIND_WITHIN):
+        elif value.startswith(_OF_A_LABEL, at):
             of_labels.append(value)
     verdicts, found = labels(of_labels)
     return Moved(reinvested(with_lots), settled(with_lots), over_rails(of_payouts), verdicts, found)

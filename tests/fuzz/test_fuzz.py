@@ -49,6 +49,7 @@ SELDOM = {
     Reason.PAST_RETENTION,
     Reason.PERCENT_OUT_OF_RANGE,  # tests/models/test_events.py has it
     Reason.RETURN_WITHOUT_SALE,  # only when time has passed
+    Reason.LABEL_WITHOUT_SALE,
     Reason.SALE_REUSED,
     Reason.SELLER_MISMATCH,
     Reason.TOO_MANY_WAITING,

@@ -252,13 +252,13 @@ function operations.earn(shard, op)
   if not instant then
     record.held = kept
     record.worked = kept < op.amount and op.amount - kept or nil
-    record.sold = op.sold
   end
   for line, figures in pairs(op.lines or {}) do
     note_line(entry, op.record, line, 'sold', figures[1])
   end
   local back = early and take_early(shard, entry, record, early)
   note_held(entry, shard, op.record, record, 0, 'held')
+  record.sold = record.held > 0 and op.sold or nil
   local gained = kept - record.reversed
   if op.schedule and instant then
     gained = gained - releases.hold(entry, shard, op.record, record, gained, op.schedule,

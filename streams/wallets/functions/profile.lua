@@ -21,7 +21,7 @@ local function set_free(entry, shard, name, record, terms)
   local worked = (record.worked or 0) + held - kept
   record.held, record.worked, record.sold = 0, nil, nil
   note_held(entry, shard, name, record, held, 'released')
-  if terms.schedule then
+  if terms.schedule and not record.pending then -- an earning has one lot that is pending
     kept = kept - releases.hold(entry, shard, name, record, kept, terms.schedule, worked)
   end
   if terms.reinvest then
