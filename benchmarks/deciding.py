@@ -127,6 +127,7 @@ class Deciding:
             vector=row,
             model=scorer.digest,
             at_ms=event.occurred_ms,
+            sale_id=event.sale_id,
         )
         operation["state"] = state
         operation["decision"] = record.decode()

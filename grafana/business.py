@@ -272,6 +272,37 @@ FRAUD = Board(
             ),
         ),
         (
+            "Review",
+            (
+                lines(
+                    "Review queue",
+                    "Earnings that are held until somebody decides.",
+                    (or_zero("sum(payouts_review_earnings{$where})"), "earnings"),
+                ),
+                lines(
+                    "Review queue: the oldest",
+                    "How long the first of them has been held.",
+                    (or_zero("max(payouts_review_oldest_seconds{$where})"), "held for"),
+                    unit="s",
+                ),
+                stacked(
+                    "Labels an hour",
+                    "What became known of sales, by the verdict.",
+                    (hourly("payouts_fraud_labels_total", "verdict"), "{{verdict}}"),
+                ),
+                lines(
+                    "What frauds came to an hour",
+                    f"Forfeited, or gone when the label came. {MINOR}",
+                    (
+                        or_zero(
+                            hourly("payouts_fraud_label_minor_units_total", "currency, outcome")
+                        ),
+                        "{{outcome}} {{currency}}",
+                    ),
+                ),
+            ),
+        ),
+        (
             "Scores",
             (
                 stacked(

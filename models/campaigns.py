@@ -27,7 +27,7 @@ from models.config import (
     Section,
     wrong,
 )
-from models.events import LABEL_PATTERN
+from models.fields import LABEL_PATTERN
 from models.plan import LEVELS_MAX, CommissionPlan
 from models.rewards import Credit, Discount, read_credit, read_discount
 

@@ -57,6 +57,7 @@ class Decision:
         vector: Sequence[float] | None,
         model: str | None,
         at_ms: int,
+        sale_id: str,
     ) -> bytes:
         """The message for ``decisions``: JSON.
 
@@ -73,7 +74,7 @@ class Decision:
             f'{{"version":1,"event_id":"{event_id}","seller_id":"{seller_id}",'
             f'"source":{{"topic":"{topic}","partition":{partition},"offset":{offset}}},'
             f'"at_ms":{at_ms},"tier":"{self.tier.value}","reasons":{_json_list(self.reasons)},'
-            f'"score":{score},"model":{digest},"vector":{floats}}}'
+            f'"score":{score},"model":{digest},"vector":{floats},"sale_id":"{sale_id}"}}'
         ).encode()
 
 
@@ -90,6 +91,8 @@ class Record:
     vector: tuple[float, ...] | None
     model: str | None
     at_ms: int
+    sale_id: str | None = None
+    """The sale, as returns and labels name it."""
 
 
 def read_record(value: bytes) -> Record:
@@ -107,6 +110,7 @@ def read_record(value: bytes) -> Record:
             vector=None if vector is None else _VECTOR.unpack(b64decode(vector, validate=True)),
             model=body["model"],
             at_ms=body["at_ms"],
+            sale_id=body.get("sale_id"),
         )
     except (ValueError, TypeError, KeyError, StructError) as error:
         raise ValueError(f"not a decision: {error!r}") from None

@@ -13,13 +13,9 @@ from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import available_timezones
 
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -27,19 +23,34 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from models.fields import (
+    AmountMinor,
+    AmountMinorOrZero,
+    Country,
+    CurrencyCode,
+    Id,
+    Label,
+    Moment,
+    Name,
+    PayoutId,
+    Ref,
+    ReportedState,
+    Version,
+    Words,
+    Zone,
+)
 from models.fx import pair
-from models.ids import shard_of_payout
 from models.misread import refusal_of
-from models.money import MINOR_MAX, is_currency
-from models.payouts import ATTEMPTS_MAX, REPORTED, FailureCategory, PayoutState
+from models.money import MINOR_MAX
+from models.payouts import ATTEMPTS_MAX, FailureCategory
 from models.refusals import Reason, Refused
 from models.schedules import Sold
+from models.verdicts import Verdict
 
 EVENT_BYTES_MAX = 65_536
 """Largest event that is decoded, in bytes."""
@@ -59,23 +70,8 @@ OTHER_METHODS_MAX = 3
 _DATE_MIN_MS = round(DATE_MIN.timestamp() * 1000)
 _CLOCK_AHEAD_MAX_MS = CLOCK_AHEAD_MAX // timedelta(milliseconds=1)
 
-_ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
-
-_WORDS_PATTERN = r"^[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$"
-"""Words on one line."""
-
-LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,47}$"
-"""A word of the company's own, such as a seller's tier or tag."""
-
 TAGS_MAX = 50
 """Tags that a seller's profile may have."""
-
-
-def _currency(code: str) -> str:
-    if not is_currency(code):
-        # What stands there may be anything, a name or a number too: it is not repeated.
-        raise PydanticCustomError("unknown_currency", "not an ISO 4217 currency")
-    return code
 
 
 def _apart(source: str, target: str) -> None:
@@ -83,84 +79,6 @@ def _apart(source: str, target: str) -> None:
         raise PydanticCustomError(
             "same_currency", "source_currency and target_currency are the same"
         )
-
-
-def _reportable(state: PayoutState) -> PayoutState:
-    if state not in REPORTED:
-        raise PydanticCustomError("not_reported", "a rail cannot know that state")
-    return state
-
-
-ReportedState = Annotated[
-    PayoutState,
-    AfterValidator(_reportable),
-    WithJsonSchema(
-        {"type": "string", "enum": [state for state in PayoutState if state in REPORTED]}
-    ),
-]
-
-_ZONES = frozenset(available_timezones())
-
-
-def _zone(name: str) -> str:
-    if name not in _ZONES:
-        raise PydanticCustomError("unknown_zone", "not an IANA time zone")
-    return name
-
-
-def _rfc_3339(value: object) -> object:
-    # Pydantic would also take a number of seconds, and a blank for the T.
-    if isinstance(value, datetime):
-        return value
-    if not isinstance(value, str):
-        raise PydanticCustomError("datetime_type", "write a time as text")
-    if len(value) < _RFC_3339_CHARS_MIN or value[10] not in "Tt":
-        raise PydanticCustomError("datetime_parsing", "write a time as RFC 3339 with an offset")
-    return value
-
-
-_RFC_3339_CHARS_MIN = len("2026-11-23T10:00:00Z")
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
-"""A point in time: RFC 3339 with an offset."""
-
-Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
-"""An IANA time zone."""
-
-Version = Annotated[int, Field(strict=True, ge=1, le=1)]
-"""The version of an event's shape; 1 is the only one there is."""
-
-Id = Annotated[str, Field(min_length=1, max_length=64, pattern=_ID_PATTERN)]
-"""An identifier that a producer chose: 1 to 64 of letters, digits, ``. _ : -``."""
-
-
-def _payout_id(value: str) -> str:
-    try:
-        shard_of_payout(value)
-    except ValueError:
-        # It would name no shard, and so nothing could book what is said of it.
-        raise PydanticCustomError("unknown_payout", "not the id of a payout") from None
-    return value
-
-
-PayoutId = Annotated[Id, AfterValidator(_payout_id)]
-"""The id of a payout: it begins with its shard."""
-
-Ref = Annotated[str, Field(min_length=1, max_length=64, pattern=_ID_PATTERN)]
-"""An opaque reference (token, hash) to a person or a thing; never the name or number itself."""
-
-CurrencyCode = Annotated[
-    str, Field(min_length=3, max_length=3, description="ISO 4217 code"), AfterValidator(_currency)
-]
-AmountMinor = Annotated[
-    int, Field(strict=True, gt=0, le=MINOR_MAX, description="integer minor units")
-]
-AmountMinorOrZero = Annotated[
-    int, Field(strict=True, ge=0, le=MINOR_MAX, description="integer minor units")
-]
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
-
-Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
 
 
 class Event(BaseModel):
@@ -288,10 +206,40 @@ class DebtWrittenOff(Event):
     type: Literal["debt.written_off"] = "debt.written_off"
     currency: CurrencyCode
     amount_minor: AmountMinor = Field(description="at most what she owes")
-    by: Annotated[str, Field(max_length=100, pattern=_WORDS_PATTERN)] = Field(
-        description="who decided it, by name"
-    )
-    reason: Annotated[str, Field(max_length=200, pattern=_WORDS_PATTERN)]
+    by: Name = Field(description="who decided it, by name")
+    reason: Words
+
+
+class CommissionLabelled(Event):
+    """What became known of the sale that a commission comes from. The product sends it itself."""
+
+    type: Literal["commission.labelled"] = "commission.labelled"
+    commission_id: Id
+    verdict: Verdict
+    by: Name
+    reason: Words
+    source: Source
+
+
+class FraudLabelled(Event):
+    """Somebody says whether a sale was a fraud: what is held of it is released, or forfeited."""
+
+    type: Literal["fraud.labelled"] = "fraud.labelled"
+    sale_id: Id = Field(description="the sale, as returns name it")
+    verdict: Verdict
+    by: Name = Field(description="who says so, a person or a system: nobody who earns by the sale")
+    reason: Words
+
+
+class FraudTaught(Event):
+    """What a label says of a card or a device. The product sends it itself, keyed by ``entity``."""
+
+    type: Literal["fraud.taught"] = "fraud.taught"
+    entity: Annotated[str, Field(pattern=r"^l[a-z]:[A-Za-z0-9._:-]{1,64}$")]
+    sold_at_ms: Annotated[
+        int, Field(strict=True, ge=0, lt=2**32 * 1000, description="when the sale took place")
+    ]
+    fraud: Annotated[bool, Field(strict=True)]
 
 
 class SellerStatus(StrEnum):
@@ -502,8 +450,10 @@ class PayoutReported(Event):
 
 SaleEvent = Annotated[SaleCompleted | SaleReturned, Field(discriminator="type")]
 CommissionEvent = Annotated[
-    CommissionEarned | CommissionReversed | DebtWrittenOff, Field(discriminator="type")
+    CommissionEarned | CommissionReversed | CommissionLabelled | DebtWrittenOff,
+    Field(discriminator="type"),
 ]
+LabelEvent = Annotated[FraudLabelled | FraudTaught, Field(discriminator="type")]
 RedemptionEvent = Annotated[
     CreditRedeemed
     | PurchaseAuthorised
@@ -518,7 +468,7 @@ RedemptionEvent = Annotated[
 
 TOPICS: dict[str, tuple[type[Event], ...]] = {
     "sales": (SaleCompleted, SaleReturned),
-    "commissions": (CommissionEarned, CommissionReversed, DebtWrittenOff),
+    "commissions": (CommissionEarned, CommissionReversed, CommissionLabelled, DebtWrittenOff),
     "sellers": (SellerUpdated,),
     "redemptions": (
         CreditRedeemed,
@@ -531,6 +481,7 @@ TOPICS: dict[str, tuple[type[Event], ...]] = {
         ConversionMade,
     ),
     "rates": (RateQuoted,),
+    "fraud.labels": (FraudLabelled, FraudTaught),
     "rail.updates": (PayoutReported,),
 }
 """The event types that each inbound topic carries."""
@@ -541,6 +492,7 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "sellers": TypeAdapter(Annotated[SellerUpdated, Field()]),
     "redemptions": TypeAdapter(RedemptionEvent),
     "rates": TypeAdapter(RateQuoted),
+    "fraud.labels": TypeAdapter(LabelEvent),
     "rail.updates": TypeAdapter(PayoutReported),
 }
 if set(_ADAPTERS) != set(TOPICS):

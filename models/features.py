@@ -33,6 +33,7 @@ from models.events import SaleCompleted, SaleReturned
 from models.labelled import LABELLED_CHARS, UNLABELLED, known, labelled
 from models.money import exponent
 from models.spending import NO_SPENDING, SPENDING_CHARS, SPENDING_FEATURES, is_high, spend
+from models.verdicts import subject, taught
 
 STATE_CHARS_MAX = 142
 """Length of the longest state, in characters. An event needs five at most."""
@@ -326,16 +327,18 @@ def learn(
     ``row`` is the sale's vector as it was decided upon. A fraud of an amount that is high for its
     card speaks against the card and not against the device; any other speaks against both.
     """
+    of = subject_of(event, row)
+    if of is None:
+        return {}
     at = (event.occurred_ms if at_ms is None else at_ms) // 1000
-    updates: dict[str, str] = {}
-    card, device = event.instrument_ref, event.device_ref
-    if card is not None:
-        key = "li:" + card
-        updates[key] = labelled(states.get(key), at, fraud=fraud)
-    if device is not None and not (fraud and card is not None and is_high(row[_AGAINST_OWN])):
-        key = "ld:" + device
-        updates[key] = labelled(states.get(key), at, fraud=fraud)
-    return updates
+    keys = taught(of, fraud=fraud)
+    return {key: labelled(states.get(key), at, fraud=fraud) for key in keys}
+
+
+def subject_of(event: SaleCompleted, row: Sequence[float]) -> str | None:
+    """What has to be kept of a sale for its label: see :mod:`models.verdicts`."""
+    high = is_high(row[_AGAINST_OWN])
+    return subject(event.instrument_ref, event.device_ref, high=high)
 
 
 _AGAINST_OWN = FEATURES.index("card_amount_against_own")

@@ -22,6 +22,7 @@ from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
 from models.quotes import QUOTE, Conversions, Quote
 from models.releases import PENDING, Releases
+from models.reviews import Label, Reviews
 from models.timeline import Timeline
 
 SELLER_ACCOUNTS = (
@@ -110,6 +111,10 @@ class Entry:
     until when, why."""
     schedule: tuple[int, int, int, int] | None = None
     """Basis points that are held back, earned, of that taken back, what became available."""
+    held: tuple[str, str, str, int, int] | None = None
+    """Of an earning that is held: its record, currency, held, taken, released or forfeited, how
+    much, what is left."""
+    label: Label | None = None
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -148,6 +153,8 @@ class Entry:
                 Quote(**raw["quote"]) if "quote" in raw else None,
                 tuple(raw["pending"]) if "pending" in raw else None,
                 tuple(raw["schedule"]) if "schedule" in raw else None,
+                tuple(raw["held"]) if "held" in raw else None,
+                Label.parse(*raw["label"]) if "label" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -241,6 +248,8 @@ class Fold:
     """Per seller and discount: what became of it last."""
     releases: Releases = field(default_factory=Releases)
     """Earnings that are pending."""
+    reviews: Reviews = field(default_factory=Reviews)
+    """Earnings that are held, and labels."""
     reinvested: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per seller and currency: of what she earned, what became credit, net of what returns took."""
     own_lots: set[tuple[str, str, str]] = field(default_factory=set)
@@ -299,6 +308,7 @@ class Fold:
     def _found_elsewhere(self, entry: Entry) -> Iterator[tuple[str, str]]:
         yield from ((QUOTE, text) for text in self.conversions.apply(entry))
         yield from ((PENDING, text) for text in self.releases.apply(entry))
+        yield from self.reviews.apply(entry)
         yield from (("no budget is overspent", text) for text in self.budgets.apply(entry))
 
     def _book(self, entry: Entry) -> None:
@@ -544,7 +554,9 @@ WRITE_OFF = "debt is written off by somebody, for a reason"
 _HOUSE = frozenset({"expired", "reversed", "recovered"})
 """Where credit is the house's again."""
 
-_EARNINGS = frozenset({"sale.completed", "commission.earned", "pending.released"})
+_EARNINGS = frozenset(
+    {"sale.completed", "commission.earned", "pending.released", "earning.cleared"}
+)
 """Kinds of entries that an earning, or what was pending of it, is booked by."""
 
 _DISCOUNT_AFTER: Mapping[str, frozenset[str | None]] = {

@@ -15,6 +15,7 @@ from models.ledger import MARKER, Entry, Posting
 from models.money import text
 from models.payouts import PayoutState
 from models.reinvestment import BONUS_LOT, OWN_LOT
+from models.verdicts import Verdict
 
 WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -24,6 +25,11 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "commission.reversed": "Commission taken back for a return{volume} in the team",
         "earning.released": "Earnings released: the profile came",
         "pending.released": "Earnings released: their time came",
+        "earning.cleared": "Earnings released: their sale is genuine",
+        "earning.forfeited": "Earnings forfeited{verdict}",
+        "fraud.labelled": "What is known of a sale noted{verdict}",
+        "commission.labelled": "What is known of a sale in the team noted{verdict}",
+        "fraud.taught": "What is known of a card or a device noted",
         "earning.lapsed": "Earnings stay held: no profile came",
         "return.released": "Return counted: the profile came",
         "return.lapsed": "Return given up: its sale never came",
@@ -73,7 +79,8 @@ WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """A kind of entry in words. ``{volume}`` becomes the amount of the sale or return, ``{amount}``
-what the payout brings to the seller, ``{rail}`` its rail, ``{exchange}`` what is sold for what.
+what the payout brings to the seller, ``{rail}`` its rail, ``{exchange}`` what is sold for what,
+``{verdict}`` what is known of the sale. Who says so stands in the entry alone.
 What an entry has not is left out."""
 
 ALSO: Mapping[str, str] = MappingProxyType(
@@ -90,6 +97,15 @@ ALSO: Mapping[str, str] = MappingProxyType(
     }
 )
 """What an entry did beside its kind."""
+
+_VERDICTS: Mapping[str, str] = MappingProxyType(
+    {
+        Verdict.CHARGEBACK: ": the customer's bank took the money back",
+        Verdict.CONFIRMED: ": their sale is a fraud",
+        Verdict.CLEARED: ": it is genuine",
+    }
+)
+"""What is known of a sale, in words."""
 
 _REWARDS: Mapping[str, str] = MappingProxyType({"/credit": "store credit", "/bonuses": "bonus"})
 """What campaigns reward with, by the account that it moves on."""
@@ -174,6 +190,7 @@ def _filled(words: str, entry: Entry) -> str:
     reward = " and ".join(words for name, words in _REWARDS.items() if _rewarded(entry, name))
     filled = words.replace("{volume}", volume).replace("{amount}", amount).replace("{rail}", rail)
     filled = filled.replace("{exchange}", _exchange(entry))
+    filled = filled.replace("{verdict}", _VERDICTS[entry.label.verdict] if entry.label else "")
     return filled.replace("{campaigns}", campaigns).replace("{reward}", reward)
 
 

@@ -14,6 +14,7 @@ from models.decisions import Tier
 from models.payouts import ATTEMPTS_MAX, FailureCategory, PayoutState
 from models.refusals import Reason
 from models.shards import SHARDS
+from models.verdicts import Verdict
 
 Text = Annotated[str, Field(min_length=1)]
 Minor = Annotated[int, Field(strict=True, description="integer minor units")]
@@ -24,7 +25,7 @@ Offset = Annotated[int, Field(strict=True, ge=0)]
 
 LotSource = Literal["granted", "reinvested", "left", "authorised", "spent", "recovered", "forgiven"]
 LotPlace = Literal["left", "authorised", "spent", "expired", "reversed", "recovered", "forgiven"]
-PendingStep = Literal["held", "taken", "released"]
+PendingStep = Literal["held", "taken", "released", "forfeited"]
 DiscountStep = Literal["granted", "used", "returned", "withdrawn", "expired"]
 
 
@@ -141,6 +142,16 @@ class LedgerEntry(Published):
     )
     written_off: tuple[Text, Text] | None = Field(
         None, description="who wrote debt off, and the reason"
+    )
+    held: tuple[Text, Text, PendingStep, MinorOrZero, MinorOrZero] | None = Field(
+        None,
+        description="of an earning that is held for review: its record, currency, what became of"
+        " it, how much, what is left",
+    )
+    label: tuple[Text, Text, Verdict, Text, Text, MinorOrZero, MinorOrZero] | None = Field(
+        None,
+        description="a label: the record of the sale or commission, currency, the verdict, who says"
+        " so, the reason, what was forfeited, what of a fraud is with the seller or was paid",
     )
     pending: tuple[Text, Text, PendingStep, MinorOrZero, MinorOrZero, Ms, Text] | None = Field(
         None,
@@ -342,6 +353,7 @@ class DecisionMade(Published):
     score: Annotated[float, Field(ge=0, le=1)] | None
     model: str | None = Field(description="digest of the model")
     vector: str | None = Field(description="base64 of little-endian 64-bit floats")
+    sale_id: Text | None = Field(None, description="the sale, as returns and labels name it")
 
 
 class DeadLetterHeaders(Published):

@@ -43,6 +43,8 @@ class Reason(StrEnum):
     UNKNOWN_LINE = "unknown_line"
     RETURN_EXCEEDS_LINE = "return_exceeds_line"
     RETURN_WITHOUT_SALE = "return_without_sale"
+    LABEL_WITHOUT_SALE = "label_without_sale"
+    NOT_INDEPENDENT = "not_independent"
     TOO_MANY_WAITING = "too_many_waiting"
     BALANCE_TOO_LARGE = "balance_too_large"
     WRITE_OFF_EXCEEDS_DEBT = "write_off_exceeds_debt"

@@ -22,10 +22,13 @@ PENDING = "a schedule's share of an earning is pending until its time"
 ACCOUNT = "pending"
 
 _BOOKED = frozenset({"sale.completed", "commission.earned"})
-_HOLD = _BOOKED | {"earning.released"}
+_HOLD = _BOOKED | {"earning.released", "earning.cleared"}
 _TAKE = frozenset({"sale.returned", "commission.reversed"})
+_FORFEIT = frozenset({"earning.forfeited"})
 _RELEASE = "pending.released"
-_KINDS = {"held": _HOLD, "taken": _TAKE, "released": frozenset({_RELEASE})}
+_KINDS = {
+    "held": _HOLD, "taken": _TAKE, "forfeited": _FORFEIT, "released": frozenset({_RELEASE})
+}  # fmt: skip
 """By what became of a lot: the kinds of entries that may do so."""
 
 
@@ -91,8 +94,10 @@ class Releases:
             return
         if before is None or before._replace(left=before.left - minor) != after or minor <= 0:
             yield f"{entry.id} leaves {after} of {name}, of {before} {minor} are {what}"
-        elif what == "taken" and minor != min(before.left, _posted(entry, "/commissions")):
+        elif what == "taken" and minor != min(before.left, _behind_held(entry)):
             yield f"{entry.id} takes {minor} of {name}, not what is pending first"
+        elif what == "forfeited" and after.left:
+            yield f"{entry.id} forfeits {minor} of {name}, {after.left} are left"
         elif what == "released" and (after.left or entry.at_ms < after.until_ms):
             yield f"{entry.id} releases {minor} of {name}, {after.left} are left, at {entry.at_ms}"
 
@@ -115,6 +120,11 @@ def _held_otherwise(entry: Entry, minor: int) -> Iterator[str]:
         brought = -_posted(entry, f"{entry.seller}/held") - paid
     if gained != brought:
         yield f"{entry.id} has a schedule of {gained} that became available, of {brought}"
+
+
+def _behind_held(entry: Entry) -> int:
+    """What a return takes back that is not held for review."""
+    return _posted(entry, "/commissions") + _posted(entry, f"{entry.seller}/held")
 
 
 def _posted(entry: Entry, account: str) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from models.config import Amounts, BasisPoints, CurrencyCode, PositiveMinor, Section
-from models.events import Ref
+from models.fields import Ref
 
 PRODUCTS_MAX = 20
 """Most groups of products that a discount is for."""

@@ -202,7 +202,7 @@ class Rules:
             "kind": event.type,
             "rev": rev,
             "profile": profile,
-            "release": [self._release(from_json(item), after) for item in waiting],
+            "release": [self.release(from_json(item), after) for item in waiting],
         }
 
     def outdated(self, event: SellerUpdated, before: Seller) -> Operation:
@@ -342,6 +342,8 @@ class Rules:
         if up is not None:
             up["occurred_at"] = event.occurred_at.isoformat()
             operation["up"] = up
+        if tier is not Tier.INSTANT and self.policy.release and lineage.sold is not None:
+            operation["sold"] = lineage.sold.text()
         if tier is Tier.INSTANT:
             operation |= self._onward(seller, event.currency, occurred_ms)
             if self.policy.release:
@@ -421,8 +423,11 @@ class Rules:
             operation["up"] = {**up, "occurred_at": event.occurred_at.isoformat()}
         return operation
 
-    def _release(self, item: Mapping[str, Any], seller: Seller) -> Operation:
-        """What of a waiting earning or return takes effect, now that the profile is there."""
+    def release(self, item: Mapping[str, Any], seller: Seller) -> Operation:
+        """What of a waiting or held earning, or return, takes effect, by the profile that it needs.
+
+        ``item``: what the wallets keep of one that waits (``earn.lua``).
+        """
         if item.get("give"):
             return {}  # it follows its sale, which is released in front of it
         currency = item["currency"]

@@ -30,6 +30,7 @@ SUMMARIES = {
     "sellers": "Sellers' profiles, whole; compacted.",
     "redemptions": "Spendback credit spent on the company's products, and purchases at a till.",
     "rates": "A treasury's exchange rates.",
+    "fraud.labels": "What became known of sales: chargebacks, frauds, and genuine ones.",
     "rail.updates": "What rails report of payouts: webhooks and enquiries, verified.",
     "ledger": "The journal: every change of every balance.",
     "payouts.commands": "Payouts to execute; the money is reserved.",

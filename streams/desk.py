@@ -206,10 +206,8 @@ class Desk:
         value = message.value or b""
         operation["hash"] = body_hash(value)
         operation["topic"], operation["partition"], operation["offset"] = message[:3]
-        if operation["op"] == "reverse":
-            letter = dead_letter(
-                message, Reason.RETURN_WITHOUT_SALE, "its sale never came", self.clock()
-            )
+        if (reason := _WITHOUT_SALE.get(operation["op"])) is not None:
+            letter = dead_letter(message, reason, "its sale never came", self.clock())
             operation["raw"] = value.decode()
             operation["headers"] = to_json(_texts(letter.headers)).decode()
 
@@ -227,6 +225,9 @@ def _told(letters: Sequence[Letter]) -> Counter[str]:
 def _texts(headers: Sequence[tuple[str, bytes | None]] | None) -> Mapping[str, str]:
     return {name: (value or b"").decode() for name, value in headers or ()}
 
+
+_WITHOUT_SALE = {"reverse": Reason.RETURN_WITHOUT_SALE, "label": Reason.LABEL_WITHOUT_SALE}
+"""Operations that wait for a sale, and what they are refused as if it never comes."""
 
 _WORDS = {"booked": "booked", "parked": "waiting", "repeat": "duplicate", "stale": "stale"}
 

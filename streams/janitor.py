@@ -141,6 +141,9 @@ class Janitor:
         for at in standings.values():
             pending.update(at.pending)
         self._metrics.pending(pending)
+        held_since = [at.held_since_ms for at in standings.values() if at.held_since_ms is not None]
+        oldest_ms = self._clock() - min(held_since) if held_since else 0
+        self._metrics.review(sum(at.held for at in standings.values()), max(0, oldest_ms) / 1000)
         now = asyncio.get_running_loop().time()
         first_seen: dict[int, tuple[int, float]] = {}
         for shard, at in standings.items():

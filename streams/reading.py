@@ -23,11 +23,15 @@ class TopicUnreadable(RuntimeError):
 
 
 def read_topic(
-    client: Mapping[str, Any], topic: str, silence_max_s: float = SILENCE_MAX_S
+    client: Mapping[str, Any],
+    topic: str,
+    silence_max_s: float = SILENCE_MAX_S,
+    *,
+    since_ms: int | None = None,
 ) -> Iterator[Message]:
     """All messages there are now, oldest first within a partition, in one pass.
 
-    `client` is librdkafka's configuration for the broker.
+    `client` is librdkafka's configuration for the broker. `since_ms`: from those on that came then.
 
     Raises:
         TopicUnreadable: no topic, no broker, or no answer for `silence_max_s`.
@@ -43,21 +47,27 @@ def read_topic(
         }
     )
     try:
-        yield from _read_to_end(consumer, topic, silence_max_s)
+        yield from _read_to_end(consumer, topic, silence_max_s, since_ms)
     except KafkaException as error:
         raise TopicUnreadable(f"cannot read {topic}: {error.args[0].str()}") from error
     finally:
         consumer.close()
 
 
-def _read_to_end(consumer: Consumer, topic: str, silence_max_s: float) -> Iterator[Message]:
+def _read_to_end(
+    consumer: Consumer, topic: str, silence_max_s: float, since_ms: int | None
+) -> Iterator[Message]:
     metadata = consumer.list_topics(topic, timeout=silence_max_s).topics[topic]
     if metadata.error is not None:
         raise TopicUnreadable(
             f"no topic {topic}: {metadata.error.str()}; run `payouts topics create`"
         )
     left = set(metadata.partitions)
-    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in left])
+    begin = OFFSET_BEGINNING if since_ms is None else since_ms
+    places = [TopicPartition(topic, partition, begin) for partition in left]
+    if since_ms is not None:
+        places = consumer.offsets_for_times(places, timeout=silence_max_s)
+    consumer.assign(places)
     while left:
         message = consumer.poll(silence_max_s)
         if message is None:

@@ -61,6 +61,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic("sellers", FOREVER_MS, Cleanup.COMPACT),
     Topic("redemptions", 90 * _DAY_MS),
     Topic("rates", 90 * _DAY_MS),
+    # A model is trained on decisions and what became known of them: both are kept as long.
+    Topic("fraud.labels", 400 * _DAY_MS),
     Topic("rail.updates", 90 * _DAY_MS),
     # The journal is the truth that wallets are rebuilt from: nothing of it may expire.
     Topic("ledger", FOREVER_MS),

@@ -31,6 +31,7 @@ from rails.registry import open_feeds, open_rails, open_verifiers, refusals
 from rails.routing import Router
 from rails.webhooks import webhook_app
 from streams.agents.commissions import Commissions
+from streams.agents.labels import Labels
 from streams.agents.notices import Notices
 from streams.agents.payouts import Cashier
 from streams.agents.rail_updates import RailUpdates
@@ -63,7 +64,7 @@ from streams.webhooks import kept
 logger = logging.getLogger(__name__)
 
 ROLE_TOPICS: Mapping[Role, tuple[str, ...]] = {
-    "book": ("sales", "commissions", "sellers", "redemptions", "rates"),
+    "book": ("sales", "commissions", "sellers", "redemptions", "rates", "fraud.labels"),
     "pay": ("payouts.commands", "rail.updates"),
     "webhooks": (),
     "notices": NOTICE_TOPICS,
@@ -248,6 +249,7 @@ class Worker:
             "sellers": lambda: Sellers(desk, rules, inspector),
             "redemptions": lambda: Redemptions(desk, rules),
             "rates": lambda: Rates(desk, rules),
+            "fraud.labels": lambda: Labels(desk, rules),
             "rail.updates": lambda: RailUpdates(desk, rules),
             "payouts.commands": lambda: cashier,
         }

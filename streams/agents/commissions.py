@@ -6,8 +6,10 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from models.decisions import Tier
-from models.events import CommissionEarned, DebtWrittenOff
+from models.events import CommissionEarned, CommissionLabelled, DebtWrittenOff
+from models.labels import commission_label
 from models.rules import Rules
+from streams.agents.labels import records_of
 from streams.agents.sales import seller_of
 from streams.desk import Desk, Taken, earned
 from streams.engine import Batch
@@ -34,8 +36,9 @@ class Commissions:
         seller is suspended.
         """
         look = await self._desk.wallets.look({t.event.seller_id for t in taken})
+        records = await records_of(self._desk.wallets, taken)
         operations = []
-        for t in taken:
+        for t, record in zip(taken, records, strict=True):
             event = t.event
             seller = seller_of(look, event.seller_id)
             if isinstance(event, CommissionEarned):
@@ -43,6 +46,8 @@ class Commissions:
                 held = suspended or (event.source is not None and event.source.held)
                 tier = Tier.HOLD if held else Tier.INSTANT
                 operations.append(self._rules.commission(event, seller, tier))
+            elif isinstance(event, CommissionLabelled):
+                operations.append(commission_label(event, record, seller, self._rules))
             elif isinstance(event, DebtWrittenOff):
                 operations.append(self._rules.write_off(event))
             else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from models.decisions import Decision, decide
 from models.events import SaleCompleted
-from models.features import Profile, entities, observe
+from models.features import Profile, entities, observe, subject_of
 from models.rules import Rules
 from models.scorer import Scorer
 from models.sellers import Seller, read_seller
@@ -138,6 +138,8 @@ class Sales:
             tier = self._decision(score, amount, event.currency, _KNOWN, row).tier
         operation = self._rules.sale(event, seller, amount, tier, decision.score)
         operation["state"] = state
+        if row is not None and (subject := subject_of(event, row)) is not None:
+            operation["subject"] = subject
         operation["decision"] = self._record(taken, operation, decision, row)
         self._tiers[decision.tier.value] += 1
         return operation
@@ -172,6 +174,7 @@ class Sales:
             vector=row if scored else None,
             model=self._scorer.digest if self._scorer and scored else None,
             at_ms=operation["occurred"],
+            sale_id=operation["record"].removeprefix("s:"),
         ).decode()
 
 

@@ -14,23 +14,16 @@ from pydantic_core import to_json
 
 from models.events import (
     TAGS_MAX,
-    AmountMinor,
-    Country,
     CreditRedeemed,
-    CurrencyCode,
     EarningsReinvested,
     Event,
     Exchange,
-    Id,
-    Label,
-    Moment,
     PayoutPreference,
-    Ref,
     ReinvestPreferences,
     SellerStatus,
     SellerUpdated,
-    Zone,
 )
+from models.fields import AmountMinor, Country, CurrencyCode, Id, Label, Moment, Ref, Zone
 from models.fx import Wanted, convert, decimal_rate, quote
 from models.ids import shard_of_payout
 from models.payouts import PayoutState

@@ -13,16 +13,12 @@ from pydantic import BaseModel, Field
 
 from models.events import (
     LINES_MAX,
-    AmountMinor,
-    AmountMinorOrZero,
-    CurrencyCode,
-    Id,
     PurchaseAuthorised,
     PurchaseCaptured,
     PurchaseRefunded,
     PurchaseVoided,
-    Ref,
 )
+from models.fields import AmountMinor, AmountMinorOrZero, CurrencyCode, Id, Ref
 from models.refusals import Reason
 from models.rules import Rules
 from models.till import Authorised, PurchaseEvent

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from models.events import Id
+from models.fields import Id
 from models.misread import refusal_of
 from models.refusals import Denied, Reason
 from streams.api.booking import Requested

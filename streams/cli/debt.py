@@ -12,7 +12,8 @@ from uuid import uuid4
 import typer
 
 from streams.cli.console import console
-from streams.cli.errors import BadUse, CommandError, LineErrors
+from streams.cli.errors import CommandError, LineErrors
+from streams.cli.sending import publish, require_valid
 
 if TYPE_CHECKING:
     from streams.exposure import Exposure
@@ -63,22 +64,10 @@ def write_off(
         "by": by,
         "reason": reason,
     }
-    _require_valid(event)
+    require_valid("commissions", event)
     _require_debt(settings, seller, currency, amount)
-    _publish(settings, event)
+    publish(settings, "commissions", event)
     console().print(f"sent as {event['id']}: {_text(amount, currency)} of {seller}")
-
-
-def _require_valid(event: Mapping[str, Any]) -> None:
-    """Raises BadUse for an event that would be refused for its form."""
-    from models.events import decode
-    from models.refusals import Refused
-
-    now_ms = time.time_ns() // 1_000_000
-    try:
-        decode("commissions", json.dumps(event).encode(), now_ms=now_ms, retention_ms=now_ms)
-    except Refused as refused:
-        raise BadUse(refused.detail) from None
 
 
 def _require_debt(settings: Any, seller: str, currency: str, amount: int) -> None:
@@ -98,21 +87,6 @@ def _require_debt(settings: Any, seller: str, currency: str, amount: int) -> Non
     owed = -int(stored or 0)
     if amount > owed:
         raise CommandError(f"{seller} owes {_text(owed, currency)}: not more can be written off")
-
-
-def _publish(settings: Any, event: Mapping[str, Any]) -> None:
-    import asyncio
-
-    from streams.engine import Outgoing
-    from streams.wallets.journal import JournalUnreadable
-    from streams.wallets.rebuild import Sender
-
-    value = json.dumps(event, ensure_ascii=False).encode()
-    sent = Outgoing("commissions", event["seller_id"].encode(), value)
-    try:
-        asyncio.run(Sender(settings.kafka_client()).send([sent]))
-    except JournalUnreadable as error:
-        raise CommandError(f"not sent: {error}") from error
 
 
 def exposure(

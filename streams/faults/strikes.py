@@ -140,7 +140,10 @@ def rebalance_storm(field: Field, fault: Fault) -> Strike:
 
 
 INBOUND = frozenset(
-    {"sales", "commissions", "sellers", "redemptions", "rates", "payouts.commands", "rail.updates"}
+    {
+        *("sales", "commissions", "sellers", "redemptions", "rates", "fraud.labels"),
+        *("payouts.commands", "rail.updates"),
+    }
 )
 """Topics that workers of all roles subscribe to."""
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
 
+from models.verdicts import Verdict
 from streams.metrics.engine import EngineCollector
 from streams.metrics.kinds import PREFIX, Maker
 
@@ -48,6 +49,7 @@ HEAL_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
 _RAIL = "a configured rail"
 _STATE = "a [payout's state](money.md#states)"
 _CURRENCY = "ISO 4217 code"
+_VERDICT = ", ".join(f"`{each}`" for each in Verdict)
 
 
 class Definitions:
@@ -177,6 +179,21 @@ class Definitions:
             "Sales scored, by the bin of the score. Drift is told from how the bins are filled.",
             bin="how far the bin goes: " + ", ".join(f"`{each}`" for each in SCORE_BINS),
         )
+        self.review_earnings = make.gauge(
+            "review_earnings", "Earnings that are held for review, of the shards of this worker."
+        )
+        self.review_oldest = make.gauge(
+            "review_oldest_seconds", "How long the first of them has been held; 0 for none."
+        )
+        self.labels = make.counter(
+            "fraud_labels_total", "Labels of sales, by the verdict.", verdict=_VERDICT
+        )
+        self.label_money = make.counter(
+            "fraud_label_minor_units_total",
+            "What labels found, in minor units: forfeited, or gone: of frauds with their sellers"
+            " or paid when the label came.",
+            currency=_CURRENCY, outcome="`forfeited`, `gone`",
+        )  # fmt: skip
         self.scorer_up = make.gauge(
             "scorer_up", "1 if the fraud model scores, 0 if payouts fall back to a small cap."
         )

@@ -18,6 +18,7 @@ from models.decisions import Tier
 from models.money import BASIS_POINTS
 from models.payouts import REPORTED, FailureCategory, PayoutState
 from models.refusals import Reason
+from models.verdicts import Verdict
 from streams.engine import EngineCounters
 from streams.metrics.definitions import (
     CALLS,
@@ -70,6 +71,8 @@ class Metrics:
         self._notices = _Counters(definitions.notices)
         self._timers = _Counters(definitions.timers)
         self._scores = _Counters(definitions.scores)
+        self._labels = _Counters(definitions.labels)
+        self._label_money = _Counters(definitions.label_money)
         self._rail_outcomes = _Counters(definitions.rail_outcomes)
         self._rail_money = _Counters(definitions.rail_money)
         self._heal_entries = _Counters(definitions.heal_entries)
@@ -98,6 +101,7 @@ class Metrics:
             (self._spendback, ("granted", "unfired", "refused")),
             (self._conversions, ("quoted", "converted", "expired")),
             (self._scores, SCORE_BINS),
+            (self._labels, tuple(Verdict)),
             (self._timers, ("booking", "rail")),
             (self._heal_entries, ("redone", "republished")),
         ):
@@ -195,8 +199,11 @@ class Metrics:
         booked: Mapping[tuple[str, str], int],
         settled: Mapping[tuple[str, str], int],
         over_rails: Mapping[tuple[str, str, str], int],
+        verdicts: Mapping[str, int],
+        of_labels: Mapping[tuple[str, str], int],
     ) -> None:
         """What entries moved that are in the ledger now."""
+        self.labelled(verdicts, of_labels)
         self.booked(booked)
         self.settled(settled)
         self.rail_money(over_rails)
@@ -280,6 +287,23 @@ class Metrics:
     def pending(self, pending_minor: Mapping[str, int]) -> None:
         """What is released later, by currency, of all shards of this worker."""
         self._definitions.pending.replace({(c,): minor for c, minor in pending_minor.items()})
+
+    def review(self, earnings: int, oldest_s: float) -> None:
+        """How many earnings are held for review, and how long the first has been, 0 for none."""
+        self._definitions.review_earnings.set(earnings)
+        self._definitions.review_oldest.set(oldest_s)
+
+    def labelled(
+        self, verdicts: Mapping[str, int], amounts_minor: Mapping[tuple[str, str], int]
+    ) -> None:
+        """Labels of sales, by verdict, and what they found, by (currency, outcome).
+
+        Outcomes are forfeited, and gone: with the seller of a fraud, or paid.
+        """
+        for verdict, count in verdicts.items():
+            self._labels.add(count, verdict)
+        for (currency, outcome), amount_minor in amounts_minor.items():
+            self._label_money.add(amount_minor, currency, outcome)
 
     def timers(self, kind: Literal["booking", "rail"], count: int) -> None:
         """Timers were carried out."""

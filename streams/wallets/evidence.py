@@ -39,7 +39,7 @@ from streams.settings import ROLES, Settings
 from streams.wallets.railbooks import Books, Execution, Told, read_books
 from streams.wallets.shardstate import ShardState, read_seqs, read_shards
 
-CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions", "rates")
+CHECKED_TOPICS = ("sales", "commissions", "sellers", "redemptions", "rates", "fraud.labels")
 """Inbound topics of which every message has an effect or a dead letter."""
 
 READ_MAX = 1_000

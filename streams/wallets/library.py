@@ -16,11 +16,15 @@ from models.shards import SHARDS, key_of_shard
 
 PARTS = (
     "shard", "budget", "discount", "spendback", "payout", "reinvest", "topup", "releases", "earn",
-    "profile", "credit", "debt", "till", "fx", "request", "book", "confirm", "outbox", "look",
-    "find", "due", "observe", "stand", "suspend", "restore", "resume", "apply", "open", "shards",
-    "ages", "debts", "house", "read", "enqueue", "claim", "conclude",
+    "profile", "labels", "credit", "debt", "till", "fx", "request", "book", "confirm", "outbox",
+    "look", "find", "due", "observe", "stand", "suspend", "restore", "resume", "apply", "open",
+    "shards", "ages", "debts", "house", "read", "enqueue", "claim", "conclude",
 )  # fmt: skip
 """The Lua files, in the order in which they build on one another."""
+
+SHARED = frozenset(PARTS[: PARTS.index("book")]) - {"labels"} | {"restore", "enqueue"}
+"""Those of which others use what they define. The names of the rest are theirs alone: Lua takes no
+more than 200 in one scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Library:
 def library() -> Library:
     """The library of this version of the product."""
     folder = files("streams.wallets") / "functions"
-    parts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in PARTS]
+    parts = [_part((folder / f"{part}.lua").read_text(encoding="utf-8"), part) for part in PARTS]
     body = "\n".join([_tables(), *parts])
     digest = sha256(body.encode()).hexdigest()[:8]
     name = f"payouts_{digest}"
@@ -49,6 +53,10 @@ def library() -> Library:
         f"local function FUNCTION(verb) return 'payouts_' .. verb .. '_{digest}' end\n"
     )
     return Library(head + body, name, digest)
+
+
+def _part(text: str, name: str) -> str:
+    return text if name in SHARED else f"do\n{text}end\n"
 
 
 def _tables() -> str:

@@ -18,9 +18,20 @@ from streams.wallets.journal import reinvested, settled
 CHECKS_PER_S = 50
 """Entries a second that are added up at most, so that it costs little whatever the load."""
 
-_OF_A_PAYOUT = b',"kind":"payout.'
-"""What entries of payouts say, within their first bytes: others move nothing over a rail."""
+_KIND = b',"kind":"'
 _KIND_WITHIN = 120
+"""Within so many bytes an entry says its kind."""
+
+_OF_A_PAYOUT = _KIND + b"payout."
+"""What entries of payouts say: others move nothing over a rail."""
+
+_OF_A_LABEL = tuple(
+    _KIND + kind + b'"'
+    for kind in (
+        *(b"earning.cleared", b"earning.forfeited"),
+        *(b"fraud.labelled", b"commission.labelled"),
+    )
+)
 
 _SOME_LOTS = b',"lots":['
 """What entries say that move credit, in front of their postings."""
@@ -42,11 +53,15 @@ class Moved(NamedTuple):
     """Spent credit of undone grants, by (currency, outcome)."""
     over_rails: Counter[tuple[str, str, str]]
     """By (rail, currency, direction)."""
+    verdicts: Counter[str]
+    """Labels of sales, by verdict."""
+    of_labels: Counter[tuple[str, str]]
+    """What labels found, by (currency, outcome): see :meth:`streams.metrics.Metrics.labelled`."""
 
 
 def moved(entries: Iterable[Outgoing]) -> Moved:
     """What messages of the ledger say was moved; looked at whole only where they may say so."""
-    with_lots, of_payouts = [], []
+    with_lots, of_payouts, of_labels = [], [], []
     for entry in entries:
         value = entry.value or b""
         at = value.find(_SOME_LOTS, 0, _LOTS_WITHIN)
@@ -54,9 +69,27 @@ def moved(entries: Iterable[Outgoing]) -> Moved:
             end = value.find(_POSTINGS, at)
             if any(value.find(word, at, end) >= 0 for word in _LOTS_THAT_COUNT):
                 with_lots.append(entry)
-        if value.find(_OF_A_PAYOUT, 0, _KIND_WITHIN) >= 0:
+        at = value.find(_KIND, 0, _KIND_WITHIN)
+        if value.startswith(_OF_A_PAYOUT, at):
             of_payouts.append(value)
-    return Moved(reinvested(with_lots), settled(with_lots), over_rails(of_payouts))
+        elif value.startswith(_OF_A_LABEL, at):
+            of_labels.append(value)
+    verdicts, found = labels(of_labels)
+    return Moved(reinvested(with_lots), settled(with_lots), over_rails(of_payouts), verdicts, found)
+
+
+def labels(entries: Iterable[bytes]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """What entries of labels tell: verdicts on sales, and what was found, sellers above too."""
+    verdicts: Counter[str] = Counter()
+    found: Counter[tuple[str, str]] = Counter()
+    for value in entries:
+        label = from_json(value).get("label")
+        if label is not None:
+            record, currency, verdict, _, _, forfeited, gone = label
+            verdicts[verdict] += record.startswith("s:")
+            found[currency, "forfeited"] += forfeited
+            found[currency, "gone"] += gone
+    return verdicts, found
 
 
 def over_rails(entries: Iterable[bytes]) -> Counter[tuple[str, str, str]]:

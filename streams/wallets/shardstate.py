@@ -12,6 +12,7 @@ from models.debts import Owed, read_owed
 from models.ledger import Purchase
 from models.quotes import Quote
 from models.releases import Pending, read_pending
+from models.reviews import Held
 from models.shards import SHARDS
 from streams.wallets.store import meta_key
 
@@ -48,6 +49,9 @@ class ShardState:
     """What is pending of earnings, by seller and the name of the earning's record."""
     pending_sums: dict[str, int] = field(default_factory=dict)
     """The same in all of the shard, by currency."""
+    held: dict[tuple[str, str], Held | None] = field(default_factory=dict)
+    """What is held of earnings, by seller and the name of the earning's record; None if there is no
+    such record."""
     releasing: dict[tuple[str, str, str], int] = field(default_factory=dict)
     """When what is pending is released, by seller, currency and record, in ms."""
     payouts: dict[str, str] = field(default_factory=dict)
@@ -77,6 +81,7 @@ def read_shards(client: Any) -> dict[int, ShardState]:
         shards |= {shard: ShardState(seq) for shard, seq in before.items()}
         _read_outboxes(client, shards, wanted)
         _read_keys(client, shards, frozenset(wanted))
+        _read_held(client, shards, wanted)
         after = read_seqs(client, wanted)
         for shard in wanted:
             shards[shard].steady = before[shard] == after[shard]
@@ -119,6 +124,27 @@ def _read_releasing(
             seller, currency, name = timer[4:].decode().split("/")
             if due is not None:
                 shards[shard].releasing[seller, currency, name] = int(float(due))
+
+
+def _read_held(client: Any, shards: Mapping[int, ShardState], wanted: Sequence[int]) -> None:
+    pipe = client.pipeline(transaction=False)
+    for shard in wanted:
+        pipe.zrangebyscore(f"{{s{shard}}}:H", "-inf", "+inf")
+    found = [
+        (shard, member.decode())
+        for shard, members in zip(wanted, pipe.execute(), strict=True)
+        for member in members
+    ]
+    for first in range(0, len(found), KEYS_MAX):
+        some = found[first : first + KEYS_MAX]
+        pipe = client.pipeline(transaction=False)
+        for shard, member in some:
+            pipe.get(f"{{s{shard}}}:r:{member.partition('/')[2]}")
+        for (shard, member), stored in zip(some, pipe.execute(), strict=True):
+            seller, _, name = member.partition("/")
+            record = from_json(stored) if stored else None
+            held = record and Held(record["currency"], record["held"])
+            shards[shard].held[seller, name] = held
 
 
 def _named(timers: Iterable[bytes], kind: bytes) -> set[tuple[str, str]]:

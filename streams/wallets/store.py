@@ -157,6 +157,10 @@ class ShardStanding(NamedTuple):
     """Returns that wait for their sale."""
     pending: Mapping[str, int]
     """Earnings that are released later, by currency, in minor units."""
+    held: int = 0
+    """Earnings of which something is held for review."""
+    held_since_ms: int | None = None
+    """Since when the first of them is."""
 
 
 class Page(NamedTuple):
@@ -285,16 +289,17 @@ class Store:
         replies = await self._call(calls, read_only=True)
         standings: dict[int, ShardStanding] = {}
         for shard, reply in zip(shards, replies, strict=True):
-            seq, flat, length, first, waiting, parked, held = reply
+            seq, flat, length, first, waiting, parked, later, held, since = reply
             timers = [
                 Due(str(flat[i], "ascii"), int(float(flat[i + 1])), flat[i + 2])
                 for i in range(0, len(flat), 3)
             ]
             first_seq = int(first.split(b"-")[0]) if first else None
-            pending = {str(c, "ascii"): int(minor) for c, minor in _pairs(held).items()}
+            pending = {str(c, "ascii"): int(minor) for c, minor in _pairs(later).items()}
             standings[shard] = ShardStanding(
-                int(seq), timers, int(length), first_seq, int(waiting), int(parked), pending
-            )
+                int(seq), timers, int(length), first_seq, int(waiting), int(parked), pending,
+                int(held), int(float(since)) if since else None,
+            )  # fmt: skip
         return standings
 
     async def ages(self, cursors: Mapping[int, int], limit: int) -> dict[int, Page]:
@@ -382,6 +387,15 @@ class Store:
     async def _found(self, shard: int, name: str) -> bytes | None:
         [stored] = await self._call([("find", shard, name)], read_only=True)
         return None if stored is None else bytes(stored)
+
+    async def records(self, wanted: Sequence[tuple[int, str]]) -> list[bytes | None]:
+        """What sales and commissions earned, as stored, JSON, by shard and name of the record.
+
+        Raises :class:`RedisGone`, :class:`Unhealed`.
+        """
+        calls: list[Call] = [("find", shard, f"r:{name}") for shard, name in wanted]
+        found = await self._call(calls, read_only=True)
+        return [None if stored is None else bytes(stored) for stored in found]
 
     async def holdings(self, shard: int, seller_id: str) -> Holdings:
         """What one seller has.

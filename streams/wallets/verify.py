@@ -16,11 +16,13 @@ from models.debts import by_age, day_of
 from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.releases import PENDING
+from models.reviews import HELD, LABEL
 from models.shards import shard_of
 from streams.settings import Settings
 from streams.topics import TOPICS
 from streams.wallets import reserved
 from streams.wallets.evidence import Commanded, Evidence, EvidenceMissing, gather
+from streams.wallets.held import held_apart, held_told, labels_told
 from streams.wallets.pending import pending_apart, pending_forgotten, pending_told
 from streams.wallets.railbooks import Execution
 
@@ -506,6 +508,8 @@ RULES: tuple[Rule, ...] = (
     Rule("debt is as old as the journal has it", debts_apart, _debts),
     Rule(PENDING, pending_apart, pending_told),
     Rule("every pending earning is released", pending_forgotten, pending_told),
+    Rule(HELD, held_apart, held_told),
+    Rule(LABEL, _violations(LABEL), labels_told),
     Rule("every message has one effect or one dead letter", events_astray, _messages),
     Rule(
         "every commission sent up the tree was booked",

@@ -296,6 +296,11 @@ class Wallets:
         )
         return None if stored is None else Authorised.parse(stored)
 
+    async def records(self, wanted: Iterable[tuple[str, str]]) -> list[bytes | None]:
+        """What sales and commissions earned, as stored, by seller and name of the record."""
+        places = [(shard_of(seller), name) for seller, name in wanted]
+        return await self._with_patience(lambda: self.store.records(places))
+
     async def rate(self, source: str, target: str) -> Rate | None:
         """The latest rate of a pair, told either way round; None if there is none."""
 

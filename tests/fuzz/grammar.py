@@ -77,6 +77,9 @@ class Grammar:
             "commission.earned": self._commission,
             "commission.reversed": self._reversal,
             "debt.written_off": self._write_off,
+            "commission.labelled": self._commission_label,
+            "fraud.labelled": self._label,
+            "fraud.taught": self._lesson,
             "seller.updated": self._profile,
             "credit.redeemed": self._redemption,
             "purchase.authorised": self._authorisation,
@@ -236,6 +239,29 @@ class Grammar:
             currency, amount = self._currency(), self._amount()
             named = self._maybe("commission_id", self._new("c"), None)
         return [*named, *self._money(currency, amount), *self._source()]
+
+    def _verdict(self) -> Fields:
+        verdict = self.random.choice(("chargeback", "confirmed", "cleared"))
+        by = self.random.choice(("Eva Klein", "acquirer", self.seller))
+        return [("verdict", text(verdict)), ("by", text(by)), ("reason", text("called her"))]
+
+    def _label(self) -> Fields:
+        named = self._earlier(self._sales)[0] if self._sales else self._new("s")
+        return [("sale_id", text(named)), *self._verdict()]
+
+    def _commission_label(self) -> Fields:
+        named = self._earlier(self._commissions)[0] if self._commissions else self._new("c")
+        source: Fields = [
+            *(("sale_id", text(self._new("s"))), ("seller_id", text(self.seller))),
+            *(("level", text(1)), ("base_minor", text(self._amount()))),
+        ]
+        return [("commission_id", text(named)), *self._verdict(), ("source", source)]
+
+    def _lesson(self) -> Fields:
+        entity = self.random.choice(("li:card", "ld:till", "li:" + "x" * 64))
+        sold_at_ms = self.random.choice((0, 2**31, 2**32 * 1000 - 1, 1_795_500_000_000))
+        fraud = self.random.choice((True, False))
+        return [("entity", text(entity)), ("sold_at_ms", text(sold_at_ms)), ("fraud", text(fraud))]
 
     def _write_off(self) -> Fields:
         names = [("by", text("Eva Klein")), ("reason", text("hardship"))]

@@ -31,6 +31,7 @@ _WEIGHTS = {
     "redemptions": 3,
     "rail.updates": 3,
     "rates": 1,
+    "fraud.labels": 2,
 }
 if set(_WEIGHTS) != set(TOPICS):
     raise RuntimeError("every inbound topic needs a weight")

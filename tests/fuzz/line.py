@@ -262,7 +262,8 @@ class Judge:
             return "effect"
         event = self._event(message)
         reported = message.topic == "rail.updates"
-        shard = shard_of_payout(event.payout_id) if reported else shard_of(event.seller_id)
+        key = getattr(event, "entity", event.seller_id)
+        shard = shard_of_payout(event.payout_id) if reported else shard_of(key)
         if again or self._hashes.get((shard, event.id)) == body_hash(message.value or b""):
             return "repeat"
         if reported and event.payout_id in self.fold.payouts:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 
+from models.events import TOPICS
 from models.refusals import Reason
 from streams.deadletters import dead_letter
 from streams.desk import Desk
@@ -48,6 +49,7 @@ SELDOM = {
     Reason.PAST_RETENTION,
     Reason.PERCENT_OUT_OF_RANGE,  # tests/models/test_events.py has it
     Reason.RETURN_WITHOUT_SALE,  # only when time has passed
+    Reason.LABEL_WITHOUT_SALE,
     Reason.SALE_REUSED,
     Reason.SELLER_MISMATCH,
     Reason.TOO_MANY_WAITING,
@@ -84,8 +86,7 @@ def test_every_input_is_an_effect_or_a_dead_letter(redis_url: str, seed: int) ->
 
 
 def _of_topics(counts: Any) -> list[tuple[str, str]]:
-    topics = {"sales", "commissions", "sellers", "redemptions", "rates", "rail.updates"}
-    return [(t, word) for t, word in counts if t in topics and word.startswith("refused")]
+    return [(t, word) for t, word in counts if t in TOPICS and word.startswith("refused")]
 
 
 def test_a_seed_draws_the_same_inputs() -> None:

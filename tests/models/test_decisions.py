@@ -32,6 +32,7 @@ def record(decision: Decision, vector: list[float] | None, model: str | None) ->
         vector=vector,
         model=model,
         at_ms=1_790_000_000_000,
+        sale_id="INV-1",
     )
 
 

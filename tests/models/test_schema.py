@@ -189,6 +189,7 @@ class TestOutbound:
             vector=None if score is None else [0.5] * len(FEATURES),
             model=None if score is None else "abc",
             at_ms=NOW_MS,
+            sale_id="INV-1",
         )
         assert mistakes("decisions", json.loads(record)) == []
 

@@ -104,7 +104,7 @@ class SimulatedWorker:
         self.name = name
         self.dead = False
         # One topic more deals out the partitions otherwise: only histories with rates have it.
-        absent = {"rates"} - world.script.topics
+        absent = {"rates", "fraud.labels"} - world.script.topics
         topics = [topic for role in roles for topic in ROLE_TOPICS[role]]  # type: ignore[index]
         self.topics = [topic for topic in topics if topic not in absent]
         self.tasks: list[asyncio.Task[Any]] = []

@@ -41,7 +41,7 @@ whether it talks to the world outside. The groups' names are those of streams/se
 worker:
   args: [worker]
   role: book
-  topics: [sales, commissions, sellers, redemptions, rates]
+  topics: [sales, commissions, sellers, redemptions, rates, fraud.labels]
 executor:
   args: [worker]
   role: pay

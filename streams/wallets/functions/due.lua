@@ -3,7 +3,7 @@
 -- that lead to a booking, "e" those that lead to a rail, ARGV[4] how many of the first to pass over.
 -- Returns {seq, {timer, due, stored payout, profile or budget or false, …}, length of the outbox, first
 -- id of the outbox or false, events that wait for a profile, returns that wait for their sale, {currency,
--- what is pending of it, …}}.
+-- what is pending of it, …}, earnings of which something is held, since when the first is, in ms, or false}.
 -- Error UNHEALED: the shard may have lost its timers.
 local function due(keys, args)
   enter()
@@ -30,9 +30,11 @@ local function due(keys, args)
     result[#result + 1] = stored
   end
   local first = call('XRANGE', prefix .. 'o', '-', '+', 'COUNT', 1)
+  local held = call('ZRANGEBYSCORE', prefix .. 'H', '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   return {at.seq, result, call('XLEN', prefix .. 'o'),
     first[1] and first[1][1] or false, call('HGET', keys[1], 'waiting') or '0',
-    call('HGET', keys[1], 'parked') or '0', call('HGETALL', prefix .. 'L')}
+    call('HGET', keys[1], 'parked') or '0', call('HGETALL', prefix .. 'L'),
+    call('ZCARD', prefix .. 'H'), held[2] or false}
 end
 
 redis.register_function{function_name = FUNCTION('due'), callback = due, flags = {'no-writes'}}

@@ -6,10 +6,13 @@
 --   (for the profile), shown (of the returned, what counts already, while waiting returns are
 --   released), tier, occurred, first (it is the seller's first sale), lines {<id> = {amount, returned}},
 --   reinvested and again, boosted and boosted_again (what of it is credit: reinvest.lua), pending (a part is:
---   releases.lua),
+--   releases.lua), sold (of one that is held: what schedules look at), subject (of a sale: what its label
+--   needs to know, models/verdicts.py), verdict (of its last label), forfeited (of it, and no return took it
+--   yet; labels.lua),
 --   counts {campaign, period, forget, metric, near}, up {to, commission, sale, origin, level}
 -- or, while returns are ahead of their sale, early = list of parked return operations.
 
+-- A record of which something is held is kept until nothing is.
 local EARLY_MAX = 20
 -- An entry holds all early returns of a sale, as text in text, and has to fit into a message.
 local EARLY_BYTES_MAX = 1000000
@@ -39,9 +42,32 @@ local function reverse_up(entry, up, base, cause)
   entry.emits[#entry.emits + 1] = id
 end
 
--- Take an amount back from the seller: what is still held or pending of it, then what was reinvested of it
--- and is unspent, then available, then debt.
+-- What is held of an earning has changed: tell the journal, and keep the list of what is held, in H by when it
+-- was. what: held, taken, released or forfeited. `before`: what was held of it before the entry.
+local function note_held(entry, shard, name, record, before, what)
+  local more = record.held - before
+  if more == 0 then
+    return
+  end
+  entry.extra.held = format('["%s","%s","%s",%s,%s]', name, entry.currency, what,
+    int(more < 0 and -more or more), int(record.held))
+  local member = entry.seller .. '/' .. name
+  if record.held == 0 then
+    write(entry, 'ZREM', 'H', member)
+  elseif what == 'held' then
+    write(entry, 'ZADD', 'H', shard.now, member)
+  end
+end
+
+-- Take an amount back from the seller: what a label took already, then what is still held or pending of it,
+-- then what was reinvested of it and is unspent, then available, then debt.
 local function take_back(entry, record, amount)
+  local given_up = record.forfeited or 0
+  if given_up > 0 then
+    given_up = given_up < amount and given_up or amount
+    record.forfeited = record.forfeited - given_up
+    amount = amount - given_up
+  end
   local from_held = amount < record.held and amount or record.held
   if from_held > 0 then
     move(entry, 'held', '/commissions', from_held)
@@ -97,8 +123,11 @@ local function take_early(shard, entry, record, early)
   write(entry, 'ZREM', 't', 'early:' .. entry.op.record)
   count_by(entry, shard, 'parked', -#early)
   for _, parked in ipairs(early) do
-    local reason = misfit(record, parked)
-    if reason then
+    local reason = not parked.again and misfit(record, parked)
+    if parked.again then
+      -- A label: it comes once more, behind its sale.
+      publish(entry, parked.topic, parked.seller, parked.again)
+    elseif reason then
       local headers = parked.headers:gsub('"reason":"[^"]*"', '"reason":"' .. reason .. '"')
       publish(entry, 'dead-letters', parked.seller, parked.raw, headers)
     else
@@ -172,14 +201,33 @@ local function never_sold(shard, seller)
 end
 
 local function store(shard, entry, suffix, record)
-  write(entry, 'SET', suffix, encode(record), 'PXAT', forget_at(shard))
+  keep_record(entry, suffix, record, forget_at(shard))
+end
+
+-- Early returns and labels wait for their sale.
+local function park(shard, entry, record, item)
+  local name = entry.op.record
+  if #record.early >= EARLY_MAX then
+    return 'refused:too_many_waiting'
+  end
+  record.early[#record.early + 1] = item
+  local text = encode(record)
+  if #text > EARLY_BYTES_MAX then
+    return 'refused:too_many_waiting'
+  end
+  write(entry, 'SET', 'r:' .. name, text)
+  write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'early:' .. name)
+  count_by(entry, shard, 'parked', 1)
+  entry.extra.parked = '"' .. name .. '"'
+  commit(shard, entry)
+  return 'parked'
 end
 
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
 -- {{campaign index, period, forget ms, near (of a streak, or nil)}}, first (whether to look if it is her
 -- first sale), lines ({<id> = {amount, 0}} or nil), up, pay, reinvest, schedule (terms or nil), decision,
--- state, waiting (profile missing), sold (of a sale that waits: what schedules look at). Outcomes: booked; refused
--- sale_reused, too_many_waiting.
+-- state, waiting (profile missing), sold (of one that waits or is held: what schedules look at), subject (of a
+-- sale). Outcomes: booked; refused sale_reused, too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
   local stored = get(shard, suffix)
@@ -197,7 +245,7 @@ function operations.earn(shard, op)
   entry.extra.volume = '["' .. op.currency .. '",' .. int(op.base) .. ']'
   local record = {seller = op.seller, currency = op.currency, base = op.base, amount = op.amount,
     returned = 0, reversed = 0, held = 0, tier = op.tier, occurred = op.occurred, counts = {},
-    up = op.up, waiting = op.waiting, lines = op.lines, first = op.first and never_sold(shard, op.seller) or nil}
+    up = op.up, waiting = op.waiting, lines = op.lines, subject = op.subject, first = op.first and never_sold(shard, op.seller) or nil}
   local instant = op.tier == 'instant' and not op.waiting
   local kept = work_off(entry, shard, '/commissions', instant and 'available' or 'held', op.amount,
     op.amount, 0)
@@ -209,6 +257,8 @@ function operations.earn(shard, op)
     note_line(entry, op.record, line, 'sold', figures[1])
   end
   local back = early and take_early(shard, entry, record, early)
+  note_held(entry, shard, op.record, record, 0, 'held')
+  record.sold = record.held > 0 and op.sold or nil
   local gained = kept - record.reversed
   if op.schedule and instant then
     gained = gained - releases.hold(entry, shard, op.record, record, gained, op.schedule,
@@ -261,21 +311,8 @@ function operations.reverse(shard, op)
     write(entry, 'SET', 'x:s:' .. op.seller, op.state)
   end
   if record.early then
-    if #record.early >= EARLY_MAX then
-      return 'refused:too_many_waiting'
-    end
-    record.early[#record.early + 1] = {id = op.id, base = op.base, currency = op.currency,
-      line = op.line, raw = op.raw, headers = op.headers, seller = op.seller}
-    local text = encode(record)
-    if #text > EARLY_BYTES_MAX then
-      return 'refused:too_many_waiting'
-    end
-    write(entry, 'SET', suffix, text)
-    write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'early:' .. op.record)
-    count_by(entry, shard, 'parked', 1)
-    entry.extra.parked = '"' .. op.record .. '"'
-    commit(shard, entry)
-    return 'parked'
+    return park(shard, entry, record, {id = op.id, base = op.base, currency = op.currency,
+      line = op.line, raw = op.raw, headers = op.headers, seller = op.seller})
   end
   local reason = misfit(record, op)
   if reason then
@@ -291,7 +328,9 @@ function operations.reverse(shard, op)
       ref = op.id}))
     write(entry, 'ZADD', 't', 'NX', shard.now + shard.context.wait_ms, 'wait:' .. op.seller)
   end
+  local held = record.held
   give_back(shard, entry, record, op.base, op.id, op.line)
+  note_held(entry, shard, op.record, record, held, 'taken')
   store(shard, entry, suffix, record)
   commit(shard, entry)
   return 'booked'

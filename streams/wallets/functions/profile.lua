@@ -11,6 +11,24 @@ local function release_return(shard, op, item, record)
   commit(shard, entry)
 end
 
+-- What is held of an earning goes on as one does that is available at once. terms: schedule, reinvest.
+local function set_free(entry, shard, name, record, terms)
+  local held = record.held
+  -- Through a house account that ends at zero, so that debt which arose meanwhile is worked off.
+  move(entry, 'held', '/transit', held)
+  local kept = work_off(entry, shard, '/transit', 'available', record.amount - record.reversed,
+    held, record.worked or 0)
+  local worked = (record.worked or 0) + held - kept
+  record.held, record.worked, record.sold = 0, nil, nil
+  note_held(entry, shard, name, record, held, 'released')
+  if terms.schedule and not record.pending then -- an earning has one lot that is pending
+    kept = kept - releases.hold(entry, shard, name, record, kept, terms.schedule, worked)
+  end
+  if terms.reinvest then
+    reinvest.standing(entry, shard, record, kept, terms.reinvest, name)
+  end
+end
+
 local function settle_waiting(shard, op, item, release)
   if item.take then
     local own = {id = op.id .. '/' .. item.ref, seller = op.seller}
@@ -35,20 +53,19 @@ local function settle_waiting(shard, op, item, release)
   local own = {id = op.id .. '/' .. item.record, seller = op.seller}
   local entry = new_entry(shard, own, 'earning.released', record.currency)
   record.waiting = nil
+  if record.forfeited then
+    -- A label said that the sale is a fraud: it counts nowhere, and nobody earns by it.
+    store(shard, entry, suffix, record)
+    entry.extra.released = '"' .. item.record .. '"'
+    commit(shard, entry)
+    return
+  end
   record.up = release.up
+  if record.up and record.verdict == 'cleared' then
+    record.up.held = nil
+  end
   if record.tier == 'instant' then
-    -- Through a house account that ends at zero, so that debt which arose meanwhile is worked off.
-    move(entry, 'held', '/transit', record.held)
-    local kept = work_off(entry, shard, '/transit', 'available', record.amount - record.reversed,
-      record.held, record.worked or 0)
-    local worked = (record.worked or 0) + record.held - kept
-    record.held, record.worked = 0, nil
-    if release.schedule then
-      kept = kept - releases.hold(entry, shard, item.record, record, kept, release.schedule, worked)
-    end
-    if release.reinvest then
-      reinvest.standing(entry, shard, record, kept, release.reinvest, item.record)
-    end
+    set_free(entry, shard, item.record, record, release)
   end
   take_effect(shard, entry, record, release.counts, item.returned)
   reverse_each(entry, record, item.back)

@@ -139,7 +139,8 @@ function reinvest.settle(shard, op, member)
       minor)
     if kept then
       kept[3], kept[4] = bonus, undone
-      write(entry, 'SET', key, encode(record), 'PXAT', call('PEXPIRETIME', shard.prefix .. key))
+      local until_ms = call('PEXPIRETIME', shard.prefix .. key)
+      keep_record(entry, key, record, until_ms > 0 and until_ms or nil)
     end
   end
   commit(shard, entry)

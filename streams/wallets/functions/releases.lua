@@ -22,7 +22,7 @@ local function pending_lot(shard, seller, name)
 end
 
 -- Keep a lot of which so much more, or less, is left: one that has nothing left ends, and its timer.
--- The journal is told: held, taken or released. An entry changes one lot at most.
+-- The journal is told: held, taken, released or forfeited. An entry changes one lot at most.
 local function change_pending(entry, shard, lot, what, more)
   local key, timer = 'L:' .. entry.seller, releases.timer(entry.seller, lot.currency, lot.name)
   lot.left = lot.left + more
@@ -62,8 +62,8 @@ function releases.hold(entry, shard, name, record, gained, terms, worked)
   return minor
 end
 
--- An earning is taken back: first what is pending of it. Returns how much that is.
-function releases.take_back(entry, record, minor)
+-- An earning is taken back, or forfeited: what is pending of it. Returns how much that is.
+function releases.take_back(entry, record, minor, what)
   local lot = record.pending and minor > 0 and pending_lot(entry.shard, entry.seller, entry.op.record)
   if not lot then
     return 0
@@ -71,7 +71,7 @@ function releases.take_back(entry, record, minor)
   local taken = lot.left < minor and lot.left or minor
   move(entry, 'pending', '/commissions', taken)
   lot.earned = lot.earned - taken
-  change_pending(entry, entry.shard, lot, 'taken', -taken)
+  change_pending(entry, entry.shard, lot, what or 'taken', -taken)
   if lot.left == 0 then
     record.pending = nil
   end
@@ -103,7 +103,7 @@ function operations.release(shard, op)
   end
   if record.pending then
     record.pending = nil
-    write(entry, 'SET', suffix, encode(record), 'PXAT', forget_at(shard))
+    keep_record(entry, suffix, record, forget_at(shard))
   end
   if op.pay then
     reserve(entry, shard, op.pay, op.due)

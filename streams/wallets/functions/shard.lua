@@ -12,7 +12,8 @@
 --   p:<seller>             "<revision>|<profile JSON>"
 --   d:<id>                 of an event: body hash. Of a request that came over no topic: "<body hash>|" and
 --                          the outcome, so that its repeat is answered alike. Kept for the retention of ids
---   r:<s|c>:<id>           what a sale or a commission earned (JSON), for returns; kept as long
+--   r:<s|c>:<id>           what a sale or a commission earned (JSON), for returns and labels; kept as long, and
+--                          as long as something of it is held
 --   q:<seller>             list  earnings that wait for the seller's profile (JSON)
 --   y:<payout id>          a payout (JSON); kept for the retention once terminal
 --   i:<rail>:<reference>   the attempt's id behind a rail's reference, where its reports name nothing else;
@@ -24,6 +25,8 @@
 --                                <tier>,<groups of products that it may be spent on, by "|"; empty: any>"
 --   L:<seller>             hash  what is pending of each of her earnings (releases.lua)
 --   L                      hash  currency = what is pending in all
+--   H                      zset  "<seller>/<record>" of the earnings of which something is held, by since when
+--                                (ms); how much stands in the record
 --   k:<seller>             hash  lot id = "<recovered>,<forgiven>": of credit that was spent and whose grant was
 --                                undone since, what its seller owes for it, and what not
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once
@@ -247,6 +250,15 @@ end
 local function write(entry, ...)
   local writes = entry.writes
   writes[#writes + 1] = {...}
+end
+
+-- Keep what a sale or a commission earned, until then, or for as long as something of it is held.
+local function keep_record(entry, suffix, record, until_ms)
+  if (record.held or 0) > 0 or not until_ms then
+    write(entry, 'SET', suffix, encode(record))
+  else
+    write(entry, 'SET', suffix, encode(record), 'PXAT', until_ms)
+  end
 end
 
 -- Keep since when debt is owed, if it changes: what is paid is what has been owed the longest.

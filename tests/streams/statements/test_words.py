@@ -60,7 +60,8 @@ def written() -> dict[str, set[str]]:
         calls = code.count("new_entry(")
         expressions = _ENTRY.findall(code)
         assert len(expressions) == calls, f"{file.name}: not every new_entry is understood"
-        found[file.name] = set().union(*map(kinds_of, expressions))
+        named = [f"'{kind}'" for kind in re.findall(r"entry\.kind = '([\w.]+)'", code)]
+        found[file.name] = set().union(*map(kinds_of, [*expressions, *named]))
     return found
 
 
@@ -84,7 +85,7 @@ def test_words_name_only_what_an_entry_can_fill_in() -> None:
     places = set(re.findall(r"\{\w+\}", " ".join([*WORDS.values(), *ALSO.values()])))
     assert places == {
         *("{volume}", "{amount}", "{rail}", "{campaigns}", "{reward}", "{fee}"),
-        *("{reinvested}", "{exchange}", "{pending}", "{until}", "{reason}"),
+        *("{reinvested}", "{exchange}", "{pending}", "{until}", "{reason}", "{verdict}"),
     }
 
 

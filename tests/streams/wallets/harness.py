@@ -31,6 +31,7 @@ from rails.rail import Instruction, Outcome, Rail, unknown
 from rails.registry import provider
 from rails.routing import Router
 from streams.agents.commissions import Commissions
+from streams.agents.labels import Labels
 from streams.agents.payouts import Cashier
 from streams.agents.rail_updates import RailUpdates
 from streams.agents.rates import Rates
@@ -363,6 +364,7 @@ class Company:
             "commissions": Commissions(desk, self.rules),
             "redemptions": Redemptions(desk, self.rules),
             "rates": Rates(desk, self.rules),
+            "fraud.labels": Labels(desk, self.rules),
             "rail.updates": RailUpdates(desk, self.rules),
         }
         if rails is not None:

@@ -33,6 +33,23 @@ def test_money_over_rails_both_ways() -> None:
     assert not found.settled
 
 
+def test_what_labels_found_by_currency() -> None:
+    told = (("earning.forfeited", "s:1", "confirmed", 700, 300),
+            ("earning.forfeited", "c:1", "confirmed", 50, 0),
+            ("fraud.labelled", "s:2", "chargeback", 0, 900),
+            ("earning.cleared", "s:3", "cleared", 0, 0),
+            ("commission.labelled", "c:2", "chargeback", 0, 40),
+            ("sale.completed", "s:4", "cleared", 1, 1))  # fmt: skip
+    values = [
+        entry(*PAID).replace(b"payout.settled", kind.encode())[:-1]
+        + f',"label":["{record}","EUR","{verdict}","Eva","x",{forfeited},{gone}]}}'.encode()
+        for kind, record, verdict, forfeited, gone in told
+    ]
+    found = moved([Outgoing("ledger", b"k", value) for value in values])
+    assert +found.verdicts == {"confirmed": 1, "chargeback": 1, "cleared": 1}
+    assert +found.of_labels == {("EUR", "forfeited"): 750, ("EUR", "gone"): 1_240}
+
+
 def test_an_imbalance_is_told_by_currency() -> None:
     assert imbalance(entry(*PAID, *USDC)) == {}
     assert imbalance(entry(*PAID[:2])) == {"EUR": -50}

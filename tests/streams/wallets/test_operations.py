@@ -661,6 +661,7 @@ class TestRefusals:
         booking = list(Reason)[list(Reason).index(Reason.ID_REUSED) :]
         # A return that waited in vain; what the company was not told; test_fx.py has leaping rates.
         elsewhere = {Reason.RETURN_WITHOUT_SALE, Reason.NOTICE_UNDELIVERED, Reason.RATE_IMPLAUSIBLE}
+        elsewhere |= {Reason.LABEL_WITHOUT_SALE, Reason.NOT_INDEPENDENT}  # test_labels.py
         elsewhere |= {reason for reason, _ in test_fx.REFUSALS}
         elsewhere |= {reason for reason, _ in test_till.REFUSALS} - {Reason.CURRENCY_MISMATCH}
         assert {reason for reason, _ in REFUSALS} == set(booking) - elsewhere

@@ -152,7 +152,7 @@ class TestRebuild:
     async def test_makes_every_key_again(self, company: Company, client: redis.Redis) -> None:
         before = keys(client)
         kinds = {key.split(":")[1] for key in before}
-        assert kinds == {*"mwhpdrqyinlxteug", *"BbD"}
+        assert kinds == {*"mwhpdrqyinlxteug", *"BbDH"}
         client.flushall()
         rebuilt = await asyncio.to_thread(rebuild, company.settings)
         after = keys(client)

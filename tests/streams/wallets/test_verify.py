@@ -11,6 +11,7 @@ import redis
 from models.ids import derived
 from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF
 from models.releases import PENDING
+from models.reviews import LABEL
 from models.shards import shard_of
 from rails.registry import open_rails
 from rails.sandbox.server import Sandbox, serve
@@ -132,13 +133,13 @@ class TestACompanyThatWorked:
         assert [check.name for check in verdict.checks] == [rule.name for rule in RULES]
         idle = [check.name for check in verdict.checks if check.detail.startswith(("0 ", "not"))]
         # test_reinvest.py has reinvested earnings, test_till.py purchases, test_fx.py quotes,
-        # test_debt.py, test_takeback.py, test_lines.py and test_releases.py the others.
+        # test_debt.py, test_takeback.py, test_lines.py, test_releases.py, test_labels.py the rest.
         assert idle == [
             REINVESTED, LINES, SETTLED, "purchases are as the journal has them",
             "every authorisation ends", "quotes are used once, as the journal has them",
             "every quote ends", "discounts are as the journal has them", DEBT, WRITE_OFF,
             "debt is as old as the journal has it", PENDING, "every pending earning is released",
-            "outboxes are empty or fresh",
+            LABEL, "outboxes are empty or fresh",
         ]  # fmt: skip
         states = {state for state, *_ in verdict.fold.payouts.values()}
         assert states == {"settled"}
