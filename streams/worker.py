@@ -236,7 +236,7 @@ class Worker:
         self._sender, notices = self._notices(PendingNotices(server))
         inspector = Inspector(seal, refusals(rail_settings))
         handlers: dict[str, Callable[[], Handler]] = {
-            "sales": lambda: Sales(desk, rules, scorer_of(settings)),
+            "sales": lambda: Sales(desk, rules, scorer_of(settings), settings.draws_by),
             "commissions": lambda: Commissions(desk, rules),
             "sellers": lambda: Sellers(desk, rules, inspector),
             "redemptions": lambda: Redemptions(desk, rules),
