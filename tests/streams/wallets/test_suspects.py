@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from pydantic_core import to_json
+from typer.testing import CliRunner
 
+from models.decisions import draw_of
+from models.events import decode
+from models.features import Profile, observe
 from models.ledger import Entry, Fold
 from models.policy import ExplorePolicy
+from models.scorer import Scorer, digest_of
 from models.shards import SHARDS
 from models.suspects import EXPLORED, PARTIAL, REJECTED
-from tests.streams.wallets.harness import DAY_MS, PAY, Followed, Shard, campaign
+from streams.cli import app
+from streams.settings import DEFAULTS
+from streams.wallets.rebuild import rebuild
+from streams.wallets.verify import verify
+from tests.streams.wallets.harness import DAY_MS, PAY, Company, Followed, Shard, campaign
+from tests.streams.wallets.test_rebuild import keys
 from tests.streams.wallets.test_releases import UNTIL_MS, Releasing
 
 UP = {"to": "ben", "commission": "c-1", "sale": "x", "origin": "anna", "level": 1, "amount": 50,
@@ -182,3 +196,142 @@ class TestExplored:
         )
         assert policy.shard_day_max("EUR") * SHARDS <= 6_463
         assert policy.shard_day_max("USD") == 0
+
+
+POLICY = """
+currencies:
+  EUR: {min: 500, max: 500000}
+fee_bearer: seller
+rails:
+  paypal:
+    currencies: [EUR]
+instant: [instant, partial]
+fraud:
+  hold_score: 0.999
+  unscored_cap: {EUR: 2000}
+  review_cost: {EUR: 10}
+  explore: {share: 50, max: {EUR: 1000000}, day_max: {EUR: 64000000}}
+  rules:
+    - {reason: stolen, tier: reject, cards: [tok-stolen]}
+    - {reason: large, above: {EUR: 5000000}}
+"""
+KEY = b"drawn by this key"
+
+
+def chosen(count: int, *, through: bool) -> list[str]:
+    """Ids of events that chance would let through, or would not."""
+    ids = (f"ev-x{i}" for i in range(10_000))
+    return [one for one in ids if (draw_of(one, KEY) < 0.5) is through][:count]
+
+
+def explain(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["fraud", "explain", *arguments])
+
+
+async def test_from_the_sale_to_verify_to_the_explanation_and_again_from_the_journal(
+    own_broker: str,
+    redis_url: str,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    scorer = Scorer.load((DEFAULTS / "model.json").read_text())
+    async with Company(
+        own_broker, redis_url, policy=POLICY, scorer=scorer, explore_key=KEY.decode()
+    ) as company:
+        await company.wallets.heal(range(SHARDS))
+        company.publish(
+            "sellers", company.seller("ben"), company.seller("anna", sponsor_id="ben"),
+            company.seller("cleo"), company.seller("dora"),
+        )  # fmt: skip
+        await company.work()
+        [through], [held] = chosen(1, through=True), chosen(1, through=False)
+        stolen = company.sale("anna", 4_000, "stolen", instrument_ref="tok-stolen")
+        large = company.sale("anna", 5_000_001, "large")
+        part = company.sale("anna", amount_at(company, scorer, 1.2), "part")
+        amount = amount_at(company, scorer, 50)
+        first = company.sale("cleo", amount, "through") | {"id": through}
+        second = company.sale("dora", amount, "held") | {"id": held}
+        company.publish("sales", part, first, second, stolen, large)
+        company.publish("sales", company.return_of("anna", 4_000, "stolen"))
+        await company.work()
+        verdict = await asyncio.to_thread(verify, company.settings, whole=True)
+        assert verdict.ok, [check for check in verdict.checks if not check.ok]
+        tiers = verdict.fold.tiers
+        assert tiers[stolen["id"]] == "reject"
+        assert tiers[large["id"]] == "hold"
+        assert tiers[part["id"]] == "partial"
+        assert (tiers[through], tiers[held]) == ("instant", "hold")
+        suspects = verdict.fold.suspects
+        assert (suspects.partial, suspects.explored, suspects.rejected) == (1, 1, 1)
+        scraped = company.metrics.exposition().decode()
+        assert 'payouts_decisions_total{tier="reject"} 1.0' in scraped
+        assert 'payouts_fraud_rules_total{rule="stolen"} 1.0' in scraped
+        explored = amount // 4
+        found = f'payouts_fraud_explored_minor_units_total{{currency="EUR"}} {explored}.0'
+        assert found in scraped
+
+        before = keys(client)
+        client.flushall()
+        await asyncio.to_thread(rebuild, company.settings)
+        assert keys(client) == before
+
+        monkeypatch.setenv("PAYOUTS_KAFKA_BROKERS", own_broker)
+        monkeypatch.setenv("PAYOUTS_POLICY", str(policy))
+        for event in (stolen["id"], large["id"], part["id"], through, held):
+            result = await asyncio.to_thread(explain, event, "--json")
+            assert result.exit_code == 0, result.output
+            told = json.loads(result.stdout)
+            derived = told["derived"]
+            assert derived["same"]
+            assert derived["score"] == told["decision"]["score"]
+            shares = [one["share"] for one in derived["shares"]]
+            assert math.fsum((derived["intercept"], *shares)) == derived["logit"]
+            assert 1 / (1 + math.exp(-derived["logit"])) == pytest.approx(derived["score"])
+        assert told["found"]["looked_at"] == 5
+        assert told["decision"]["propensity"] == 0.5
+        await asyncio.to_thread(_is_told, held, policy, tmp_path)
+
+
+def amount_at(company: Company, scorer: Scorer, reviews: float) -> int:
+    """The amount of a first sale whose expected cost is so many reviews'."""
+    for amount in range(400, 4_000_000, 2_000):
+        sale = company.sale("anna", amount, "any")
+        event = decode("sales", to_json(sale), now_ms=company.clock.now_ms, retention_ms=DAY_MS)
+        row, _ = observe({}, event, Profile("DE"))
+        assert row is not None
+        if scorer.score([row])[0] * amount / 4 > reviews * 10:
+            return amount
+    raise AssertionError("no amount is suspected so much")
+
+
+def _is_told(event: str, policy: Path, tmp_path: Path) -> None:
+    """What people see of it, and one line for all that cannot be."""
+    result = explain(event, "--seller", "dora")
+    assert result.exit_code == 0, result.output
+    assert "hold; decisions:" in result.stdout
+    assert "share of the logit" in result.stdout
+    other = tmp_path / "other.yaml"
+    other.write_text(POLICY.replace("review_cost: {EUR: 10}", "review_cost: {EUR: 11}"))
+    text = (DEFAULTS / "model.json").read_text()
+    artefact = json.loads(text)
+    artefact["intercept"] += 1e-12
+    artefact["digest"] = digest_of(artefact)
+    changed, damaged = tmp_path / "changed.json", tmp_path / "damaged.json"
+    changed.write_text(json.dumps(artefact))
+    damaged.write_text(text[:-5])
+    for arguments, code, words in (
+        (("ev-none",), 1, "no decision of ev-none in the 5 of all partitions that decisions still"),
+        (("ev-none", "--seller", "ben"), 1, "of the partition of ben"),
+        ((event, "--policy", str(other)), 1, "name its file with --policy"),
+        ((event, "--policy", str(tmp_path / "no.yaml")), 2, "cannot be read"),
+        ((event, "--model", str(changed)), 1, "name its file with --model"),
+        ((event, "--model", str(damaged)), 2, "not JSON"),
+        ((event, "--model", str(tmp_path / "none.json")), 2, "cannot be read: No such file"),
+    ):
+        result = explain(*arguments)
+        assert result.exit_code == code, (arguments, result.output)
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
