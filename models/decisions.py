@@ -20,6 +20,7 @@ from hashlib import blake2b
 from math import expm1, isfinite
 from struct import Struct
 from struct import error as StructError
+from typing import NamedTuple
 
 from models.events import SaleCompleted
 from models.features import FEATURES, Profile
@@ -67,8 +68,7 @@ def standing_of(profile: Profile | None) -> Standing:
     return Standing.SUSPENDED if profile.suspended else Standing.ACTIVE
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A tier, the reasons for it (none for instant), and the score (None: there was none)."""
 
     tier: Tier
@@ -111,7 +111,7 @@ class Decision:
         ``amount_minor`` is what the sale earns, ``at_ms`` the event's time. Ids must be those of a
         decoded event: they need no escaping.
         """
-        floats = "null"
+        floats, score, cost = "null", self.score, self.cost
         if vector is not None:
             floats = f'"{b2a_base64(_pack_vector(*vector), newline=False).decode()}"'
         digest = "null" if model is None else f'"{model}"'
@@ -121,8 +121,9 @@ class Decision:
             f'"at_ms":{at_ms},"amount_minor":{amount_minor},"currency":"{currency}",'
             f'"standing":"{standing.value}","tier":"{self.tier.value}",'
             f'"share_bp":{self.share_bp},"reasons":{_json_list(self.reasons)},'
-            f'"rules":{_json_list(self.rules)},"score":{_number(self.score)},'
-            f'"cost":{_number(self.cost)},"draw":{_number(self.draw)},'
+            f'"rules":{_json_list(self.rules)},"score":{"null" if score is None else repr(score)},'
+            f'"cost":{"null" if cost is None else repr(cost)},'
+            f'"draw":{"null" if self.draw is None else repr(self.draw)},'
             f'"explored":{"true" if self.explored else "false"},'
             f'"propensity":{self.propensity!r},"policy":"{policy}","model":{digest},'
             f'"vector":{floats}}}'
@@ -320,10 +321,6 @@ def _share(score: float, cost: float | None, currency: str, policy: FraudPolicy)
         return BASIS_POINTS
     share_bp = min(int(BASIS_POINTS * review / cost), BASIS_POINTS - 1)
     return share_bp if share_bp >= policy.partial_min else 0
-
-
-def _number(value: float | None) -> str:
-    return "null" if value is None else repr(value)
 
 
 _SELLER_1H = FEATURES.index("sales_1h")

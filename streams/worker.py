@@ -165,7 +165,7 @@ def scorer_of(settings: Settings) -> Scorer | None:
     """The fraud model; None, and an error in the log, if it cannot be used: then little is paid."""
     try:
         return Scorer.load(settings.model.read_text(encoding="utf-8"))
-    except (OSError, ModelUnreadable) as error:
+    except (OSError, UnicodeDecodeError, ModelUnreadable) as error:
         logger.error("no fraud model, so only small amounts are paid at once: %s", error)
         return None
 

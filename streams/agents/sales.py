@@ -46,9 +46,12 @@ class Sales:
         self._tiers: Counter[str] = Counter()
         self._fired: Counter[str] = Counter()
         self._explored: Counter[str] = Counter()
-        if rules.policy.fraud.explore is not None and not explore_key:
+        policy = rules.policy.fraud
+        if policy.explore is not None and not explore_key:
             logger.warning("nothing is let through by chance: PAYOUTS_EXPLORE_KEY is not set")
-        desk.metrics.fraud_rules(rule.reason for rule in rules.policy.fraud.rules)
+        desk.metrics.begin_fraud(
+            (rule.reason for rule in policy.rules), policy.explore.max if policy.explore else ()
+        )
         desk.metrics.scorer(up=scorer is not None)
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:

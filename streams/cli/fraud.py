@@ -170,12 +170,12 @@ def _explained(found: Found, derived: Derived, apart: list[str]) -> dict[str, An
     return {
         "found": {"partition": found.partition, "offset": found.offset,
                   "decisions": found.decisions, "looked_at": found.looked_at},
-        "decision": record.pop("decision"),
+        "decision": record.pop("decision")._asdict(),
         **record,
         "derived": {
             "same": not apart and derived.decision is not None,
             "differences": apart,
-            "decision": None if derived.decision is None else asdict(derived.decision),
+            "decision": None if derived.decision is None else derived.decision._asdict(),
             "score": derived.score,
             "logit": derived.logit,
             "intercept": derived.intercept,

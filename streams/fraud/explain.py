@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import fsum
 from typing import Any, NamedTuple
 
@@ -134,7 +134,7 @@ def differences(record: Record, derived: Derived) -> list[str]:
     if record.model is not None and derived.score != kept.score:
         found.append(f"score {kept.score!r}, derived {derived.score!r}")
     if again is not None:
-        for name, value in asdict(kept).items():
+        for name, value in kept._asdict().items():
             other = getattr(again, name)
             if name != "score" and other != value:
                 found.append(f"{name} {value!r}, derived {other!r}")

@@ -173,10 +173,13 @@ class Metrics:
         for currency, minor in explored_minor.items():
             self._explored.add(minor, currency)
 
-    def fraud_rules(self, reasons: Iterable[str]) -> None:
-        """Make the series of the policy's rules, so that a first sale that fits is a rise."""
-        for reason in reasons:
-            self._fraud_rules.add(0, reason)
+    def begin_fraud(self, rules: Iterable[str], explored: Iterable[str]) -> None:
+        """Make the series of the policy's rules, and of the currencies in which chance may let
+        something through, so that the first is a rise."""
+        for rule in rules:
+            self._fraud_rules.add(0, rule)
+        for currency in explored:
+            self._explored.add(0, currency)
 
     def scored(self, scores: Iterable[float | None]) -> None:
         """Probabilities of fraud of a batch; None of a sale that was not scored."""
