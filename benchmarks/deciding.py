@@ -2,23 +2,36 @@
 
 The product has its own agent and desk for this (:mod:`streams.agents.sales`); the models, rules and
 Redis functions are the same.
+
+``python -m benchmarks.deciding`` tells what features, score and decision with its record cost a
+sale, without Redis, by the number of sales in a batch.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from time import process_time
 from typing import Any, NamedTuple
 
-from models.decisions import decide
+from rich.console import Console
+
+from benchmarks.events import profiles_and_sales
+from benchmarks.ground import new_seal_keys, seal_of
+from models.decisions import Decision, decide, facts_of, standing_of
 from models.events import SaleCompleted, body_hash, decode
 from models.features import entities, observe
-from models.sellers import Seller, read_seller
+from models.fraudrules import fired
+from models.sellers import Seller, read_seller, stored_profile
 from models.shards import shard_of
-from streams.settings import Settings
+from streams.settings import Settings, load_settings
 from streams.wallets.store import Operation
 from streams.wallets.wallets import Terms
 from streams.worker import ASK_AFTER_MS, company_rules, now_ms, scorer_of
+
+BATCHES = (1, 200, 1_000)
+"""Sales in the batches that are measured."""
 
 
 class Source(NamedTuple):
@@ -107,17 +120,40 @@ class Deciding:
         score: float,
         state: str,
     ) -> Operation:
+        amount, decision, record = self.decide(source, event, seller, row, score)
+        operation: dict[str, Any] = self.rules.sale(
+            event, seller, amount, decision.tier, score, decision.share_bp
+        )
+        operation["state"] = state
+        operation["decision"] = record.decode()
+        operation["hash"] = body_hash(source.value)
+        operation["topic"] = source.topic
+        operation["partition"] = source.partition
+        operation["offset"] = source.offset
+        return operation
+
+    def decide(
+        self,
+        source: Source,
+        event: SaleCompleted,
+        seller: Seller,
+        row: list[float],
+        score: float,
+    ) -> tuple[int, Decision, bytes]:
+        """What a sale earns, its decision, and the record of that."""
         rules, scorer = self.rules, self._scorer
         amount = rules.plan.retail(event.amount_minor, event.currency)
+        policy = rules.policy.fraud
+        fits = fired(policy.rules, facts_of(event, row, seller.profile)) if policy.rules else ()
         decision = decide(
             score,
             amount,
             event.currency,
-            rules.policy.fraud,
+            policy,
             profile=seller.profile,
             explain=lambda: scorer.reasons(row),
+            fits=fits,
         )
-        operation: dict[str, Any] = rules.sale(event, seller, amount, decision.tier)
         record = decision.record(
             event_id=event.id,
             seller_id=event.seller_id,
@@ -127,12 +163,58 @@ class Deciding:
             vector=row,
             model=scorer.digest,
             at_ms=event.occurred_ms,
+            amount_minor=amount,
+            currency=event.currency,
+            standing=standing_of(seller.profile),
+            policy=policy.digest,
             sale_id=event.sale_id,
         )
-        operation["state"] = state
-        operation["decision"] = record.decode()
-        operation["hash"] = body_hash(source.value)
-        operation["topic"] = source.topic
-        operation["partition"] = source.partition
-        operation["offset"] = source.offset
-        return operation
+        return amount, decision, record
+
+    def sellers(self, profiles: Iterable[bytes]) -> dict[str, Seller]:
+        """Sellers by id, from messages of ``sellers``; none can be paid."""
+        found = {}
+        for value in profiles:
+            event = decode("sellers", value, now_ms=now_ms(), retention_ms=self.retention_ms)
+            stored = f"1|{stored_profile(event, (), None)}"
+            found[event.seller_id] = read_seller(event.seller_id, stored.encode())
+        return found
+
+    def measured(
+        self, sales: Sequence[SaleCompleted], sellers: Mapping[str, Seller], batch: int
+    ) -> float:
+        """CPU microseconds a sale, of features, score, and decision with its record."""
+        states: dict[str, str | None] = {}
+        source = Source("sales", 0, 0, b"")
+        started = process_time()
+        for first in range(0, len(sales), batch):
+            some = sales[first : first + batch]
+            rows = []
+            for event in some:
+                row, updates = observe(states, event, sellers[event.seller_id].profile)
+                states.update(updates)
+                rows.append(row or [])
+            scores = self._scorer.score(rows).tolist()
+            for event, row, score in zip(some, rows, scores, strict=True):
+                self.decide(source, event, sellers[event.seller_id], row, score)
+        return (process_time() - started) / len(sales) * 1e6
+
+
+def main() -> None:
+    """Measure, and print a line for each size of a batch: the best of some rounds."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.deciding", description=__doc__)
+    parser.add_argument("--events", type=int, default=10_000, help="sales")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    keys = new_seal_keys()
+    profiles, sales = profiles_and_sales(7, options.events, seal=seal_of(keys))
+    deciding = Deciding(load_settings(seal_keys=keys))
+    events = deciding.decode(Source("sales", 0, i, sale.value) for i, sale in enumerate(sales))
+    sellers = deciding.sellers(profile.value for profile in profiles)
+    for batch in BATCHES:
+        best = min(deciding.measured(events, sellers, batch) for _ in range(options.rounds))
+        Console().print(f"{batch:>5} in a batch: {best:.1f} us a sale")
+
+
+if __name__ == "__main__":
+    main()

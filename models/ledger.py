@@ -23,6 +23,7 @@ from models.payouts import PAID, PayoutState
 from models.quotes import QUOTE, Conversions, Quote
 from models.releases import PENDING, Releases
 from models.reviews import Label, Reviews
+from models.suspects import Suspects
 from models.timeline import Timeline
 
 SELLER_ACCOUNTS = (
@@ -115,6 +116,10 @@ class Entry:
     """Of an earning that is held: its record, currency, held, taken, released or forfeited, how
     much, what is left."""
     label: Label | None = None
+    partial: tuple[int, int, int] | None = None
+    """Of a partial earning: basis points that are not held, of how much, what is held."""
+    explored: tuple[str, int, int, int, int] | None = None
+    """Of one let through by chance: currency, day, how much, the shard's on that day, the most."""
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -155,6 +160,8 @@ class Entry:
                 tuple(raw["schedule"]) if "schedule" in raw else None,
                 tuple(raw["held"]) if "held" in raw else None,
                 Label.parse(*raw["label"]) if "label" in raw else None,
+                tuple(raw["partial"]) if "partial" in raw else None,
+                tuple(raw["explored"]) if "explored" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -250,6 +257,8 @@ class Fold:
     """Earnings that are pending."""
     reviews: Reviews = field(default_factory=Reviews)
     """Earnings that are held, and labels."""
+    suspects: Suspects = field(default_factory=Suspects)
+    """Earnings that are held in part, or let through by chance."""
     reinvested: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per seller and currency: of what she earned, what became credit, net of what returns took."""
     own_lots: set[tuple[str, str, str]] = field(default_factory=set)
@@ -309,6 +318,7 @@ class Fold:
         yield from ((QUOTE, text) for text in self.conversions.apply(entry))
         yield from ((PENDING, text) for text in self.releases.apply(entry))
         yield from self.reviews.apply(entry)
+        yield from self.suspects.apply(entry)
         yield from (("no budget is overspent", text) for text in self.budgets.apply(entry))
 
     def _book(self, entry: Entry) -> None:

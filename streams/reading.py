@@ -14,6 +14,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from models.shards import partition_of
+
 SILENCE_MAX_S = 15.0
 """How long the broker may say nothing."""
 
@@ -28,10 +30,12 @@ def read_topic(
     silence_max_s: float = SILENCE_MAX_S,
     *,
     since_ms: int | None = None,
+    key: str | None = None,
 ) -> Iterator[Message]:
     """All messages there are now, oldest first within a partition, in one pass.
 
     `client` is librdkafka's configuration for the broker. `since_ms`: from those on that came then.
+    With a `key` only the partition is read that its messages are in.
 
     Raises:
         TopicUnreadable: no topic, no broker, or no answer for `silence_max_s`.
@@ -47,7 +51,7 @@ def read_topic(
         }
     )
     try:
-        yield from _read_to_end(consumer, topic, silence_max_s, since_ms)
+        yield from _read_to_end(consumer, topic, silence_max_s, since_ms, key)
     except KafkaException as error:
         raise TopicUnreadable(f"cannot read {topic}: {error.args[0].str()}") from error
     finally:
@@ -55,7 +59,7 @@ def read_topic(
 
 
 def _read_to_end(
-    consumer: Consumer, topic: str, silence_max_s: float, since_ms: int | None
+    consumer: Consumer, topic: str, silence_max_s: float, since_ms: int | None, key: str | None
 ) -> Iterator[Message]:
     metadata = consumer.list_topics(topic, timeout=silence_max_s).topics[topic]
     if metadata.error is not None:
@@ -63,6 +67,8 @@ def _read_to_end(
             f"no topic {topic}: {metadata.error.str()}; run `payouts topics create`"
         )
     left = set(metadata.partitions)
+    if key is not None:
+        left = {partition_of(key, len(left))}
     begin = OFFSET_BEGINNING if since_ms is None else since_ms
     places = [TopicPartition(topic, partition, begin) for partition in left]
     if since_ms is not None:

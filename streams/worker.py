@@ -169,7 +169,7 @@ def scorer_of(settings: Settings) -> Scorer | None:
     """The fraud model; None, and an error in the log, if it cannot be used: then little is paid."""
     try:
         return Scorer.load(settings.model.read_text(encoding="utf-8"))
-    except (OSError, ModelUnreadable) as error:
+    except (OSError, UnicodeDecodeError, ModelUnreadable) as error:
         logger.error("no fraud model, so only small amounts are paid at once: %s", error)
         return None
 
@@ -244,7 +244,7 @@ class Worker:
         self._sender, notices = self._notices(PendingNotices(server))
         inspector = Inspector(seal, refusals(rail_settings))
         handlers: dict[str, Callable[[], Handler]] = {
-            "sales": lambda: Sales(desk, rules, scorer_of(settings)),
+            "sales": lambda: Sales(desk, rules, scorer_of(settings), settings.draws_by),
             "commissions": lambda: Commissions(desk, rules),
             "sellers": lambda: Sellers(desk, rules, inspector),
             "redemptions": lambda: Redemptions(desk, rules),

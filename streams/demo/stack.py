@@ -39,6 +39,8 @@ SESSION_TIMEOUT_MS = 3_000
 for a dead member."""
 
 
+EXPLORE_KEY = "what a demo draws by"
+
 POLICY = Path(__file__).parent / "policy.yaml"
 """The simulated company's terms for all its rails."""
 
@@ -227,6 +229,7 @@ class Stack:
             "assignment_strategy": "range",
             "fetch_wait_ms": 10,
             "seal_keys": self.seal_keys,
+            "explore_key": EXPLORE_KEY,
             "metrics_port": self.metrics_port,
             "webhook_port": self.webhook_port,
             "policy": POLICY,

@@ -73,6 +73,8 @@ class Metrics:
         self._scores = _Counters(definitions.scores)
         self._labels = _Counters(definitions.labels)
         self._label_money = _Counters(definitions.label_money)
+        self._fraud_rules = _Counters(definitions.fraud_rules)
+        self._explored = _Counters(definitions.explored)
         self._rail_outcomes = _Counters(definitions.rail_outcomes)
         self._rail_money = _Counters(definitions.rail_money)
         self._heal_entries = _Counters(definitions.heal_entries)
@@ -158,10 +160,30 @@ class Metrics:
         self._requests.add(1, endpoint, str(status))
         self._request_seconds.observe(seconds, endpoint)
 
-    def decided(self, tiers: Mapping[str, int]) -> None:
-        """Fraud decisions of a batch, by tier."""
+    def decided(
+        self,
+        tiers: Mapping[str, int],
+        rules: Mapping[str, int],
+        explored_minor: Mapping[str, int],
+    ) -> None:
+        """Fraud decisions of a batch: by tier, by rule that fit, and what chance let through.
+
+        Rules are the policy's; explored money is by currency, in minor units.
+        """
         for tier, count in tiers.items():
             self._decisions.add(count, tier)
+        for rule, count in rules.items():
+            self._fraud_rules.add(count, rule)
+        for currency, minor in explored_minor.items():
+            self._explored.add(minor, currency)
+
+    def begin_fraud(self, rules: Iterable[str], explored: Iterable[str]) -> None:
+        """Make the series of the policy's rules, and of the currencies in which chance may let
+        something through, so that the first is a rise."""
+        for rule in rules:
+            self._fraud_rules.add(0, rule)
+        for currency in explored:
+            self._explored.add(0, currency)
 
     def scored(self, scores: Iterable[float | None]) -> None:
         """Probabilities of fraud of a batch; None of a sale that was not scored."""

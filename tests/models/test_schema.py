@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from models import events, published
-from models.decisions import Decision, Tier
+from models.decisions import Decision, Standing, Tier
 from models.features import FEATURES
 from models.money import MINOR_MAX
 from models.refusals import Reason, Refused
@@ -189,6 +189,10 @@ class TestOutbound:
             vector=None if score is None else [0.5] * len(FEATURES),
             model=None if score is None else "abc",
             at_ms=NOW_MS,
+            amount_minor=100,
+            currency="EUR",
+            standing=Standing.ACTIVE,
+            policy="ab" * 32,
             sale_id="INV-1",
         )
         assert mistakes("decisions", json.loads(record)) == []

@@ -153,7 +153,8 @@ function reinvest.standing(entry, shard, record, gained, terms, what)
   local free = entry.draft.available - terms[2]
   local minor = gained > 0 and ratio(gained, terms[1], 100) or 0
   minor = minor < free and minor or free
-  if minor > 0 then
+  -- A record knows two parts. A third (paid in part, cleared later, pending until later still) stays available.
+  if minor > 0 and not record.again then
     local bonus, lot = reinvest.convert(entry, shard, minor, terms[3], terms[4])
     local again = record.reinvested and '/again' or ''
     record[again == '' and 'reinvested' or 'again'] = {minor, 0, bonus, 0, lot}

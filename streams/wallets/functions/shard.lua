@@ -27,6 +27,7 @@
 --   L                      hash  currency = what is pending in all
 --   H                      zset  "<seller>/<record>" of the earnings of which something is held, by since when
 --                                (ms); how much stands in the record
+--   E                      hash  currency = "<day>,<minor>": what was let through by chance on a day (earn.lua)
 --   k:<seller>             hash  lot id = "<recovered>,<forgiven>": of credit that was spent and whose grant was
 --                                undone since, what its seller owes for it, and what not
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once

@@ -202,6 +202,9 @@ def test_the_company_s_policy_is_the_packaged_one_with_more_rails() -> None:
     assert company.pop("fx")["rate_age_seconds_max"] > packaged.pop("fx")["rate_age_seconds_max"]
     assert len(company.pop("release")) > len(packaged.pop("release"))
     assert company.pop("reinvest")["bonus"] > packaged.pop("reinvest")["bonus"]
+    assert len(company["fraud"].pop("rules")) > len(packaged["fraud"].pop("rules"))
+    assert company["fraud"].pop("explore")
+    assert packaged["fraud"].pop("explore") is None
     assert company == packaged
     assert theirs.items() <= own.items()
     assert set(own) == set(RAILS)

@@ -41,7 +41,12 @@ def test_stages_are_timed_also_when_they_fail(metrics: Metrics) -> None:
 
 
 def test_decisions_money_payouts_and_credits(metrics: Metrics) -> None:
-    metrics.decided({"instant": 7, "hold": 2})
+    metrics.begin_fraud(["stolen", "large"], ["USD"])
+    assert sample(metrics, "payouts_fraud_explored_minor_units_total", currency="USD") == 0
+    metrics.decided({"instant": 7, "hold": 2}, {"large": 1}, {"EUR": 700})
+    assert sample(metrics, "payouts_fraud_rules_total", rule="stolen") == 0
+    assert sample(metrics, "payouts_fraud_rules_total", rule="large") == 1
+    assert sample(metrics, "payouts_fraud_explored_minor_units_total", currency="EUR") == 700
     metrics.booked({("EUR", "earned"): 1_234, ("JPY", "paid"): 5})
     metrics.payouts({("paypal", PayoutState.SETTLED): 4})
     metrics.spendback(granted=2, unfired=1)

@@ -13,6 +13,7 @@ from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF
 from models.releases import PENDING
 from models.reviews import LABEL
 from models.shards import shard_of
+from models.suspects import EXPLORED, PARTIAL, REJECTED
 from rails.registry import open_rails
 from rails.sandbox.server import Sandbox, serve
 from streams.engine import Outgoing
@@ -139,7 +140,7 @@ class TestACompanyThatWorked:
             "every authorisation ends", "quotes are used once, as the journal has them",
             "every quote ends", "discounts are as the journal has them", DEBT, WRITE_OFF,
             "debt is as old as the journal has it", PENDING, "every pending earning is released",
-            LABEL, "outboxes are empty or fresh",
+            LABEL, PARTIAL, EXPLORED, REJECTED, "outboxes are empty or fresh",
         ]  # fmt: skip
         states = {state for state, *_ in verdict.fold.payouts.values()}
         assert states == {"settled"}
