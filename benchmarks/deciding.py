@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from models.decisions import decide
 from models.events import SaleCompleted, body_hash, decode
 from models.features import entities, observe
+from models.scorer import Scorer
 from models.sellers import Seller, read_seller
 from models.shards import shard_of
 from streams.settings import Settings
 from streams.wallets.store import Operation
 from streams.wallets.wallets import Terms
-from streams.worker import ASK_AFTER_MS, company_rules, now_ms, scorer_of
+from streams.worker import ASK_AFTER_MS, company_rules, now_ms
 
 
 class Source(NamedTuple):
@@ -40,10 +41,7 @@ class Deciding:
             settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, self.rules.context()
         )
         self.static = terms.json()
-        scorer = scorer_of(settings)
-        if scorer is None:
-            raise RuntimeError("the jobs need the model")
-        self._scorer = scorer
+        self._scorer = Scorer.load(settings.model.read_text(encoding="utf-8"))
 
     def decode(self, sources: Iterable[Source]) -> list[SaleCompleted]:
         """The sales in messages. The jobs are given good ones only."""

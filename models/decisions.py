@@ -57,11 +57,15 @@ class Decision:
         vector: Sequence[float] | None,
         model: str | None,
         at_ms: int,
+        sale_id: str | None = None,
+        challenger: tuple[str, float] | None = None,
     ) -> bytes:
         """The message for ``decisions``: JSON.
 
         ``vector`` is kept as base64 of little-endian 64-bit floats, which is exact; ``model`` is
-        the scorer's digest; both are null where there was no score. ``at_ms`` is the event's time.
+        the scorer's digest; both are null where there was no score. ``at_ms`` is the event's time,
+        ``sale_id`` how labels name the sale, ``challenger`` digest and score of a model that was
+        asked too and decided nothing.
         Ids must be those of a decoded event: they need no escaping.
         """
         floats = "null"
@@ -69,11 +73,15 @@ class Decision:
             floats = f'"{b2a_base64(_pack_vector(*vector), newline=False).decode()}"'
         score = "null" if self.score is None else repr(self.score)
         digest = "null" if model is None else f'"{model}"'
+        sale = "" if sale_id is None else f'"sale_id":"{sale_id}",'
+        rival = ""
+        if challenger is not None:
+            rival = f',"challenger":{{"model":"{challenger[0]}","score":{challenger[1]!r}}}'
         return (
-            f'{{"version":1,"event_id":"{event_id}","seller_id":"{seller_id}",'
+            f'{{"version":1,"event_id":"{event_id}","seller_id":"{seller_id}",{sale}'
             f'"source":{{"topic":"{topic}","partition":{partition},"offset":{offset}}},'
             f'"at_ms":{at_ms},"tier":"{self.tier.value}","reasons":{_json_list(self.reasons)},'
-            f'"score":{score},"model":{digest},"vector":{floats}}}'
+            f'"score":{score},"model":{digest},"vector":{floats}{rival}}}'
         ).encode()
 
 
@@ -90,13 +98,15 @@ class Record:
     vector: tuple[float, ...] | None
     model: str | None
     at_ms: int
+    sale_id: str | None = None
+    challenger: tuple[str, float] | None = None
 
 
 def read_record(value: bytes) -> Record:
     """The decision in a message of ``decisions``. Raises ValueError on anything else."""
     try:
         body = json.loads(value)
-        source, vector = body["source"], body["vector"]
+        source, vector, rival = body["source"], body["vector"], body.get("challenger")
         return Record(
             decision=Decision(Tier(body["tier"]), tuple(body["reasons"]), body["score"]),
             event_id=body["event_id"],
@@ -107,6 +117,8 @@ def read_record(value: bytes) -> Record:
             vector=None if vector is None else _VECTOR.unpack(b64decode(vector, validate=True)),
             model=body["model"],
             at_ms=body["at_ms"],
+            sale_id=body.get("sale_id"),
+            challenger=None if rival is None else (rival["model"], rival["score"]),
         )
     except (ValueError, TypeError, KeyError, StructError) as error:
         raise ValueError(f"not a decision: {error!r}") from None

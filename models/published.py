@@ -329,12 +329,20 @@ class DecisionSource(Published):
     offset: Offset
 
 
+class ChallengerScore(Published):
+    """What a model thought of a sale that decides nothing yet."""
+
+    model: str = Field(description="digest of the model")
+    score: Annotated[float, Field(ge=0, le=1)]
+
+
 class DecisionMade(Published):
     """Whether a sale is paid at once and why, with all the decision was made from."""
 
     version: Literal[1]
     event_id: Text
     seller_id: Text
+    sale_id: Text | None = Field(None, description="the sale, as labels name it")
     source: DecisionSource
     at_ms: Ms
     tier: Tier
@@ -342,6 +350,9 @@ class DecisionMade(Published):
     score: Annotated[float, Field(ge=0, le=1)] | None
     model: str | None = Field(description="digest of the model")
     vector: str | None = Field(description="base64 of little-endian 64-bit floats")
+    challenger: ChallengerScore | None = Field(
+        None, description="by the challenger, of the same vector; absent if there is none"
+    )
 
 
 class DeadLetterHeaders(Published):

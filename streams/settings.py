@@ -263,6 +263,9 @@ class Settings(_OfRails):
         DEFAULTS / "campaigns.yaml", description="spendback campaigns, YAML file"
     )
     model: Path = Field(DEFAULTS / "model.json", description="fraud model, JSON file")
+    model_challenger: Path | None = Field(
+        None, description="a fraud model that scores in the shadow of the other, JSON file"
+    )
     seal_keys: SecretStr = Field(
         SecretStr(""),
         description="keys that seal destinations, as id:base64key,id2:base64key; the first seals",

@@ -17,6 +17,7 @@ from models.sellers import Seller, read_seller
 from models.shards import shard_of
 from streams.desk import Desk, Settled, Taken, earned
 from streams.engine import Batch
+from streams.fraud.drift import DriftWindow
 from streams.wallets.store import Look, Operation, RedisGone
 
 logger = logging.getLogger(__name__)
@@ -34,10 +35,24 @@ class Sales:
     def __init__(self, desk: Desk, rules: Rules, scorer: Scorer | None) -> None:
         self._desk = desk
         self._rules = rules
-        self._scorer = scorer
+        self._scorer: Scorer | None = None
+        self._challenger: Scorer | None = None
+        self._drift: DriftWindow | None = None
         self._shared: dict[int, dict[str, str]] = {}
         self._tiers: Counter[str] = Counter()
-        desk.metrics.scorer(up=scorer is not None)
+        self.use(scorer)
+
+    def use(self, scorer: Scorer | None, challenger: Scorer | None = None) -> None:
+        """Score by these models from now on; call it on the event loop.
+
+        A batch in hand is scored and decided without a pause in between, so one model makes all of
+        a decision. The challenger's scores are published beside it, and decide nothing.
+        """
+        if self._drift is None or scorer is not self._scorer:
+            self._drift = DriftWindow(scorer.reference) if scorer else None
+        self._scorer = scorer
+        self._challenger = challenger
+        self._desk.metrics.scorer(up=scorer is not None)
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
@@ -83,12 +98,15 @@ class Sales:
             rows.append(row)
             changed.append(updates)
         self._shared = _shared(changed)
-        scores = self._scores(rows)
+        scores = self._scores(rows, self._scorer)
         self._desk.metrics.scored(scores)
+        rivals = self._scores(rows, self._challenger)
+        if self._drift is not None and (psi := self._drift.take(rows, scores)) is not None:
+            self._desk.metrics.drift(psi)
         operations = [
-            self._operation(t, seller, row, score, updates)
-            for t, seller, row, score, updates in zip(
-                taken, sellers, rows, scores, changed, strict=True
+            self._operation(t, seller, row, score, rival, updates)
+            for t, seller, row, score, rival, updates in zip(
+                taken, sellers, rows, scores, rivals, changed, strict=True
             )
         ]
         self._desk.metrics.decided(self._tiers)
@@ -107,20 +125,23 @@ class Sales:
                     wanted[entity] = shard_of(entity)
         return await self._desk.wallets.look(sellers, wanted.items())
 
-    def _scores(self, rows: Sequence[list[float] | None]) -> list[float | None]:
+    def _scores(
+        self, rows: Sequence[list[float] | None], scorer: Scorer | None
+    ) -> list[float | None]:
         """The probability of fraud of each row; None where there is no row or no scorer."""
-        if self._scorer is None:
+        if scorer is None:
             return [None] * len(rows)
         real = [row for row in rows if row is not None]
-        scores = iter(self._scorer.score(real).tolist() if real else ())
+        scores = iter(scorer.score(real).tolist() if real else ())
         return [None if row is None else next(scores) for row in rows]
 
-    def _operation(
+    def _operation(  # noqa: PLR0917 - what one event is decided from
         self,
         taken: Taken,
         seller: Seller | None,
         row: list[float] | None,
         score: float | None,
+        rival: float | None,
         updates: dict[str, str],
     ) -> Operation:
         event = taken.event
@@ -138,7 +159,7 @@ class Sales:
             tier = self._decision(score, amount, event.currency, _KNOWN, row).tier
         operation = self._rules.sale(event, seller, amount, tier, decision.score)
         operation["state"] = state
-        operation["decision"] = self._record(taken, operation, decision, row)
+        operation["decision"] = self._record(taken, operation, decision, row, rival)
         self._tiers[decision.tier.value] += 1
         return operation
 
@@ -160,9 +181,17 @@ class Sales:
             explain=(lambda: scorer.reasons(row)) if scorer and row else None,
         )
 
-    def _record(self, taken: Taken, operation: Operation, decision: Decision, row: Any) -> str:
+    def _record(
+        self,
+        taken: Taken,
+        operation: Operation,
+        decision: Decision,
+        row: Any,
+        rival: float | None,
+    ) -> str:
         message = taken.message
         scored = decision.score is not None
+        challenger = self._challenger
         return decision.record(
             event_id=operation["id"],
             seller_id=operation["seller"],
@@ -172,6 +201,8 @@ class Sales:
             vector=row if scored else None,
             model=self._scorer.digest if self._scorer and scored else None,
             at_ms=operation["occurred"],
+            sale_id=taken.event.sale_id,
+            challenger=(challenger.digest, rival) if challenger and rival is not None else None,
         ).decode()
 
 

@@ -1,4 +1,4 @@
-"""`payouts fraud`: how well frauds are found, by a public protocol."""
+"""`payouts fraud evaluate`: how well frauds are found, by a public protocol."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from streams.fraud.fdh import Transactions
     from streams.fraud.prequential import Fold
 
-group = typer.Typer(cls=LineErrors, no_args_is_help=True, help="How well frauds are found.")
+group = typer.Typer(
+    cls=LineErrors, no_args_is_help=True, help="Fraud models: how well they do, and their life."
+)
 
 
 class Dataset(StrEnum):
@@ -31,11 +33,6 @@ class Dataset(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the group."""
     app.add_typer(group, name="fraud")
-
-
-@group.callback()
-def _fraud() -> None:
-    """A group, although it has one command: more are to come."""
 
 
 @group.command()

@@ -70,6 +70,7 @@ class Metrics:
         self._notices = _Counters(definitions.notices)
         self._timers = _Counters(definitions.timers)
         self._scores = _Counters(definitions.scores)
+        self._model_swaps = _Counters(definitions.model_swaps)
         self._rail_outcomes = _Counters(definitions.rail_outcomes)
         self._rail_money = _Counters(definitions.rail_money)
         self._heal_entries = _Counters(definitions.heal_entries)
@@ -98,6 +99,7 @@ class Metrics:
             (self._spendback, ("granted", "unfired", "refused")),
             (self._conversions, ("quoted", "converted", "expired")),
             (self._scores, SCORE_BINS),
+            (self._model_swaps, ("champion", "challenger")),
             (self._timers, ("booking", "rail")),
             (self._heal_entries, ("redone", "republished")),
         ):
@@ -347,6 +349,19 @@ class Metrics:
     def scorer(self, *, up: bool) -> None:
         """Whether the fraud model scores."""
         self._definitions.scorer_up.set(up)
+
+    def models(self, in_use: Mapping[tuple[str, str], float], refused: Mapping[str, bool]) -> None:
+        """The models in use, by (role, digest), and of each role whether its file is refused."""
+        self._definitions.model.replace(in_use)
+        self._definitions.model_refused.replace({(role,): is_ for role, is_ in refused.items()})
+
+    def model_taken(self, role: str, *, swapped: bool) -> None:
+        """A model is used from now on, in place of another one or as the first."""
+        self._model_swaps.add(swapped, role)
+
+    def drift(self, psi: Mapping[str, float]) -> None:
+        """How far the last sales are from those of the model's training, by feature."""
+        self._definitions.psi.replace({(name,): value for name, value in psi.items()})
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
