@@ -75,6 +75,7 @@ class Serving:
         if challenger is not None:
             self._files["challenger"] = ModelFile(challenger)
         self._in_use: dict[ModelRole, Scorer | None] = {}
+        self._told: dict[ModelRole, str | None] = {}
 
     def begin(self) -> None:
         """Look for the first time, and have what there is used. Blocking."""
@@ -98,7 +99,7 @@ class Serving:
         now = {role: file.scorer for role, file in self._files.items()}
         for role, file in self._files.items():
             scorer, before = file.scorer, self._in_use.get(role)
-            if file.problem is not None:
+            if file.problem is not None and file.problem != self._told.get(role):
                 logger.error(
                     "%s: a model that cannot be used, so %s: %s",
                     role,
@@ -108,6 +109,7 @@ class Serving:
             elif scorer is not before and scorer is not None:
                 logger.info("%s: model %s is used now", role, scorer.digest[:12])
                 self._metrics.model_taken(role, swapped=before is not None)
+            self._told[role] = file.problem
         if now != self._in_use:
             self._use(now["champion"], now.get("challenger"))
             self._in_use = now

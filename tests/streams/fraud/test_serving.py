@@ -17,8 +17,10 @@ from streams.agents.sales import Sales
 from streams.fraud.artefact import replace
 from streams.fraud.serving import Serving
 from streams.metrics import Metrics
+from streams.settings import load_settings
+from streams.worker import Worker
 from tests.streams.fraud.harness import model
-from tests.streams.wallets.harness import Company
+from tests.streams.wallets.harness import SEAL_KEYS, Company
 
 
 class Uses:
@@ -122,7 +124,7 @@ async def test_one_that_cannot_be_used_leaves_the_one_before(
 
 
 async def test_without_a_model_at_the_start_one_that_comes_is_used(
-    tmp_path: Path, uses: Uses, metrics: Metrics
+    tmp_path: Path, uses: Uses, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "model.json"
     serving = Serving(file, tmp_path / "challenger.json", uses, metrics)
@@ -135,7 +137,22 @@ async def test_without_a_model_at_the_start_one_that_comes_is_used(
     (tmp_path / "challenger.json").write_text(model(1.0))
     await serving.look()
     assert uses.challenger is not None
+    # What is amiss of the one is not told again because something happened to the other.
+    assert [r.levelname for r in caplog.records] == ["ERROR", "ERROR"]
     assert (swaps(metrics), swaps(metrics, "challenger")) == (0, 0)
+
+
+def test_a_worker_that_books_scores_by_both_files(tmp_path: Path) -> None:
+    file, beside = tmp_path / "model.json", tmp_path / "challenger.json"
+    file.write_text(model())
+    beside.write_text(model(1.0))
+    settings = {"model": file, "model_challenger": beside, "seal_keys": SEAL_KEYS}
+    metrics = Worker(load_settings(**settings)).metrics
+    for role, text in (("champion", model()), ("challenger", model(1.0))):
+        labels = {"role": role, "digest": digest(text)[:12]}
+        assert metrics.registry.get_sample_value("payouts_fraud_model", labels) == 1
+    metrics = Worker(load_settings(**settings, roles="pay")).metrics
+    assert refused(metrics) is None
 
 
 async def test_models_change_under_load_and_no_sale_is_lost_or_decided_by_two(
