@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.serving``: microseconds of CPU a sale, on one thread, at batches of 1, 200
 and 1,000; and what the watch on drift adds. A challenger costs what the scorer does. ONNX Runtime
-is no dependency: without ``onnx`` and ``onnxruntime`` its row is left out. Its graph is made here from
-the model's numbers, in 64-bit floats as ours: skl2onnx knows no products of chosen features.
+is no dependency: without ``onnx`` and ``onnxruntime`` its row is left out. Its graph is made here
+from the model's numbers, in 64-bit floats as ours: skl2onnx knows no products of chosen features.
 """
 
 from __future__ import annotations

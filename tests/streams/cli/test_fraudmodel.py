@@ -17,6 +17,7 @@ from models.decisions import Decision, Tier
 from models.scorer import Scorer, digest_of
 from streams.cli import app
 from streams.fraud.dataset import Label, read
+from streams.fraud.learning import learn
 from streams.topics import Topic, create_topics
 from tests.streams.fraud.harness import DAY_MS, END_MS, artefact, examples, model, training_set
 from tests.streams.wallets.harness import NOW_MS
@@ -83,13 +84,12 @@ def promote(tmp_path: Path, champion: Path) -> Promote:
     return invoke
 
 
-@pytest.fixture
-def better(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def better(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that learnt from such sales."""
-    out = tmp_path / "better.json"
-    source = training_set(tmp_path / "other", examples(3_000, seed=2))
-    assert runner.invoke(app, ["fraud", "train", "--from", str(source), "--out", str(out)])
-    return out.read_text()
+    folder = tmp_path_factory.mktemp("better")
+    learn(training_set(folder / "set", examples(3_000, seed=2)), folder / "model")
+    return (folder / "model").read_text()
 
 
 def test_a_better_model_takes_over_and_the_log_says_so(
@@ -113,6 +113,7 @@ def test_a_better_model_takes_over_and_the_log_says_so(
     assert line["compared"]["challenger"]["cost"] < line["compared"]["champion"]["cost"]
     # Only sales that it had not learnt from were compared.
     assert line["compared"]["since_ms"] >= END_MS - 15 * DAY_MS
+    assert line["compared"]["challenger"]["measures"]["sales"] < 2_000 * 15 / 60
     former = champion.with_name(f"champion-{line['from'][:12]}.json")
     assert former.read_text() == before
 
