@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from models.decisions import decide
+from models.decisions import decide, standing_of
 from models.events import SaleCompleted, body_hash, decode
 from models.features import entities, observe
 from models.scorer import Scorer
@@ -115,7 +115,9 @@ class Deciding:
             profile=seller.profile,
             explain=lambda: scorer.reasons(row),
         )
-        operation: dict[str, Any] = rules.sale(event, seller, amount, decision.tier)
+        operation: dict[str, Any] = rules.sale(
+            event, seller, amount, decision.tier, score, decision.share_bp
+        )
         record = decision.record(
             event_id=event.id,
             seller_id=event.seller_id,
@@ -125,6 +127,10 @@ class Deciding:
             vector=row,
             model=scorer.digest,
             at_ms=event.occurred_ms,
+            amount_minor=amount,
+            currency=event.currency,
+            standing=standing_of(seller.profile),
+            policy=rules.policy.fraud.digest,
         )
         operation["state"] = state
         operation["decision"] = record.decode()

@@ -269,6 +269,19 @@ FRAUD = Board(
                         "{{tier}}",
                     ),
                 ),
+                stacked(
+                    "Rules that fit, an hour",
+                    "Sales that the policy's blocklists, limits and cool-downs hold or reject.",
+                    (hourly("payouts_fraud_rules_total", "rule"), "{{rule}}"),
+                ),
+                stacked(
+                    "Let through by chance, an hour",
+                    "In minor units: what learning may cost at most.",
+                    (
+                        hourly("payouts_fraud_explored_minor_units_total", "currency"),
+                        "{{currency}}",
+                    ),
+                ),
             ),
         ),
         (

@@ -22,6 +22,7 @@ from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
 from models.quotes import QUOTE, Conversions, Quote
 from models.releases import PENDING, Releases
+from models.suspects import Suspects
 from models.timeline import Timeline
 
 SELLER_ACCOUNTS = (
@@ -110,6 +111,10 @@ class Entry:
     until when, why."""
     schedule: tuple[int, int, int, int] | None = None
     """Basis points that are held back, earned, of that taken back, what became available."""
+    partial: tuple[int, int, int] | None = None
+    """Of a partial earning: basis points that are not held, of how much, what is held."""
+    explored: tuple[str, int, int, int, int] | None = None
+    """Of one let through by chance: currency, day, how much, the shard's on that day, the most."""
 
     @classmethod
     def parse(cls, value: bytes) -> Entry:
@@ -148,6 +153,8 @@ class Entry:
                 Quote(**raw["quote"]) if "quote" in raw else None,
                 tuple(raw["pending"]) if "pending" in raw else None,
                 tuple(raw["schedule"]) if "schedule" in raw else None,
+                tuple(raw["partial"]) if "partial" in raw else None,
+                tuple(raw["explored"]) if "explored" in raw else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a journal entry: {error!r}") from error
@@ -241,6 +248,8 @@ class Fold:
     """Per seller and discount: what became of it last."""
     releases: Releases = field(default_factory=Releases)
     """Earnings that are pending."""
+    suspects: Suspects = field(default_factory=Suspects)
+    """Earnings that are held in part, or let through by chance."""
     reinvested: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Per seller and currency: of what she earned, what became credit, net of what returns took."""
     own_lots: set[tuple[str, str, str]] = field(default_factory=set)
@@ -299,6 +308,7 @@ class Fold:
     def _found_elsewhere(self, entry: Entry) -> Iterator[tuple[str, str]]:
         yield from ((QUOTE, text) for text in self.conversions.apply(entry))
         yield from ((PENDING, text) for text in self.releases.apply(entry))
+        yield from self.suspects.apply(entry)
         yield from (("no budget is overspent", text) for text in self.budgets.apply(entry))
 
     def _book(self, entry: Entry) -> None:

@@ -82,6 +82,7 @@ ALSO: Mapping[str, str] = MappingProxyType(
         "reinvested": "{reinvested} reinvested",
         "bonus": "bonus of {reinvested} on it",
         "held": "{pending} released from {until} on ({reason})",
+        "partial": "{pending} of it under review",
         "unbonus": "bonus of {reinvested} on what was reinvested taken back",
         "granted": "{reward} granted ({campaigns})",
         "unfired": "{reward} taken back ({campaigns})",
@@ -152,6 +153,9 @@ def words_of(entry: Entry) -> str:
         told.append(ALSO["reserved"])
     told += _reinvested(entry)
     told += _held(entry)
+    if entry.partial is not None and entry.volume is not None:
+        held = text(entry.partial[2], entry.volume[0])
+        told.append(ALSO["partial"].replace("{pending}", held))
     told += [ALSO[action] for action in ("granted", "unfired") if _campaigns(entry, action)]
     if any(place == "recovered" for _, _, _, place, _ in entry.lots):
         told.append(ALSO["recovered"])

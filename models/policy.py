@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from hashlib import sha256
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -20,8 +22,10 @@ from models.config import (
     probability,
     wrong,
 )
+from models.fraudrules import RULES_MAX, FraudRule
 from models.money import BASIS_POINTS
 from models.schedules import SCHEDULES_MAX, Schedule
+from models.shards import SHARDS
 
 AUTHORISATION_HOURS_MAX = 30 * 24
 """Longest time that an authorisation stays good, in hours."""
@@ -128,17 +132,80 @@ class RailPolicy(Section):
         return self
 
 
+class ExplorePolicy(Section):
+    """How many sales that would be held are let through, to learn what becomes of them."""
+
+    share: BasisPoints = Field(description="percentage of them, chosen by chance")
+    max: Annotated[Amounts, Field(min_length=1)] = Field(
+        description="largest earning that is let through so; none in a currency not listed"
+    )
+    day_max: Amounts = Field(
+        description="the most that is let through so on a day (UTC), of all sellers together; "
+        f"each of the {SHARDS} shards has its part of it"
+    )
+
+    @model_validator(mode="after")
+    def _room_for_one(self) -> Self:
+        for currency, most in self.max.items():
+            day_max = self.day_max.get(currency, 0)
+            if self.shard_day_max(currency) < most:
+                raise wrong(
+                    f"{day_max} on a day is less than {SHARDS} times the {most} of `max`, so a "
+                    "shard's part has no room for one sale",
+                    *(("day_max", currency) if currency in self.day_max else ("max", currency)),
+                )
+        return self
+
+    @cached_property
+    def probability(self) -> float:
+        """``share`` as a probability."""
+        return self.share / BASIS_POINTS
+
+    def shard_day_max(self, currency: str) -> int:
+        """What each shard may let through on a day, in minor units: all of them keep the whole."""
+        return self.day_max.get(currency, 0) // SHARDS
+
+
 class FraudPolicy(Section):
-    """What the fraud score leads to."""
+    """What the fraud score leads to, and the rules that go before it."""
 
     hold_score: Annotated[Decimal, BeforeValidator(probability)] = Field(
-        description="probability of fraud from which a sale's earnings are held for review"
+        description="probability of fraud from which all of a sale's earnings are held for review, "
+        "whatever the amount"
     )
     unscored_caps: Amounts = Field(
         default_factory=dict,
         alias="unscored_cap",
         description="largest earning paid at once while nothing can be scored; none if not listed",
     )
+    review_cost: Amounts = Field(
+        default_factory=dict,
+        description="what a review costs: an earning is held, in part or whole, when paying it at "
+        "once is expected to cost more; in a currency not listed only `hold_score` decides",
+    )
+    wait_cost: BasisPoints = Field(
+        0, description="what it costs to keep a genuine earning waiting, in percent of it"
+    )
+    partial_min: BasisPoints = Field(
+        2_500,
+        description="least share, in percent, that is paid at once while the rest is held; below "
+        "it all is held; 100: never a part",
+    )
+    explore: ExplorePolicy | None = Field(
+        None, description="sales let through although they would be held; none if left out"
+    )
+    rules: Annotated[tuple[FraudRule, ...], Field(max_length=RULES_MAX)] = Field(
+        (), description="blocklists, hard limits and cool-downs, which go before the score"
+    )
+
+    @model_validator(mode="after")
+    def _each_its_reason(self) -> Self:
+        seen: set[str] = set()
+        for i, rule in enumerate(self.rules):
+            if rule.reason in seen:
+                raise wrong(f"{rule.reason} is another rule's reason", "rules", i, "reason")
+            seen.add(rule.reason)
+        return self
 
     @cached_property
     def hold_from(self) -> float:
@@ -149,6 +216,17 @@ class FraudPolicy(Section):
     def hold_score_bp(self) -> int:
         """``hold_score`` in basis points."""
         return int(self.hold_score * BASIS_POINTS)
+
+    @cached_property
+    def wait_share(self) -> float:
+        """``wait_cost`` as a share of the earning."""
+        return self.wait_cost / BASIS_POINTS
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies in decisions what they were made by: SHA-256 of what is not the default."""
+        body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
     def unscored_cap(self, currency: str) -> int:
         """The largest earning that is paid at once without a score, in minor units; 0 for none."""
@@ -263,8 +341,10 @@ class PayoutPolicy(Section):
     )
     fee_bearer: Literal["seller", "company"]
     rails: Mapping[RailName, RailPolicy]
-    instant: tuple[Literal["instant"], ...] = Field(
-        ("instant",), description="tiers that are paid at once; an empty list pays none at once"
+    instant: tuple[Literal["instant", "partial"], ...] = Field(
+        ("instant",),
+        description="tiers that are paid at once: `instant`, and with it `partial`, of which the "
+        "share that is not held then joins the next payout; an empty list pays none at once",
     )
     fraud: FraudPolicy
     till: TillPolicy = TillPolicy()

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.decisions import Tier
+from models.decisions import Standing, Tier
+from models.money import BASIS_POINTS
 from models.payouts import ATTEMPTS_MAX, FailureCategory, PayoutState
 from models.refusals import Reason
 from models.shards import SHARDS
@@ -92,6 +93,16 @@ class LedgerEntry(Published):
     writes: list[list[str]] = Field(description="how the wallets redo the entry; internal")
     emits: list[Text] | None = Field(None, description="ids of commissions sent up the tree")
     tier: Tier | None = None
+    partial: tuple[int, MinorOrZero, MinorOrZero] | None = Field(
+        None,
+        description="of a partial earning: basis points that are not held, of how much, what is"
+        " held",
+    )
+    explored: tuple[Text, int, MinorOrZero, MinorOrZero, MinorOrZero] | None = Field(
+        None,
+        description="of one that is let through by chance: currency, day counted from 1970 (UTC),"
+        " how much, what the shard let through on that day, the most it may",
+    )
     payout: tuple[Text, PayoutState, Text, MinorOrZero, MinorOrZero] | None = Field(
         None, description="payout id, state, rail, amount, fee"
     )
@@ -345,9 +356,28 @@ class DecisionMade(Published):
     sale_id: Text | None = Field(None, description="the sale, as labels name it")
     source: DecisionSource
     at_ms: Ms
+    amount_minor: MinorOrZero = Field(description="what the sale earns its seller")
+    currency: Text
+    standing: Standing = Field(description="how the seller stood; unknown: no profile had come")
     tier: Tier
+    share_bp: Annotated[int, Field(ge=0, lt=BASIS_POINTS)] = Field(
+        description="of a partial earning: basis points that are paid at once; else 0"
+    )
     reasons: list[Text]
+    rules: list[Text] = Field(description="rules of the policy that fit, by their reasons")
     score: Annotated[float, Field(ge=0, le=1)] | None
+    cost: float | None = Field(
+        description="what paying at once is expected to cost more than to wait, in minor units;"
+        " null without a score, or a review's cost in that currency"
+    )
+    draw: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        description="what chance drew; null where nothing could be let through by chance"
+    )
+    explored: bool = Field(description="paid only to learn: it would have been held")
+    propensity: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="probability of this outcome given all else; a training weighs by its inverse"
+    )
+    policy: Text = Field(description="digest of the fraud policy")
     model: str | None = Field(description="digest of the model")
     vector: str | None = Field(description="base64 of little-endian 64-bit floats")
     challenger: ChallengerScore | None = Field(

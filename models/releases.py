@@ -91,7 +91,7 @@ class Releases:
             return
         if before is None or before._replace(left=before.left - minor) != after or minor <= 0:
             yield f"{entry.id} leaves {after} of {name}, of {before} {minor} are {what}"
-        elif what == "taken" and minor != min(before.left, _posted(entry, "/commissions")):
+        elif what == "taken" and minor != min(before.left, _taken_behind_held(entry)):
             yield f"{entry.id} takes {minor} of {name}, not what is pending first"
         elif what == "released" and (after.left or entry.at_ms < after.until_ms):
             yield f"{entry.id} releases {minor} of {name}, {after.left} are left, at {entry.at_ms}"
@@ -110,11 +110,17 @@ def _held_otherwise(entry: Entry, minor: int) -> Iterator[str]:
     if entry.kind in _BOOKED:
         if earned - reversed_ != -_posted(entry, "/commissions"):
             yield f"{entry.id} has a schedule of {earned}, less {reversed_}, earns another amount"
-        brought = earned - reversed_ - paid
+        # Of a partial earning a part went to what is held.
+        brought = earned - reversed_ - paid - _posted(entry, f"{entry.seller}/held")
     else:
         brought = -_posted(entry, f"{entry.seller}/held") - paid
     if gained != brought:
         yield f"{entry.id} has a schedule of {gained} that became available, of {brought}"
+
+
+def _taken_behind_held(entry: Entry) -> int:
+    """What a return takes, less what of it is still held for review: that goes first."""
+    return _posted(entry, "/commissions") + _posted(entry, f"{entry.seller}/held")
 
 
 def _posted(entry: Entry, account: str) -> int:

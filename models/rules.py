@@ -131,21 +131,32 @@ class Rules:
         versions = self._by_id.get(campaign_id)
         return self.campaigns[versions[0]].budget.get(currency, 0) if versions else 0
 
-    def sale(
+    def sale(  # noqa: PLR0917 - what one sale is booked by
         self,
         event: SaleCompleted,
         seller: Seller | None,
         amount_minor: int,
         tier: Tier,
         score: float | None = None,
+        share_bp: int = 0,
     ) -> Operation:
-        """A sale credits its seller. ``tier`` is the one it has once her profile is known."""
+        """A sale credits its seller. ``tier`` is the one it has once her profile is known.
+
+        ``share_bp``: of a partial earning, what is not held, in basis points. One that waits for
+        its profile is held whole. What those above earn of it is held with any of it.
+        """
+        if seller is None and tier is Tier.PARTIAL:
+            tier = Tier.HOLD
         held, sold = tier is not Tier.INSTANT, None
         if self.policy.release:
             sold = sold_of(event, score)
         lineage = Lineage(event.sale_id, event.seller_id, 0, held, sold)
         amounts = (event.amount_minor, amount_minor)
         operation = self._earn(event, "s:" + event.sale_id, amounts, seller, tier, lineage)
+        if tier is Tier.PARTIAL:
+            operation["share"] = share_bp
+            if Tier.PARTIAL not in self.policy.instant:
+                operation.pop("pay", None)
         if isinstance(event.lines, tuple) and event.lines:
             operation["lines"] = {line.line_id: (line.amount_minor, 0) for line in event.lines}
         return operation
@@ -333,6 +344,9 @@ class Rules:
             "occurred": occurred_ms,
             "rev": seller.rev if seller else 0,
         }
+        if tier is Tier.REJECT:
+            # A record of nothing, so that a return finds it: no campaign, nobody above, no wait.
+            return operation | {"amount": 0, "counts": ()}
         if self._firsts and lineage.level == 0:
             operation["first"] = True
         if seller is None:
@@ -342,7 +356,7 @@ class Rules:
         if up is not None:
             up["occurred_at"] = event.occurred_at.isoformat()
             operation["up"] = up
-        if tier is Tier.INSTANT:
+        if tier is not Tier.HOLD:
             operation |= self._onward(seller, event.currency, occurred_ms)
             if self.policy.release:
                 operation |= self._scheduled(seller, lineage.sold, occurred_ms)

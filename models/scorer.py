@@ -87,6 +87,15 @@ class Scorer:
         if self._bound <= 0:
             raise ValueError("the bound must be positive")
 
+    def is_above(self, feature: int, value: float) -> bool:
+        """Whether a value of a feature is at or above its mean in training."""
+        return bool(value >= self._means[feature, 0])
+
+    @property
+    def intercept(self) -> float:
+        """The logit of a sale of which no feature says anything."""
+        return self._intercept
+
     @classmethod
     def load(cls, text: str) -> Scorer:
         """The scorer that an artefact describes. Raises :class:`ModelUnreadable`."""
@@ -137,9 +146,8 @@ class Scorer:
         """
         shares = self.shares(row)
         strongest = sorted(range(len(shares)), key=lambda i: -shares[i])[:_REASONS]
-        means = self._means[:, 0].tolist()
         return [
-            WORDS[FEATURES[i]][0 if row[i] >= means[i] else 1]
+            WORDS[FEATURES[i]][0 if self.is_above(i, row[i]) else 1]
             for i in strongest
             if shares[i] > _SHARE_MIN
         ]

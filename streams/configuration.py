@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
@@ -11,7 +12,16 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from models.config import Section, basis_points
-from models.policy import DebtPolicy, FxPolicy, ReinvestPolicy, SpendbackPolicy, TillPolicy
+from models.fraudrules import FraudRule
+from models.policy import (
+    DebtPolicy,
+    ExplorePolicy,
+    FraudPolicy,
+    FxPolicy,
+    ReinvestPolicy,
+    SpendbackPolicy,
+    TillPolicy,
+)
 from models.schedules import Schedule
 from rails.registry import PROVIDERS
 from streams.settings import (
@@ -106,6 +116,13 @@ _POLICY_SECTIONS: tuple[tuple[str, type[Section]], ...] = (
         "fits all:",
         Schedule,
     ),
+    (
+        "Its section `fraud` says what is paid at once, and what is held "
+        "([Deciding](fraud.md#deciding)):",
+        FraudPolicy,
+    ),
+    ("In it, `rules` is a list; all conditions of a rule have to fit:", FraudRule),
+    ("And `explore` says what is let through by chance:", ExplorePolicy),
 )
 
 
@@ -114,7 +131,7 @@ def _policy_row(name: str, field: FieldInfo) -> str:
     if any(getattr(each, "func", None) is basis_points for each in field.metadata):
         default = default and f"`{field.default / 100:g}`"
         values = "0 to 100"
-    cells = (f"`{name}`", default, values, field.description or "")
+    cells = (f"`{field.alias or name}`", default, values, field.description or "")
     return "| " + " | ".join(cells) + " |"
 
 
@@ -125,7 +142,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value in ("", ()) or isinstance(value, SecretStr):
+    if field.default_factory or value is None or value in ("", ()) or isinstance(value, SecretStr):
         return ""
     if isinstance(value, Path):
         return f"packaged `{value.relative_to(DEFAULTS)}`"
@@ -150,6 +167,10 @@ def _kind(annotation: Any) -> str:
     origin = get_origin(annotation)
     if origin is tuple:
         return _kind(get_args(annotation)[0])
+    if origin is Mapping:
+        return "amounts by currency"
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return "a section"
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if origin in (UnionType, Union):

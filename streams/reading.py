@@ -14,6 +14,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from models.shards import partition_of
+
 SILENCE_MAX_S = 15.0
 """How long the broker may say nothing."""
 
@@ -23,11 +25,16 @@ class TopicUnreadable(RuntimeError):
 
 
 def read_topic(
-    client: Mapping[str, Any], topic: str, silence_max_s: float = SILENCE_MAX_S
+    client: Mapping[str, Any],
+    topic: str,
+    silence_max_s: float = SILENCE_MAX_S,
+    *,
+    key: str | None = None,
 ) -> Iterator[Message]:
     """All messages there are now, oldest first within a partition, in one pass.
 
-    `client` is librdkafka's configuration for the broker.
+    `client` is librdkafka's configuration for the broker. With a `key` only the partition is read
+    that its messages are in.
 
     Raises:
         TopicUnreadable: no topic, no broker, or no answer for `silence_max_s`.
@@ -43,20 +50,24 @@ def read_topic(
         }
     )
     try:
-        yield from _read_to_end(consumer, topic, silence_max_s)
+        yield from _read_to_end(consumer, topic, silence_max_s, key)
     except KafkaException as error:
         raise TopicUnreadable(f"cannot read {topic}: {error.args[0].str()}") from error
     finally:
         consumer.close()
 
 
-def _read_to_end(consumer: Consumer, topic: str, silence_max_s: float) -> Iterator[Message]:
+def _read_to_end(
+    consumer: Consumer, topic: str, silence_max_s: float, key: str | None
+) -> Iterator[Message]:
     metadata = consumer.list_topics(topic, timeout=silence_max_s).topics[topic]
     if metadata.error is not None:
         raise TopicUnreadable(
             f"no topic {topic}: {metadata.error.str()}; run `payouts topics create`"
         )
     left = set(metadata.partitions)
+    if key is not None:
+        left = {partition_of(key, len(left))}
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in left])
     while left:
         message = consumer.poll(silence_max_s)

@@ -266,6 +266,11 @@ class Settings(_OfRails):
     model_challenger: Path | None = Field(
         None, description="a fraud model that scores in the shadow of the other, JSON file"
     )
+    explore_key: SecretStr = Field(
+        SecretStr(""),
+        description="by which chance draws sales that are let through, 16 to 64 characters; "
+        "without it none are",
+    )
     seal_keys: SecretStr = Field(
         SecretStr(""),
         description="keys that seal destinations, as id:base64key,id2:base64key; the first seals",
@@ -337,6 +342,14 @@ class Settings(_OfRails):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator("explore_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value().encode()
+        if key and not 16 <= len(key) <= 64:
+            raise ValueError("a key is of 16 to 64 bytes")
+        return value
+
     @field_validator("partitions")
     @classmethod
     def _divides_shards(cls, value: int) -> int:
@@ -367,6 +380,11 @@ class Settings(_OfRails):
         if set(self.roles) >= set(ROLES) - {"notices"}:
             return self.group_id
         return "-".join((self.group_id, *self.roles))
+
+    @property
+    def draws_by(self) -> bytes:
+        """The key by which chance draws sales to let through; empty: none are."""
+        return self.explore_key.get_secret_value().encode()
 
     @property
     def event_retention_ms(self) -> int:

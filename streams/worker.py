@@ -245,7 +245,7 @@ class Worker:
 
     def _sales(self, desk: Desk, rules: Rules) -> Sales:
         """The agent that scores, on the models that lie in their files now."""
-        sales = Sales(desk, rules, None)
+        sales = Sales(desk, rules, None, self.settings.draws_by)
         settings = self.settings
         self._serving = Serving(settings.model, settings.model_challenger, sales.use, self.metrics)
         self._serving.begin()

@@ -8,11 +8,12 @@ from collections.abc import Coroutine, Sequence
 from time import perf_counter
 from typing import Any
 
-from models.decisions import Decision, decide
+from models.decisions import Decision, Tier, decide, draw_of, facts_of, standing_of
 from models.events import SaleCompleted
 from models.features import Profile, entities, observe
+from models.fraudrules import FraudRule, fired
 from models.rules import Rules
-from models.scorer import Scorer
+from models.scorer import RowRefused, Scorer
 from models.sellers import Seller, read_seller
 from models.shards import shard_of
 from streams.desk import Desk, Settled, Taken, earned
@@ -30,16 +31,27 @@ _KNOWN = Profile()
 
 
 class Sales:
-    """Decides about batches of ``sales``."""
+    """Decides about batches of ``sales``.
 
-    def __init__(self, desk: Desk, rules: Rules, scorer: Scorer | None) -> None:
+    ``explore_key``: by which chance draws sales to let through; without it none are.
+    """
+
+    def __init__(
+        self, desk: Desk, rules: Rules, scorer: Scorer | None, explore_key: bytes = b""
+    ) -> None:
         self._desk = desk
         self._rules = rules
         self._scorer: Scorer | None = None
         self._challenger: Scorer | None = None
         self._drift: DriftWindow | None = None
+        self._explore_key = explore_key
         self._shared: dict[int, dict[str, str]] = {}
         self._tiers: Counter[str] = Counter()
+        self._fired: Counter[str] = Counter()
+        self._explored: Counter[str] = Counter()
+        if rules.policy.fraud.explore is not None and not explore_key:
+            logger.warning("nothing is let through by chance: PAYOUTS_EXPLORE_KEY is not set")
+        desk.metrics.fraud_rules(rule.reason for rule in rules.policy.fraud.rules)
         self.use(scorer)
 
     def use(self, scorer: Scorer | None, challenger: Scorer | None = None) -> None:
@@ -109,8 +121,8 @@ class Sales:
                 taken, sellers, rows, scores, rivals, changed, strict=True
             )
         ]
-        self._desk.metrics.decided(self._tiers)
-        self._tiers = Counter()
+        self._desk.metrics.decided(self._tiers, self._fired, self._explored)
+        self._tiers, self._fired, self._explored = Counter(), Counter(), Counter()
         self._desk.metrics.stage_took("look", looked - started)
         self._desk.metrics.stage_took("score", perf_counter() - looked)
         return operations
@@ -132,7 +144,7 @@ class Sales:
         if scorer is None:
             return [None] * len(rows)
         real = [row for row in rows if row is not None]
-        scores = iter(scorer.score(real).tolist() if real else ())
+        scores = iter(_scored(scorer, real) if real else ())
         return [None if row is None else next(scores) for row in rows]
 
     def _operation(  # noqa: PLR0917 - what one event is decided from
@@ -146,47 +158,84 @@ class Sales:
     ) -> Operation:
         event = taken.event
         state = updates["s:" + event.seller_id]
-        if not isinstance(event, SaleCompleted):
+        if not isinstance(event, SaleCompleted) or row is None:
             operation = self._rules.sale_return(event, seller)
             operation["state"] = state
             return operation
         amount = self._rules.plan.retail(event.amount_minor, event.currency)
-        decision = self._decision(
-            score, amount, event.currency, seller.profile if seller else None, row
-        )
-        tier = decision.tier
+        profile = seller.profile if seller else None
+        decision, fits = self._decision(event, score, amount, profile, row)
+        booked = decision
         if seller is None:
-            tier = self._decision(score, amount, event.currency, _KNOWN, row).tier
-        operation = self._rules.sale(event, seller, amount, tier, decision.score)
+            booked, _ = self._decision(event, score, amount, _KNOWN, row, explores=False)
+        operation = self._rules.sale(
+            event, seller, amount, booked.tier, decision.score, booked.share_bp
+        )
         operation["state"] = state
-        operation["decision"] = self._record(taken, operation, decision, row, rival)
+        operation["decision"] = self._record(
+            taken, operation, decision, amount, profile, row, rival
+        )
+        if decision.explored:
+            held, _ = self._decision(event, score, amount, profile, row, explores=False)
+            self._explore(taken, operation, held, amount, profile, row, rival)
         self._tiers[decision.tier.value] += 1
+        for rule in fits:
+            self._fired[rule.reason] += 1
         return operation
 
     def _decision(
         self,
+        event: SaleCompleted,
         score: float | None,
         amount: int,
-        currency: str,
         profile: Profile | None,
-        row: list[float] | None,
-    ) -> Decision:
-        scorer = self._scorer
-        return decide(
+        row: list[float],
+        *,
+        explores: bool = True,
+    ) -> tuple[Decision, Sequence[FraudRule]]:
+        """The decision, and the rules that fit."""
+        scorer, key, policy = self._scorer, self._explore_key, self._rules.policy.fraud
+        fits = fired(policy.rules, facts_of(event, row, profile)) if policy.rules else ()
+        decision = decide(
             score,
             amount,
-            currency,
-            self._rules.policy.fraud,
+            event.currency,
+            policy,
             profile=profile,
-            explain=(lambda: scorer.reasons(row)) if scorer and row else None,
+            explain=(lambda: scorer.reasons(row)) if scorer else None,
+            fits=fits,
+            draw=(lambda: draw_of(event.id, key)) if key and explores else None,
         )
+        return decision, fits
 
-    def _record(
+    def _explore(  # noqa: PLR0917 - what one sale is decided from
+        self,
+        taken: Taken,
+        operation: Operation,
+        held: Decision,
+        amount: int,
+        profile: Profile | None,
+        row: list[float],
+        rival: float | None,
+    ) -> None:
+        """Let it through as far as its shard's part of the day goes; what is done beyond that."""
+        chance, currency = self._rules.policy.fraud.explore, operation["currency"]
+        if chance is None or held.tier is not Tier.HOLD:
+            raise RuntimeError(f"{operation['id']} was let through although it is {held.tier}")
+        operation["explore"] = {
+            "most": chance.shard_day_max(currency),
+            "decision": self._record(taken, operation, held, amount, profile, row, rival),
+        }
+        self._explored[currency] += amount
+
+    def _record(  # noqa: PLR0917 - what one sale is decided from
         self,
         taken: Taken,
         operation: Operation,
         decision: Decision,
-        row: Any,
+        amount: int,
+        profile: Profile | None,
+        row: list[float],
         rival: float | None,
     ) -> str:
         message = taken.message
@@ -201,9 +250,29 @@ class Sales:
             vector=row if scored else None,
             model=self._scorer.digest if self._scorer and scored else None,
             at_ms=operation["occurred"],
+            amount_minor=amount,
+            currency=operation["currency"],
+            standing=standing_of(profile),
+            policy=self._rules.policy.fraud.digest,
             sale_id=taken.event.sale_id,
             challenger=(challenger.digest, rival) if challenger and rival is not None else None,
         ).decode()
+
+
+def _scored(scorer: Scorer, rows: Sequence[Sequence[float]]) -> list[float | None]:
+    """The probability of fraud of each row; None of a row that cannot be scored."""
+    try:
+        scores: list[float | None] = scorer.score(rows).tolist()
+    except RowRefused:
+        # One by one, so that only what is wrong goes without a score.
+        scores = []
+        for row in rows:
+            try:
+                scores.append(float(scorer.score([row])[0]))
+            except RowRefused as error:
+                logger.error("a sale goes without a score: %s", error)
+                scores.append(None)
+    return scores
 
 
 def seller_of(look: Look, seller_id: str) -> Seller | None:

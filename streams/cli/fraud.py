@@ -1,4 +1,4 @@
-"""`payouts fraud evaluate`: how well frauds are found, by a public protocol."""
+"""`payouts fraud`: how well frauds are found, and why a sale was decided as it was."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from streams.cli.console import console, remarks
 from streams.cli.errors import BadUse, CommandError, LineErrors
 
 if TYPE_CHECKING:
+    from models.scorer import Scorer
     from streams.fraud.evaluate import Tested
+    from streams.fraud.explain import Derived, Found
     from streams.fraud.fdh import Transactions
     from streams.fraud.prequential import Fold
 
 group = typer.Typer(
-    cls=LineErrors, no_args_is_help=True, help="Fraud models: how well they do, and their life."
+    cls=LineErrors,
+    no_args_is_help=True,
+    help="Why a sale is held, how well frauds are found, and the life of a model.",
 )
 
 
@@ -99,6 +103,126 @@ def evaluate(  # noqa: PLR0917 - a command's options
             json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="ascii")
         except OSError as error:
             raise CommandError(f"{json_file}: cannot be written: {error.strerror}") from error
+
+
+@group.command()
+def explain(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="Id of the sale's event.")],
+    seller: Annotated[
+        str | None,
+        typer.Option(metavar="SELLER", help="Whose sale it is: only her partition is read."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The model; without it the configured one.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The policy; without it the configured one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Find a sale's decision, derive it again bit for bit, and say what spoke for and against it.
+
+    Looks through all that the topic of decisions still holds. Exit code 1 if another score or
+    decision is derived, or if it cannot be.
+    """
+    from streams.cli.config import Kind, load_config
+    from streams.fraud import explain as explaining
+    from streams.reading import TopicUnreadable
+    from streams.settings import load_settings
+
+    settings = load_settings()
+    decided_by = load_config(Kind.POLICY, policy or settings.policy).fraud
+    try:
+        found = explaining.find(settings.kafka_client(), event, seller)
+        scorer = _scorer(model or settings.model) if found.record.model is not None else None
+        derived = explaining.derive(found.record, scorer, decided_by)
+    except (explaining.Unexplained, TopicUnreadable) as error:
+        raise CommandError(str(error)) from error
+    apart = explaining.differences(found.record, derived)
+    if as_json:
+        typer.echo(json.dumps(_explained(found, derived, apart), ensure_ascii=False))
+    else:
+        _show_decision(found, derived)
+    if apart:
+        raise CommandError(f"another decision is derived of {event}: {'; '.join(apart)}")
+    if derived.decision is None:
+        shown = explaining.DIGEST_SHOWN
+        raise CommandError(
+            f"{event} was decided by policy {found.record.policy[:shown]}, the one at hand is "
+            f"{decided_by.digest[:shown]}; name its file with --policy"
+        )
+
+
+def _scorer(path: Path) -> Scorer:
+    from models.scorer import ModelUnreadable, Scorer
+
+    try:
+        return Scorer.load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise BadUse(f"{path}: cannot be read: {reason}") from error
+    except ModelUnreadable as error:
+        raise BadUse(f"{path}: {error}") from error
+
+
+def _explained(found: Found, derived: Derived, apart: list[str]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    record = asdict(found.record)
+    return {
+        "found": {"partition": found.partition, "offset": found.offset,
+                  "decisions": found.decisions, "looked_at": found.looked_at},
+        "decision": record.pop("decision"),
+        **record,
+        "derived": {
+            "same": not apart and derived.decision is not None,
+            "differences": apart,
+            "decision": None if derived.decision is None else asdict(derived.decision),
+            "score": derived.score,
+            "logit": derived.logit,
+            "intercept": derived.intercept,
+            "shares": [share._asdict() for share in derived.shares],
+        },
+    }  # fmt: skip
+
+
+def _show_decision(found: Found, derived: Derived) -> None:
+    from rich.table import Table
+
+    from models.moments import rfc_3339
+    from models.money import text
+
+    record, decision = found.record, found.record.decision
+    tier = decision.tier.value
+    if decision.share_bp:
+        tier += f", {decision.share_bp / 100:.2f} % paid at once"
+    if decision.explored:
+        tier += ", let through by chance"
+    rows = {
+        "event": f"{record.event_id} of {record.seller_id}, at {rfc_3339(record.at_ms)}, "
+        f"{record.topic}:{record.partition}:{record.offset}",
+        "decision": f"{tier}; decisions:{found.partition}:{found.offset}, "
+        f"{found.decisions} of {found.looked_at:,} read",
+        "reasons": ", ".join(decision.reasons) or "none",
+        "earning": f"{text(record.amount_minor, record.currency)}, seller {record.standing}",
+        "score": "none" if decision.score is None else repr(decision.score),
+        "expected cost": "none" if decision.cost is None else f"{decision.cost:.2f} minor",
+        "propensity": f"{decision.propensity:g}",
+        "model": record.model or "none",
+        "policy": record.policy,
+    }
+    for name, value in rows.items():
+        console().print(f"[bold]{name:<14}[/]", end="", markup=True)
+        console().print(value)
+    if derived.score is None:
+        return
+    table = Table("share of the logit", "feature", "value", "", box=None, pad_edge=False)
+    table.add_row(f"{derived.intercept:+.6f}", "intercept", "", "a sale of which nothing is said")
+    for share in derived.shares:
+        table.add_row(f"{share.share:+.6f}", share.feature, f"{share.value:.6g}", share.words)
+    table.add_section()
+    table.add_row(f"{derived.logit:+.6f}", "logit", "", f"score derived: {derived.score!r}")
+    console().print(table)
 
 
 def _folds(data: Transactions, starts: list[datetime] | None, count: int) -> list[Fold]:

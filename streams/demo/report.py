@@ -20,7 +20,12 @@ SELLERS_SHOWN = 5
 
 SELLER_CHARS_SHOWN = 14
 
-_TIER_WORDS = {"instant": "paid at once", "hold": "held for review"}
+_TIER_WORDS = {
+    "instant": "paid at once",
+    "partial": "a share paid at once, the rest held for review",
+    "hold": "held for review",
+    "reject": "nothing earned: a rule of the company",
+}
 _STATE_WORDS = {
     "settled": "the money left",
     "delivered": "the money arrived",

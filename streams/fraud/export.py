@@ -108,6 +108,5 @@ def _told(value: bytes | None) -> tuple[str, str, Label] | None:
 
 def _weight(record: Record) -> float:
     """How many sales a decided one stands for: of those let through as a sample, more than one."""
-    if not getattr(record.decision, "explored", False):
-        return 1.0
-    return min(1.0 / float(getattr(record.decision, "propensity", 1.0)), WEIGHT_MAX)
+    decision = record.decision
+    return min(1.0 / decision.propensity, WEIGHT_MAX) if decision.explored else 1.0

@@ -177,6 +177,16 @@ class Definitions:
             "Sales scored, by the bin of the score. Drift is told from how the bins are filled.",
             bin="how far the bin goes: " + ", ".join(f"`{each}`" for each in SCORE_BINS),
         )
+        self.fraud_rules = make.counter(
+            "fraud_rules_total", "Sales that a rule of the policy fits.",
+            rule="a rule's reason, as the policy names it",
+        )  # fmt: skip
+        self.explored = make.counter(
+            "fraud_explored_minor_units_total",
+            "Earnings that would have been held and that chance chose to let through, in minor "
+            "units; what goes beyond the day's most is held all the same.",
+            currency=_CURRENCY,
+        )
         self.scorer_up = make.gauge(
             "scorer_up", "1 if the fraud model scores, 0 if payouts fall back to a small cap."
         )

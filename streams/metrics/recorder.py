@@ -71,6 +71,8 @@ class Metrics:
         self._timers = _Counters(definitions.timers)
         self._scores = _Counters(definitions.scores)
         self._model_swaps = _Counters(definitions.model_swaps)
+        self._fraud_rules = _Counters(definitions.fraud_rules)
+        self._explored = _Counters(definitions.explored)
         self._rail_outcomes = _Counters(definitions.rail_outcomes)
         self._rail_money = _Counters(definitions.rail_money)
         self._heal_entries = _Counters(definitions.heal_entries)
@@ -156,10 +158,27 @@ class Metrics:
         self._requests.add(1, endpoint, str(status))
         self._request_seconds.observe(seconds, endpoint)
 
-    def decided(self, tiers: Mapping[str, int]) -> None:
-        """Fraud decisions of a batch, by tier."""
+    def decided(
+        self,
+        tiers: Mapping[str, int],
+        rules: Mapping[str, int],
+        explored_minor: Mapping[str, int],
+    ) -> None:
+        """Fraud decisions of a batch: by tier, by rule that fit, and what chance let through.
+
+        Rules are the policy's; explored money is by currency, in minor units.
+        """
         for tier, count in tiers.items():
             self._decisions.add(count, tier)
+        for rule, count in rules.items():
+            self._fraud_rules.add(count, rule)
+        for currency, minor in explored_minor.items():
+            self._explored.add(minor, currency)
+
+    def fraud_rules(self, reasons: Iterable[str]) -> None:
+        """Make the series of the policy's rules, so that a first sale that fits is a rise."""
+        for reason in reasons:
+            self._fraud_rules.add(0, reason)
 
     def scored(self, scores: Iterable[float | None]) -> None:
         """Probabilities of fraud of a batch; None of a sale that was not scored."""

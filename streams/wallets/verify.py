@@ -17,6 +17,7 @@ from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.releases import PENDING
 from models.shards import shard_of
+from models.suspects import EXPLORED, PARTIAL, REJECTED
 from streams.settings import Settings
 from streams.topics import TOPICS
 from streams.wallets import reserved
@@ -506,6 +507,21 @@ RULES: tuple[Rule, ...] = (
     Rule("debt is as old as the journal has it", debts_apart, _debts),
     Rule(PENDING, pending_apart, pending_told),
     Rule("every pending earning is released", pending_forgotten, pending_told),
+    Rule(
+        PARTIAL,
+        _violations(PARTIAL),
+        lambda evidence: f"{evidence.journal.fold.suspects.partial:,} partial earnings",
+    ),
+    Rule(
+        EXPLORED,
+        _violations(EXPLORED),
+        lambda evidence: f"{evidence.journal.fold.suspects.explored:,} sales let through",
+    ),
+    Rule(
+        REJECTED,
+        _violations(REJECTED),
+        lambda evidence: f"{evidence.journal.fold.suspects.rejected:,} rejected sales",
+    ),
     Rule("every message has one effect or one dead letter", events_astray, _messages),
     Rule(
         "every commission sent up the tree was booked",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.decisions import Decision, Tier, Why, decide, read_record
+from models.decisions import (
+    Decision,
+    Standing,
+    Tier,
+    Why,
+    decide,
+    decide_again,
+    draw_of,
+    read_record,
+    standing_of,
+)  # fmt: skip
 from models.features import FEATURES, Profile
+from models.fraudrules import FraudRule
 from models.policy import FraudPolicy
 from models.scorer import Scorer
 
@@ -22,7 +34,27 @@ POLICY = FraudPolicy(hold_score=Decimal("0.35"), unscored_cap={"EUR": 2_000})
 KNOWN = Profile(country="DE")
 
 
-def record(decision: Decision, vector: list[float] | None, model: str | None) -> bytes:
+WEIGHED = FraudPolicy.model_validate({
+    "hold_score": Decimal("0.9"), "unscored_cap": {"EUR": 2_000},
+    "review_cost": {"EUR": 300}, "wait_cost": Decimal("0.5"), "partial_min": 25,
+    "explore": {"share": 2, "max": {"EUR": 100_000}, "day_max": {"EUR": 6_400_000}},
+    "rules": [
+        {"reason": "stolen", "tier": "reject", "cards": ["c-1"]},
+        {"reason": "large", "above": {"EUR": 500_000}},
+    ],
+})  # fmt: skip
+STOLEN, LARGE = WEIGHED.rules
+
+
+def record(
+    decision: Decision,
+    vector: Sequence[float] | None,
+    model: str | None,
+    *,
+    amount: int = 1,
+    standing: Standing = Standing.ACTIVE,
+    policy: FraudPolicy = POLICY,
+) -> bytes:
     return decision.record(
         event_id="e-1",
         seller_id="de-1",
@@ -32,6 +64,10 @@ def record(decision: Decision, vector: list[float] | None, model: str | None) ->
         vector=vector,
         model=model,
         at_ms=1_790_000_000_000,
+        amount_minor=amount,
+        currency="EUR",
+        standing=standing,
+        policy=policy.digest,
     )
 
 
@@ -85,6 +121,136 @@ class TestDecide:
         assert decision == Decision(Tier.HOLD, (Why.PROFILE,), score)
 
 
+def weighed(
+    score: float | None,
+    amount: int,
+    *,
+    fits: Sequence[FraudRule] = (),
+    drawn: float | None = None,
+    profile: Profile | None = KNOWN,
+) -> Decision:
+    draw = None if drawn is None else lambda: drawn
+    return decide(score, amount, "EUR", WEIGHED, profile=profile, fits=fits, draw=draw)
+
+
+class TestCost:
+    @pytest.mark.parametrize(
+        ("score", "amount", "tier", "share_bp"),
+        [
+            # Paying costs .1 x 3,000, less .5 % of what is genuine for the wait.
+            (0.1, 3_000, Tier.INSTANT, 0),
+            (0.1, 3_141, Tier.INSTANT, 0),
+            (0.1, 3_142, Tier.PARTIAL, 9_997),
+            (0.1, 12_565, Tier.PARTIAL, 2_500),
+            (0.1, 12_566, Tier.HOLD, 0),
+            (0.001, 10**9, Tier.INSTANT, 0),  # to wait would cost more
+            (0.8999, 100, Tier.INSTANT, 0),
+            (0.9, 100, Tier.HOLD, 0),  # whatever the amount
+        ],
+    )
+    def test_the_share_whose_expected_cost_is_a_review(
+        self, score: float, amount: int, tier: Tier, share_bp: int
+    ) -> None:
+        decision = weighed(score, amount)
+        assert (decision.tier, decision.share_bp) == (tier, share_bp)
+        assert decision.reasons == (
+            () if tier is Tier.INSTANT else (Why.SCORE if score >= 0.9 else Why.COST,)
+        )
+        assert decision.cost == amount * (score - 0.005 * (1 - score))
+
+    def test_in_another_currency_the_score_decides(self) -> None:
+        assert decide(0.8999, 10**9, "JPY", WEIGHED, profile=KNOWN).tier is Tier.INSTANT
+        assert decide(0.9, 1, "JPY", WEIGHED, profile=KNOWN).tier is Tier.HOLD
+
+    @given(
+        scores=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+        amounts=st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)),
+        review=st.integers(1, 10**9),
+        wait=st.integers(0, 10_000),
+        least=st.integers(0, 10_000),
+    )
+    def test_a_higher_score_or_amount_is_never_paid_a_larger_share(
+        self,
+        scores: tuple[float, float],
+        amounts: tuple[int, int],
+        review: int,
+        wait: int,
+        least: int,
+    ) -> None:
+        policy = WEIGHED.model_copy(
+            update={"review_cost": {"EUR": review}, "wait_cost": wait, "partial_min": least}
+        )
+        policy.__dict__.pop("wait_share", None)
+        score, more_score = sorted(scores)
+        amount, more = sorted(amounts)
+
+        def share(score: float, amount: int) -> int:
+            decision = decide(score, amount, "EUR", policy, profile=KNOWN)
+            assert (decision.tier is Tier.PARTIAL) == (0 < decision.share_bp < 10_000)
+            return 10_000 if decision.tier is Tier.INSTANT else decision.share_bp
+
+        assert share(score, amount) >= share(more_score, amount)
+        assert share(score, amount) >= share(score, more)
+
+
+class TestRules:
+    @pytest.mark.parametrize("score", [None, 0.0, 1.0])
+    @pytest.mark.parametrize("profile", [KNOWN, None, Profile(suspended=True)])
+    def test_a_rejecting_rule_goes_before_all(
+        self, score: float | None, profile: Profile | None
+    ) -> None:
+        decision = weighed(score, 1, fits=[STOLEN, LARGE], drawn=0.0, profile=profile)
+        assert decision.tier is Tier.REJECT
+        assert decision.reasons == (Why.RULE, "stolen", "large")
+        assert decision.rules == ("stolen", "large")
+
+    def test_a_holding_rule_is_never_let_through(self) -> None:
+        decision = weighed(0.0, 1, fits=[LARGE], drawn=0.0)
+        assert decision.tier is Tier.HOLD
+        assert decision.reasons == (Why.RULE, "large")
+        assert (decision.draw, decision.explored, decision.propensity) == (None, False, 1.0)
+
+    def test_every_reason_is_told(self) -> None:
+        assert weighed(None, 2_001, fits=[LARGE]).reasons == (Why.RULE, "large", Why.UNSCORED)
+        assert weighed(0.5, 1, fits=[LARGE], profile=None).reasons == (
+            Why.RULE, "large", Why.PROFILE,
+        )  # fmt: skip
+
+
+class TestChance:
+    def test_lets_a_share_of_what_would_be_held_through(self) -> None:
+        decision = weighed(0.95, 100_000, drawn=0.0199)
+        assert (decision.tier, decision.reasons, decision.explored) == (Tier.INSTANT, (), True)
+        assert (decision.draw, decision.propensity) == (0.0199, 0.02)
+        held = weighed(0.95, 100_000, drawn=0.02)
+        assert (held.tier, held.explored, held.draw) == (Tier.HOLD, False, 0.02)
+        assert held.propensity == 0.98
+
+    @pytest.mark.parametrize(
+        ("score", "amount", "profile"),
+        [
+            (0.95, 100_001, KNOWN),  # above the amount
+            (None, 100_000, KNOWN),
+            (0.95, 1, None),
+            (0.95, 1, Profile(suspended=True)),
+            (0.1, 5_000, KNOWN),  # a part of it is paid anyway
+        ],
+    )
+    def test_and_nothing_else(
+        self, score: float | None, amount: int, profile: Profile | None
+    ) -> None:
+        decision = weighed(score, amount, drawn=0.0, profile=profile)
+        assert decision.tier in {Tier.HOLD, Tier.PARTIAL}
+        assert (decision.draw, decision.explored, decision.propensity) == (None, False, 1.0)
+
+    def test_draws_the_same_for_the_same_event_and_key_only(self) -> None:
+        key, other = b"k" * 16, b"l" * 16
+        assert draw_of("e-1", key) == draw_of("e-1", key) != draw_of("e-1", other)
+        drawn = [draw_of(f"e-{i}", key) for i in range(2_000)]
+        assert all(0 <= each < 1 for each in drawn)
+        assert 20 < sum(each < 0.02 for each in drawn) < 60
+
+
 class TestRecord:
     def test_the_score_is_derived_again_bit_for_bit(self) -> None:
         text = SHIPPED.read_text(encoding="ascii")
@@ -95,19 +261,39 @@ class TestRecord:
                 score, 1, "EUR", POLICY, profile=KNOWN, explain=partial(scorer.reasons, row)
             )
             read = read_record(record(decision, row, scorer.digest))
+            assert read.policy == POLICY.digest
             assert read.model == scorer.digest
             assert read.vector is not None
             again = float(scorer.score([read.vector])[0])
             assert again == read.decision.score == score
-            rederived = decide(
-                again,
-                1,
-                "EUR",
-                POLICY,
-                profile=KNOWN,
-                explain=partial(scorer.reasons, read.vector),
-            )
+            rederived = decide_again(read, again, POLICY, partial(scorer.reasons, read.vector))
             assert rederived == read.decision == decision
+
+    @given(
+        score=st.none() | st.floats(0, 1),
+        amount=st.integers(0, 10**7),
+        fits=st.sampled_from([(), (LARGE,), (STOLEN, LARGE)]),
+        drawn=st.none() | st.floats(0, 0.999),
+        profile=st.sampled_from([KNOWN, None, Profile(suspended=True)]),
+    )
+    def test_every_decision_is_derived_again(
+        self,
+        score: float | None,
+        amount: int,
+        fits: tuple[FraudRule, ...],
+        drawn: float | None,
+        profile: Profile | None,
+    ) -> None:
+        decision = weighed(score, amount, fits=fits, drawn=drawn, profile=profile)
+        value = record(decision, None, None, amount=amount, standing=standing_of(profile))
+        read = read_record(value)
+        assert read.decision == decision
+        assert decide_again(read, score, WEIGHED, None) == decision
+
+    def test_another_policy_has_not_its_rules(self) -> None:
+        read = read_record(record(weighed(0.1, 1, fits=[LARGE]), None, None))
+        with pytest.raises(ValueError, match="no rule large"):
+            decide_again(read, 0.1, POLICY, None)
 
     @given(
         vector=st.lists(

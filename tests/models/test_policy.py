@@ -166,10 +166,49 @@ class TestFraud:
         ("0.35", "0.35555", "15: fraud.hold_score: 0.35555 has more than four decimals"),
         ("{EUR: 2000}", "{EUR: 20.00}", "16: fraud.unscored_cap.EUR: write an integer"),
         ("fraud:", "instant: [hold]\nfraud:", "14: instant[0]: "),
+        ("{EUR: 2000}", "{}\n  review_cost: {EUR: 0}", "17: fraud.review_cost.EUR: must be more"),
+        ("{EUR: 2000}", "{}\n  wait_cost: 101", "17: fraud.wait_cost: 101 is more than 100"),
+        ("{EUR: 2000}", "{}\n  partial_min: a", "17: fraud.partial_min: 'a' is not a percent"),
+        (
+            "{EUR: 2000}",
+            "{}\n  explore:\n    share: 1\n    max: {EUR: 100}\n    day_max: {EUR: 6399}",
+            "20: fraud.explore.day_max.EUR: 6399 on a day is less than 64 times the 100",
+        ),
+        (
+            "{EUR: 2000}",
+            "{}\n  explore:\n    share: 1\n    max: {EUR: 100}\n    day_max: {}",
+            "19: fraud.explore.max.EUR: 0 on a day is less than 64 times the 100",
+        ),
+        ("{EUR: 2000}", "{}\n  rules:\n  - {reason: a}", "18: fraud.rules[0]: names no condition"),
+        (
+            "{EUR: 2000}",
+            "{}\n  rules:\n  - {reason: a, cards: [c]}\n  - {reason: a, cards: [d]}",
+            "19: fraud.rules[1].reason: a is another rule's reason",
+        ),
+        (
+            "{EUR: 2000}",
+            "{}\n  rules:\n  - reason: a\n    cards: [c]\n    tier: instant",
+            "20: fraud.rules[0].tier: ",
+        ),
+        (
+            "{EUR: 2000}",
+            "{}\n  rules:\n  - reason: a\n    countrys: [DE]",
+            "19: fraud.rules[0].countrys: is not known here",
+        ),
     ],
 )
 def test_refused_with_the_line(old: str, new: str, expected: str) -> None:
     assert problem(old, new).startswith("policy.yaml:" + expected)
+
+
+def test_the_digest_is_of_what_decides() -> None:
+    fraud = policy().fraud
+    assert fraud.digest == policy("fee_bearer: seller", "fee_bearer: company").fraud.digest
+    assert fraud.digest == policy("{EUR: 2000}", "{EUR: 2000}\n  wait_cost: 0").fraud.digest
+    assert fraud.digest != policy("{EUR: 2000}", "{EUR: 2001}").fraud.digest
+    assert fraud.digest != policy("0.35", "0.36").fraud.digest
+    rule = "{EUR: 2000}\n  rules: [{reason: a, cards: [c]}]"
+    assert fraud.digest != policy("{EUR: 2000}", rule).fraud.digest
 
 
 def test_the_shipped_policy_fits_its_rail() -> None:

@@ -2,8 +2,8 @@
 
 -- A record of what was earned is kept as JSON under r:<kind>:<id>:
 --   seller, currency, base (sale's amount), amount (earned), returned (of base), reversed (of
---   amount), held (of it, still in `held`), worked (of it, what paid debt before it was held), waiting
---   (for the profile), shown (of the returned, what counts already, while waiting returns are
+--   amount), held (of it, still in `held`; of a partial one a share at first), worked (of it, what paid debt
+--   before it was held), waiting (for the profile), shown (of the returned, what counts already, while waiting returns are
 --   released), tier, occurred, first (it is the seller's first sale), lines {<id> = {amount, returned}},
 --   reinvested and again, boosted and boosted_again (what of it is credit: reinvest.lua), pending (a part is:
 --   releases.lua),
@@ -175,11 +175,42 @@ local function store(shard, entry, suffix, record)
   write(entry, 'SET', suffix, encode(record), 'PXAT', forget_at(shard))
 end
 
+-- A sale that would be held may be let through by chance, as far as the shard's part of the day (UTC) goes.
+-- E has, by currency, "<day>,<minor>": what was. Otherwise it is held as `op.explore.decision` says.
+local function explored(entry, shard, op)
+  local day, before = floor(shard.now / DAY_MS), 0
+  local of, minor = (call('HGET', shard.prefix .. 'E', op.currency) or ''):match('^(%d+),(%d+)$')
+  if of and tonumber(of) >= day then -- also when a clock goes back
+    day, before = tonumber(of), tonumber(minor)
+  end
+  local after, most = before + op.amount, op.explore.most
+  if after > most then
+    op.tier, op.decision = 'hold', op.explore.decision
+    if op.up then
+      op.up.held = true
+    end
+    return
+  end
+  write(entry, 'HSET', 'E', op.currency, int(day) .. ',' .. int(after))
+  entry.extra.explored = format('["%s",%s,%s,%s,%s]', op.currency, int(day), int(op.amount), int(after),
+    int(most))
+end
+
+-- Hold all but a share of what an earning brought for review; how much that is. The journal is told the
+-- share, rounded down, and of what.
+local function hold_rest(entry, kept, share)
+  local held = kept - part(kept, share)
+  move(entry, 'available', 'held', held)
+  entry.extra.partial = format('[%s,%s,%s]', int(share), int(kept), int(held))
+  return held
+end
+
 -- op: record "s:<id>" or "c:<id>", currency, base, amount, tier, occurred, rev, counts
 -- {{campaign index, period, forget ms, near (of a streak, or nil)}}, first (whether to look if it is her
 -- first sale), lines ({<id> = {amount, 0}} or nil), up, pay, reinvest, schedule (terms or nil), decision,
--- state, waiting (profile missing), sold (of a sale that waits: what schedules look at). Outcomes: booked; refused
--- sale_reused, too_many_waiting.
+-- state, explore (of one that is let through by chance: most of it on a day, and the decision beyond that; or
+-- nil), share (of a partial one: basis points that are not held), waiting (profile missing), sold (of a sale
+-- that waits: what schedules look at). Outcomes: booked; refused sale_reused, too_many_waiting.
 function operations.earn(shard, op)
   local suffix = 'r:' .. op.record
   local stored = get(shard, suffix)
@@ -195,21 +226,29 @@ function operations.earn(shard, op)
   end
   local entry = new_entry(shard, op, op.kind, op.currency)
   entry.extra.volume = '["' .. op.currency .. '",' .. int(op.base) .. ']'
+  if op.explore then
+    explored(entry, shard, op)
+  end
   local record = {seller = op.seller, currency = op.currency, base = op.base, amount = op.amount,
     returned = 0, reversed = 0, held = 0, tier = op.tier, occurred = op.occurred, counts = {},
     up = op.up, waiting = op.waiting, lines = op.lines, first = op.first and never_sold(shard, op.seller) or nil}
-  local instant = op.tier == 'instant' and not op.waiting
+  local instant = (op.tier == 'instant' or op.tier == 'partial') and not op.waiting
   local kept = work_off(entry, shard, '/commissions', instant and 'available' or 'held', op.amount,
     op.amount, 0)
   if not instant then
     record.held = kept
     record.worked = kept < op.amount and op.amount - kept or nil
+  elseif op.tier == 'partial' then
+    record.held = hold_rest(entry, kept, op.share)
+    record.worked = kept < op.amount and op.amount - kept or nil
   end
+  local held = instant and record.held or 0
   for line, figures in pairs(op.lines or {}) do
     note_line(entry, op.record, line, 'sold', figures[1])
   end
   local back = early and take_early(shard, entry, record, early)
-  local gained = kept - record.reversed
+  -- What returns ahead of it took came of what is held first.
+  local gained = kept - held - record.reversed + (held > 0 and held - record.held or 0)
   if op.schedule and instant then
     gained = gained - releases.hold(entry, shard, op.record, record, gained, op.schedule,
       op.amount - kept)
@@ -236,7 +275,7 @@ function operations.earn(shard, op)
   if op.decision then
     publish(entry, 'decisions', op.seller, op.decision)
   end
-  entry.extra.tier = '"' .. (instant and 'instant' or 'hold') .. '"'
+  entry.extra.tier = '"' .. (op.waiting and 'hold' or op.tier) .. '"'
   if op.waiting then
     entry.extra.waiting = '"' .. op.record .. '"'
   end

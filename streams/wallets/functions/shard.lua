@@ -24,6 +24,7 @@
 --                                <tier>,<groups of products that it may be spent on, by "|"; empty: any>"
 --   L:<seller>             hash  what is pending of each of her earnings (releases.lua)
 --   L                      hash  currency = what is pending in all
+--   E                      hash  currency = "<day>,<minor>": what was let through by chance on a day (earn.lua)
 --   k:<seller>             hash  lot id = "<recovered>,<forgiven>": of credit that was spent and whose grant was
 --                                undone since, what its seller owes for it, and what not
 --   a:<seller>/<authorisation>   what a till has authorised (JSON, till.lua); kept as long as ids once

@@ -13,7 +13,7 @@ from click.testing import Result
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
-from models.decisions import Decision, Tier
+from models.decisions import Decision, Standing, Tier
 from models.scorer import Scorer, digest_of
 from streams.cli import app
 from streams.fraud.dataset import Label, read
@@ -218,6 +218,7 @@ def test_export_reads_the_topics(
         decision = Decision(Tier.INSTANT, (), one.score).record(
             event_id=f"ev-{number}", seller_id="anna", topic="sales", partition=0, offset=number,
             vector=one.vector, model=one.model, sale_id=f"sale-{number}",
+            amount_minor=500, currency="EUR", standing=Standing.ACTIVE, policy="p",
             at_ms=NOW_MS - (200 if number == 3 else 1) * DAY_MS,
         )  # fmt: skip
         producer.produce("decisions", decision, b"anna")

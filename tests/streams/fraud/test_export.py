@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.decisions import Decision, Tier
+from models.decisions import Decision, Standing, Tier
 from models.features import FEATURES
 from streams.fraud import export
-from streams.fraud.dataset import DatasetUnreadable, Label, read, sale_hash
+from streams.fraud.dataset import WEIGHT_MAX, DatasetUnreadable, Label, read, sale_hash
 from streams.fraud.export import exported
 from tests.streams.fraud.harness import DAY_MS, examples, training_set
 
@@ -26,8 +26,10 @@ def decided(
     number: int = 1, tier: Tier = Tier.INSTANT, days_ago: float = 200, **more: Any
 ) -> bytes:
     fields: dict[str, Any] = {"vector": VECTOR, "model": "m", "sale_id": f"sale-{number}"}
-    score = more.pop("score", 0.125)
-    return Decision(tier, (), score).record(
+    fields |= {"amount_minor": 500, "currency": "EUR", "standing": Standing.ACTIVE, "policy": "p"}
+    score, explored = more.pop("score", 0.125), more.pop("explored", None)
+    made = Decision(tier, (), score, explored=bool(explored), propensity=explored or 1.0)
+    return made.record(
         event_id=f"ev-{number}", seller_id="anna", topic="sales", partition=0, offset=number,
         at_ms=NOW_MS - round(days_ago * DAY_MS), **fields | more,
     )  # fmt: skip
@@ -100,11 +102,9 @@ def test_the_file_names_nobody_and_is_read_back_exactly(tmp_path: Path) -> None:
     assert data.labels.tolist() == [0, 0, 0]
 
 
-def test_one_that_was_let_through_as_a_sample_stands_for_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(export, "_weight", lambda record: 50.0)
-    assert lines([decided(1)])[0].weight == 50
+def test_one_that_was_let_through_as_a_sample_stands_for_many() -> None:
+    found = lines([decided(1, explored=0.02), decided(2, explored=1e-9), decided(3)])
+    assert [one.weight for one in found] == [50.0, WEIGHT_MAX, 1.0]
 
 
 @pytest.mark.parametrize(

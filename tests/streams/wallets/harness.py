@@ -22,6 +22,7 @@ from models.movements import words_of
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
 from models.rules import Rules
+from models.scorer import Scorer
 from models.shards import SHARDS, shard_of
 from rails.destination import Seal
 from rails.gate import open_gates
@@ -300,6 +301,7 @@ class Company:
         rails: Mapping[str, Rail] | None = None,
         campaigns: str | None = None,
         policy: str | None = None,
+        scorer: Scorer | None = None,
         **settings: Any,
     ) -> None:
         self.settings: Settings = load_settings(
@@ -355,7 +357,7 @@ class Company:
         )
         self.agents = {
             "sellers": Sellers(desk, self.rules, inspector),
-            "sales": Sales(desk, self.rules, None),
+            "sales": Sales(desk, self.rules, scorer, self.settings.draws_by),
             "commissions": Commissions(desk, self.rules),
             "redemptions": Redemptions(desk, self.rules),
             "rates": Rates(desk, self.rules),

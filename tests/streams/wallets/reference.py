@@ -240,15 +240,19 @@ class Ledger:
 
     def sell(  # noqa: PLR0917 - a sale
         self, cause: str, name: str, base: int, amount: int, tier: str, now: int, *, pay: bool,
-        wants: Wants | None = None, schedule: tuple[int, int] | None = None,
+        wants: Wants | None = None, schedule: tuple[int, int] | None = None, share: int = 10_000,
     ) -> str:  # fmt: skip
-        """A sale. ``schedule``: basis points that are pending, and until when."""
+        """A sale. ``schedule``: basis points that are pending, and until when. ``share``: of a
+        partial one, basis points that are not held."""
         if name in self.sales:
             return "refused:sale_reused"
+        comes = tier in {"instant", "partial"} and self.known
         sale = self.sales[name] = Sale(base, amount, tier, occurred=now)
         kept = self.earn(amount, amount, 0)
-        if tier == "instant" and self.known:
-            self.available += kept
+        if comes:
+            sale.held = kept - kept * share // 10_000
+            self.held += sale.held
+            self.available += kept - sale.held
         else:
             sale.held = kept
             sale.worked = amount - kept
@@ -257,17 +261,17 @@ class Ledger:
             if sale.returned + part <= base:
                 self._bring_back(sale, part)
         sale.shown = sale.returned
-        if tier == "instant" and self.known:
-            gained = kept - sale.reversed
+        if comes:
+            gained = kept - sale.reversed - sale.held
             sale.worked = amount - kept
             gained -= self.hold_back(sale, gained, schedule, now)
             self.keep_some(sale, gained, wants, now)
         if self.known:
-            sale.counts = True
+            sale.counts = tier != "reject"
             self.recount(cause, now)
-            if pay and tier == "instant":
+            if pay and comes:
                 self.pay()
-        else:
+        elif tier != "reject":
             self.waiting.append((name, None))
         return "booked"
 

@@ -97,16 +97,24 @@ class Life:
             self.names.append(name)
         base = self.dice.choice((4_000, 10_000, 33_333, 999, 0, 7))
         amount = base * self.dice.choice((25, 10, 33)) // 100
-        tier = self.dice.choice(("instant", "instant", "hold"))
+        tier = self.dice.choice(("instant", "instant", "partial", "hold", "reject"))
+        share = self.dice.choice((1, 2_500, 3_333, 9_999)) if tier == "partial" else 10_000
+        if tier == "reject":
+            amount = 0
+        elif tier == "partial" and not self.ledger.known:
+            tier = "hold"  # as the rules have it
         pays = self.dice.random() < 0.6
         fields: dict[str, Any] = {
             "record": "s:" + name, "currency": "EUR", "base": base, "amount": amount, "tier": tier,
             "occurred": self.shard.now_ms, "counts": [[1, "p", 0]], "rev": self.rev,
         }  # fmt: skip
         schedule = None
-        if not self.ledger.known:
+        if tier == "reject":
+            fields["counts"] = []
+        elif not self.ledger.known:
             fields |= {**WAITS, "counts": []}
-        elif tier == "instant":
+        elif tier in {"instant", "partial"}:
+            fields |= {"share": share} if tier == "partial" else {}
             fields["reinvest"] = self.terms()
             schedule = self.schedule()
             if schedule is not None:
@@ -117,7 +125,7 @@ class Life:
         now = self.shard.now_ms
         expected = self.ledger.sell(
             event["id"], name, base, amount, tier, now,
-            pay=pays, wants=self.wants, schedule=schedule,
+            pay=pays, wants=self.wants, schedule=schedule, share=share,
         )  # fmt: skip
         return self.book(event), expected
 
