@@ -23,12 +23,13 @@ from models.decisions import Decision, decide, facts_of, standing_of
 from models.events import SaleCompleted, body_hash, decode
 from models.features import entities, observe
 from models.fraudrules import fired
+from models.scorer import Scorer
 from models.sellers import Seller, read_seller, stored_profile
 from models.shards import shard_of
 from streams.settings import Settings, load_settings
 from streams.wallets.store import Operation
 from streams.wallets.wallets import Terms
-from streams.worker import ASK_AFTER_MS, company_rules, now_ms, scorer_of
+from streams.worker import ASK_AFTER_MS, company_rules, now_ms
 
 BATCHES = (1, 200, 1_000)
 """Sales in the batches that are measured."""
@@ -53,10 +54,7 @@ class Deciding:
             settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, self.rules.context()
         )
         self.static = terms.json()
-        scorer = scorer_of(settings)
-        if scorer is None:
-            raise RuntimeError("the jobs need the model")
-        self._scorer = scorer
+        self._scorer = Scorer.load(settings.model.read_text(encoding="utf-8"))
 
     def decode(self, sources: Iterable[Source]) -> list[SaleCompleted]:
         """The sales in messages. The jobs are given good ones only."""

@@ -340,6 +340,22 @@ FRAUD = Board(
                     ("max(payouts:fraud_score_psi:1h{$where})", "PSI"),
                     unit="none",
                 ),
+                lines(
+                    "Drift by feature (PSI)",
+                    "The last sales against those the model was trained on, where they differ: "
+                    "above 0.25 it is another population.",
+                    (or_zero("avg by (feature) (payouts_fraud_psi{$where}) > 0.1"), "{{feature}}"),
+                    unit="none",
+                ),
+                lines(
+                    "Models in use",
+                    "Workers by model.",
+                    (
+                        "count by (role, digest) (payouts_fraud_model{$where})",
+                        "{{role}} {{digest}}",
+                    ),
+                    unit="none",
+                ),
                 quantiles(
                     "Time to score a batch",
                     "Features and model.",

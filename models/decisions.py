@@ -104,18 +104,23 @@ class Decision(NamedTuple):
         standing: Standing,
         policy: str,
         sale_id: str,
+        challenger: tuple[str, float] | None = None,
     ) -> bytes:
         """The message for ``decisions``: JSON.
 
         ``vector`` is kept as base64 of little-endian 64-bit floats, which is exact; ``model`` is
         the scorer's digest, null where there was no score; ``policy`` that of the fraud policy.
-        ``amount_minor`` is what the sale earns, ``at_ms`` the event's time. Ids must be those of a
-        decoded event: they need no escaping.
+        ``amount_minor`` is what the sale earns, ``at_ms`` the event's time, ``sale_id`` how labels
+        name the sale, ``challenger`` digest and score of a model that was asked too and decided
+        nothing. Ids must be those of a decoded event: they need no escaping.
         """
         floats, score, cost = "null", self.score, self.cost
         if vector is not None:
             floats = f'"{b2a_base64(_pack_vector(*vector), newline=False).decode()}"'
         digest = "null" if model is None else f'"{model}"'
+        rival = ""
+        if challenger is not None:
+            rival = f',"challenger":{{"model":"{challenger[0]}","score":{challenger[1]!r}}}'
         return (
             f'{{"version":1,"event_id":"{event_id}","seller_id":"{seller_id}",'
             f'"source":{{"topic":"{topic}","partition":{partition},"offset":{offset}}},'
@@ -127,7 +132,7 @@ class Decision(NamedTuple):
             f'"draw":{"null" if self.draw is None else repr(self.draw)},'
             f'"explored":{"true" if self.explored else "false"},'
             f'"propensity":{self.propensity!r},"policy":"{policy}","model":{digest},'
-            f'"vector":{floats},"sale_id":"{sale_id}"}}'
+            f'"vector":{floats},"sale_id":"{sale_id}"{rival}}}'
         ).encode()
 
 
@@ -150,13 +155,14 @@ class Record:
     policy: str
     sale_id: str
     """The sale, as returns and labels name it."""
+    challenger: tuple[str, float] | None = None
 
 
 def read_record(value: bytes) -> Record:
     """The decision in a message of ``decisions``. Raises ValueError on anything else."""
     try:
         body = json.loads(value)
-        source, vector = body["source"], body["vector"]
+        source, vector, rival = body["source"], body["vector"], body.get("challenger")
         return Record(
             decision=Decision(
                 Tier(body["tier"]),
@@ -177,6 +183,7 @@ def read_record(value: bytes) -> Record:
             vector=None if vector is None else _VECTOR.unpack(b64decode(vector, validate=True)),
             model=body["model"],
             at_ms=body["at_ms"],
+            challenger=None if rival is None else (rival["model"], rival["score"]),
             amount_minor=body["amount_minor"],
             currency=body["currency"],
             standing=Standing(body["standing"]),

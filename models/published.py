@@ -351,6 +351,13 @@ class DecisionSource(Published):
     offset: Offset
 
 
+class ChallengerScore(Published):
+    """What a model thought of a sale that decides nothing yet."""
+
+    model: str = Field(description="digest of the model")
+    score: Annotated[float, Field(ge=0, le=1)]
+
+
 class DecisionMade(Published):
     """Whether a sale is paid at once and why, with all the decision was made from."""
 
@@ -383,7 +390,10 @@ class DecisionMade(Published):
     policy: Text = Field(description="digest of the fraud policy")
     model: str | None = Field(description="digest of the model")
     vector: str | None = Field(description="base64 of little-endian 64-bit floats")
-    sale_id: Text | None = Field(None, description="the sale, as returns and labels name it")
+    challenger: ChallengerScore | None = Field(
+        None, description="by the challenger, of the same vector; absent if there is none"
+    )
+    sale_id: Text = Field(description="the sale, as returns and labels name it")
 
 
 class DeadLetterHeaders(Published):

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.drift import Reference
 from models.features import FEATURES
 
-FORMAT = 1
+FORMAT = 2
 """Version of the artefact's format."""
 
 ARTEFACT_BYTES_MAX = 1_000_000
@@ -69,6 +70,8 @@ class Scorer:
         """The scikit-learn the model was trained with."""
         self.metrics: Mapping[str, Any] = artefact["metrics"]
         self.provenance: Mapping[str, Any] = artefact["provenance"]
+        self.reference = Reference.read(artefact["reference"])
+        """The sales it was trained on, as drift is told from them."""
         means = _numbers(artefact["means"], width)
         scales = _numbers(artefact["scales"], width)
         if not (scales > 0).all():

@@ -221,6 +221,8 @@ def _files(settings: Settings) -> Iterator[Finding]:
     for name, path, model in kinds:
         yield from _file(name, path, partial(load, model=model, name=str(path)))
     yield from _file("model", settings.model, Scorer.load)
+    if settings.model_challenger is not None:
+        yield from _file("model_challenger", settings.model_challenger, Scorer.load)
 
 
 def _file(name: str, path: Path, read: Callable[[str], Any]) -> Iterator[Finding]:
@@ -231,10 +233,11 @@ def _file(name: str, path: Path, read: Callable[[str], Any]) -> Iterator[Finding
         more = f" and {further} more" if further else ""
         yield _fail(name, f"{first}{more}", f"run `payouts config check {path}`")
     except ModelUnreadable as error:
+        held = "; sales above the small cap would all be held" if name == "model" else ""
         yield _fail(
             name,
-            f"{path}: {error}; sales above the small cap would all be held",
-            f"run `payouts train --out FILE` and set {variable('model')}",
+            f"{path}: {error}{held}",
+            f"run `payouts fraud train --simulated --out FILE` and set {variable(name)}",
         )
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"

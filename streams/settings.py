@@ -270,6 +270,9 @@ class Settings(_OfRails):
         DEFAULTS / "campaigns.yaml", description="spendback campaigns, YAML file"
     )
     model: Path = Field(DEFAULTS / "model.json", description="fraud model, JSON file")
+    model_challenger: Path | None = Field(
+        None, description="a fraud model that scores in the shadow of the other, JSON file"
+    )
     explore_key: SecretStr = Field(
         SecretStr(""),
         description="by which chance draws sales that are let through, 16 to 64 characters; "

@@ -7,8 +7,6 @@ from different seeds. The same arguments and library versions give the same arte
 
 from __future__ import annotations
 
-import json
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,18 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models import pipeline
 from models.events import SellerStatus, SellerUpdated, decode
 from models.features import FEATURES, Profile
-from models.scorer import FORMAT, Scorer, digest_of
 from streams.demo.company import Company, Kind
+from streams.fraud.artefact import fitted, scores, sealed, write
 from streams.fraud.replay import Labelled, replayed
-
-BOUND = 6.0
-"""Standard deviations at which a feature is cut off, so that no outlier decides alone."""
-
-STRENGTH = 1.0
-"""Inverse of the regularisation's strength."""
 
 FALSE_POSITIVES = 0.01
 """The share of genuine sales that a threshold may hold, for which recall is stated."""
@@ -42,11 +33,10 @@ _DAY_MS = 86_400_000
 _PACES = ((400, 0.28), (400, 7.0), (150, 1.0), (1_000, 3.0), (2_000, 0.28), (400, 30.0))
 """Sellers, and days that a history's events are spread over: one history for each, so that the
 model knows quiet sellers and busy ones."""
-_PROBES = 32
 
 # Picked mostly by their weight in a model of all pairs on the train seeds, and how many by seeds
 # used neither to train nor to test (501 to 504).
-_CROSSES = (
+CROSSES = (
     ("since_last_sale", "device_1h"),
     ("amount", "amount"),
     ("experience", "experience"),
@@ -76,6 +66,7 @@ _CROSSES = (
     ("amount_against_own", "card_share"),
     ("card_other_sellers", "card_other_sellers"),
 )
+"""The products that a model has beside the features themselves."""
 
 
 History = Callable[[int, int], Iterator[Labelled]]
@@ -167,17 +158,13 @@ def train(*, seed: int, events: int, out: Path, history: History = company_histo
     for what in (trained, tested):
         if len(set(what.frauds.tolist())) != 2:
             raise ValueError("a history needs genuine and fraudulent sales")
-    numbers = _fit(trained)
-    scores = _scores(numbers, tested.rows)
-    metrics = _metrics(scores, tested)
-    probes = _probes(trained)
-    artefact: dict[str, Any] = {
-        "format": FORMAT,
-        "features": list(FEATURES),
-        "sklearn": pipeline.VERSION,
-        **numbers,
-        "probes": {"rows": probes.tolist(), "scores": _scores(numbers, probes).tolist()},
-        "provenance": {
+    numbers = fitted(trained.rows, trained.frauds, CROSSES)
+    metrics = _metrics(scores(numbers, tested.rows), tested)
+    artefact = sealed(
+        numbers,
+        trained.rows,
+        trained.frauds,
+        provenance={
             "data": "simulated company history",
             "events_per_seed": events,
             "train_seeds": train_seeds,
@@ -186,15 +173,10 @@ def train(*, seed: int, events: int, out: Path, history: History = company_histo
             "frauds_trained": int(trained.frauds.sum()),
             "sales_tested": len(tested.rows),
             "frauds_tested": dict(sorted(Counter(p for p in tested.patterns if p).items())),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
         },
-        "metrics": metrics,
-    }
-    artefact["digest"] = digest_of(artefact)
-    text = _text(artefact)
-    Scorer.load(text)  # what cannot be read back is not written
-    out.write_text(text, encoding="ascii")
+        metrics=metrics,
+    )
+    write(artefact, out)
     return Report(
         digest=artefact["digest"],
         sales_trained=len(trained.rows),
@@ -203,48 +185,19 @@ def train(*, seed: int, events: int, out: Path, history: History = company_histo
     )
 
 
-def _text(artefact: dict[str, Any]) -> str:
-    """JSON with a line for each part, so that a change shows where it is."""
-    lines = [
-        f"{json.dumps(name)}: {json.dumps(part, sort_keys=True, allow_nan=False)}"
-        for name, part in sorted(artefact.items())
-    ]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
 def _together(parts: Sequence[Vectors]) -> Vectors:
     rows = np.vstack([part.rows for part in parts])
     return Vectors(rows, [pattern for part in parts for pattern in part.patterns])
 
 
-def _fit(data: Vectors) -> dict[str, Any]:
-    """The fitted model as numbers."""
-    pairs = [(FEATURES.index(left), FEATURES.index(right)) for left, right in _CROSSES]
-    fitted = pipeline.unfitted(pairs, BOUND, strength=STRENGTH).fit(data.rows, data.frauds)
-    scale, model = fitted.named_steps["scale"], fitted.named_steps["model"]
-    return {
-        "means": scale.mean_.tolist(),
-        "scales": scale.scale_.tolist(),
-        "pairs": [list(pair) for pair in pairs],
-        "bound": BOUND,
-        "coefficients": model.coef_[0].tolist(),
-        "intercept": float(model.intercept_[0]),
-    }
-
-
-def _scores(numbers: dict[str, Any], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    rebuilt = pipeline.rebuilt(**numbers)
-    return np.asarray(pipeline.probabilities(rebuilt, rows), dtype=np.float64)
-
-
-def _metrics(scores: NDArray[np.float64], tested: Vectors) -> dict[str, Any]:
+def _metrics(found: NDArray[np.float64], tested: Vectors) -> dict[str, Any]:
     frauds = tested.frauds
-    threshold = float(np.quantile(scores[~frauds], 1 - FALSE_POSITIVES, method="higher"))
-    caught = scores > threshold
+    threshold = float(np.quantile(found[~frauds], 1 - FALSE_POSITIVES, method="higher"))
+    caught = found > threshold
     patterns = np.array([pattern or "" for pattern in tested.patterns])
     return {
-        "average_precision": round(float(average_precision_score(frauds, scores)), 4),
-        "auc": round(float(roc_auc_score(frauds, scores)), 4),
+        "average_precision": round(float(average_precision_score(frauds, found)), 4),
+        "auc": round(float(roc_auc_score(frauds, found)), 4),
         "recall": round(float(caught[frauds].mean()), 4),
         "threshold": round(threshold, 6),
         "recall_by_pattern": {
@@ -252,13 +205,3 @@ def _metrics(scores: NDArray[np.float64], tested: Vectors) -> dict[str, Any]:
             for name in sorted(set(patterns.tolist()) - {""})
         },
     }
-
-
-def _probes(data: Vectors) -> NDArray[np.float64]:
-    """A few rows of each kind, evenly spread: what a loaded model must score as it did here."""
-    picked = []
-    for kind in (data.frauds, ~data.frauds):
-        where = np.flatnonzero(kind)
-        spread = np.linspace(0, len(where) - 1, min(_PROBES // 2, len(where)))
-        picked.append(where[spread.astype(np.intp)])
-    return data.rows[np.concatenate(picked)]

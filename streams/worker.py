@@ -23,7 +23,6 @@ from models.notices import TOPICS as NOTICE_TOPICS
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
 from models.rules import Rules
-from models.scorer import ModelUnreadable, Scorer
 from models.shards import shards_of_partition
 from rails.gate import Gate, open_gates
 from rails.inspection import Inspector
@@ -43,6 +42,7 @@ from streams.connections import engine_settings, redis_server
 from streams.desk import Desk
 from streams.engine import Batch, BatchStream, Outgoing, engine_app, run_worker
 from streams.exposure import ExposureWatch
+from streams.fraud.serving import Serving
 from streams.health import Health, HealthServer
 from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
@@ -165,15 +165,6 @@ def company_rules(settings: Settings, router: Router | None = None) -> Rules:
     )
 
 
-def scorer_of(settings: Settings) -> Scorer | None:
-    """The fraud model; None, and an error in the log, if it cannot be used: then little is paid."""
-    try:
-        return Scorer.load(settings.model.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ModelUnreadable) as error:
-        logger.error("no fraud model, so only small amounts are paid at once: %s", error)
-        return None
-
-
 class Handler(Protocol):
     """An agent's work."""
 
@@ -196,6 +187,7 @@ class Worker:
             on_revoked=self._revoked,
         )
         self._partitions: set[tuple[str, int]] = set()
+        self._serving: Serving | None = None
         rail_settings = settings.rails()
         self.rails = open_rails(rail_settings)
         self._gates = open_gates(self.rails, rail_settings)
@@ -244,7 +236,7 @@ class Worker:
         self._sender, notices = self._notices(PendingNotices(server))
         inspector = Inspector(seal, refusals(rail_settings))
         handlers: dict[str, Callable[[], Handler]] = {
-            "sales": lambda: Sales(desk, rules, scorer_of(settings), settings.draws_by),
+            "sales": lambda: self._sales(desk, rules),
             "commissions": lambda: Commissions(desk, rules),
             "sellers": lambda: Sellers(desk, rules, inspector),
             "redemptions": lambda: Redemptions(desk, rules),
@@ -259,6 +251,14 @@ class Worker:
         for topic in self._topics():
             self._agent(topic, handlers[topic]())
         self.app.task(self._background)
+
+    def _sales(self, desk: Desk, rules: Rules) -> Sales:
+        """The agent that scores, on the models that lie in their files now."""
+        sales = Sales(desk, rules, None, self.settings.draws_by)
+        settings = self.settings
+        self._serving = Serving(settings.model, settings.model_challenger, sales.use, self.metrics)
+        self._serving.begin()
+        return sales
 
     def _notices(self, pending: PendingNotices) -> tuple[Sender | None, Notices | None]:
         """What tells the company, if it wants to be told. Raises SettingsError."""
@@ -338,6 +338,8 @@ class Worker:
                 tasks.create_task(self.health.keep_beating())
                 tasks.create_task(self._report())
                 tasks.create_task(self._soundings().run())
+                if self._serving is not None:
+                    tasks.create_task(self._serving.run())
                 if "book" in self.settings.roles:
                     tasks.create_task(self._exposure().run())
                 if "pay" in self.settings.roles:

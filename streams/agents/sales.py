@@ -19,6 +19,7 @@ from models.sellers import Seller, read_seller
 from models.shards import shard_of
 from streams.desk import Desk, Settled, Taken, earned
 from streams.engine import Batch
+from streams.fraud.drift import DriftWindow
 from streams.wallets.store import Look, Operation, RedisGone
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,9 @@ class Sales:
     ) -> None:
         self._desk = desk
         self._rules = rules
-        self._scorer = scorer
+        self._scorer: Scorer | None = None
+        self._challenger: Scorer | None = None
+        self._drift: DriftWindow | None = None
         self._explore_key = explore_key
         self._shared: dict[int, dict[str, str]] = {}
         self._tiers: Counter[str] = Counter()
@@ -53,7 +56,19 @@ class Sales:
         desk.metrics.begin_fraud(
             (rule.reason for rule in policy.rules), policy.explore.max if policy.explore else ()
         )
-        desk.metrics.scorer(up=scorer is not None)
+        self.use(scorer)
+
+    def use(self, scorer: Scorer | None, challenger: Scorer | None = None) -> None:
+        """Score by these models from now on; call it on the event loop.
+
+        A batch in hand is scored and decided without a pause in between, so one model makes all of
+        a decision. The challenger's scores are published beside it, and decide nothing.
+        """
+        if self._drift is None or scorer is not self._scorer:
+            self._drift = DriftWindow(scorer.reference) if scorer else None
+        self._scorer = scorer
+        self._challenger = challenger
+        self._desk.metrics.scorer(up=scorer is not None)
 
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
@@ -99,12 +114,15 @@ class Sales:
             rows.append(row)
             changed.append(updates)
         self._shared = _shared(changed)
-        scores = self._scores(rows)
+        scores = self._scores(rows, self._scorer)
         self._desk.metrics.scored(scores)
+        rivals = self._scores(rows, self._challenger)
+        if self._drift is not None and (psi := self._drift.take(rows, scores)) is not None:
+            self._desk.metrics.drift(psi)
         operations = [
-            self._operation(t, seller, row, score, updates)
-            for t, seller, row, score, updates in zip(
-                taken, sellers, rows, scores, changed, strict=True
+            self._operation(t, seller, row, score, rival, updates)
+            for t, seller, row, score, rival, updates in zip(
+                taken, sellers, rows, scores, rivals, changed, strict=True
             )
         ]
         self._desk.metrics.decided(self._tiers, self._fired, self._explored)
@@ -123,20 +141,23 @@ class Sales:
                     wanted[entity] = shard_of(entity)
         return await self._desk.wallets.look(sellers, wanted.items())
 
-    def _scores(self, rows: Sequence[list[float] | None]) -> list[float | None]:
+    def _scores(
+        self, rows: Sequence[list[float] | None], scorer: Scorer | None
+    ) -> list[float | None]:
         """The probability of fraud of each row; None where there is no row or no scorer."""
-        if self._scorer is None:
+        if scorer is None:
             return [None] * len(rows)
         real = [row for row in rows if row is not None]
-        scores = iter(_scored(self._scorer, real) if real else ())
+        scores = iter(_scored(scorer, real) if real else ())
         return [None if row is None else next(scores) for row in rows]
 
-    def _operation(
+    def _operation(  # noqa: PLR0917 - what one event is decided from
         self,
         taken: Taken,
         seller: Seller | None,
         row: list[float] | None,
         score: float | None,
+        rival: float | None,
         updates: dict[str, str],
     ) -> Operation:
         event = taken.event
@@ -157,10 +178,12 @@ class Sales:
         operation["state"] = state
         if row is not None and (subject := subject_of(event, row)) is not None:
             operation["subject"] = subject
-        operation["decision"] = self._record(taken, operation, decision, amount, profile, row)
+        operation["decision"] = self._record(
+            taken, operation, decision, amount, profile, row, rival
+        )
         if decision.explored:
             held, _ = self._decision(event, score, amount, profile, row, explores=False)
-            self._explore(taken, operation, held, amount, profile, row)
+            self._explore(taken, operation, held, amount, profile, row, rival)
         self._tiers[decision.tier.value] += 1
         for rule in fits:
             self._fired[rule.reason] += 1
@@ -199,6 +222,7 @@ class Sales:
         amount: int,
         profile: Profile | None,
         row: list[float],
+        rival: float | None,
     ) -> None:
         """Let it through as far as its shard's part of the day goes; what is done beyond that."""
         chance, currency = self._rules.policy.fraud.explore, operation["currency"]
@@ -206,7 +230,7 @@ class Sales:
             raise RuntimeError(f"{operation['id']} was let through although it is {held.tier}")
         operation["explore"] = {
             "most": chance.shard_day_max(currency),
-            "decision": self._record(taken, operation, held, amount, profile, row),
+            "decision": self._record(taken, operation, held, amount, profile, row, rival),
         }
         if self._rules.policy.release:
             operation["explore"]["sold"] = sold_of(taken.event, held.score).text()
@@ -220,9 +244,11 @@ class Sales:
         amount: int,
         profile: Profile | None,
         row: list[float],
+        rival: float | None,
     ) -> str:
         message = taken.message
         scored = decision.score is not None
+        challenger = self._challenger
         return decision.record(
             event_id=operation["id"],
             seller_id=operation["seller"],
@@ -236,7 +262,8 @@ class Sales:
             currency=operation["currency"],
             standing=standing_of(profile),
             policy=self._rules.policy.fraud.digest,
-            sale_id=operation["record"].removeprefix("s:"),
+            sale_id=taken.event.sale_id,
+            challenger=(challenger.digest, rival) if challenger and rival is not None else None,
         ).decode()
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from streams.fraud.prequential import Fold
 
 group = typer.Typer(
-    cls=LineErrors, no_args_is_help=True, help="Why a sale is held, and how well frauds are found."
+    cls=LineErrors,
+    no_args_is_help=True,
+    help="Why a sale is held, how well frauds are found, and the life of a model.",
 )
 
 

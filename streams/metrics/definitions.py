@@ -207,6 +207,24 @@ class Definitions:
         self.scorer_up = make.gauge(
             "scorer_up", "1 if the fraud model scores, 0 if payouts fall back to a small cap."
         )
+        role = "`champion`, which decides, `challenger`, in its shadow"
+        self.model = make.gauge(
+            "fraud_model", "1 for each model in use.",
+            role=role, digest="the first 12 characters of the model's digest",
+        )  # fmt: skip
+        self.model_refused = make.gauge(
+            "fraud_model_refused",
+            "1 while a model's file cannot be used; the model before it stays.", role=role,
+        )  # fmt: skip
+        self.model_swaps = make.counter(
+            "fraud_model_swaps_total", "Models that took the place of another one.", role=role
+        )
+        self.psi = make.gauge(
+            "fraud_psi",
+            "How far the last 65,536 sales are from those the model was trained on: population "
+            "stability index. Not there before 8,192.",
+            feature="a feature of the model, or `score`",
+        )
 
     def _of_payouts(self, make: Maker) -> None:
         make.section("Payouts")

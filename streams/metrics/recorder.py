@@ -73,6 +73,7 @@ class Metrics:
         self._scores = _Counters(definitions.scores)
         self._labels = _Counters(definitions.labels)
         self._label_money = _Counters(definitions.label_money)
+        self._model_swaps = _Counters(definitions.model_swaps)
         self._fraud_rules = _Counters(definitions.fraud_rules)
         self._explored = _Counters(definitions.explored)
         self._rail_outcomes = _Counters(definitions.rail_outcomes)
@@ -104,6 +105,7 @@ class Metrics:
             (self._conversions, ("quoted", "converted", "expired")),
             (self._scores, SCORE_BINS),
             (self._labels, tuple(Verdict)),
+            (self._model_swaps, ("champion", "challenger")),
             (self._timers, ("booking", "rail")),
             (self._heal_entries, ("redone", "republished")),
         ):
@@ -393,6 +395,19 @@ class Metrics:
     def scorer(self, *, up: bool) -> None:
         """Whether the fraud model scores."""
         self._definitions.scorer_up.set(up)
+
+    def models(self, in_use: Mapping[tuple[str, str], float], refused: Mapping[str, bool]) -> None:
+        """The models in use, by (role, digest), and of each role whether its file is refused."""
+        self._definitions.model.replace(in_use)
+        self._definitions.model_refused.replace({(role,): is_ for role, is_ in refused.items()})
+
+    def model_taken(self, role: str, *, swapped: bool) -> None:
+        """A model is used from now on, in place of another one or as the first."""
+        self._model_swaps.add(swapped, role)
+
+    def drift(self, psi: Mapping[str, float]) -> None:
+        """How far the last sales are from those of the model's training, by feature."""
+        self._definitions.psi.replace({(name,): value for name, value in psi.items()})
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""

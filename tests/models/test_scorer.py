@@ -16,6 +16,7 @@ from models import pipeline
 from models.features import FEATURES
 from models.scorer import (
     ARTEFACT_BYTES_MAX,
+    FORMAT,
     WORDS,
     ModelUnreadable,
     RowRefused,
@@ -150,11 +151,13 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], None]] = {
             "coefficients",
             "intercept",
             "probes",
+            "reference",
             "metrics",
             "provenance",
         )
     },
-    "a later format": _set("format", 2),
+    "the format before": _set("format", FORMAT - 1),
+    "a later format": _set("format", FORMAT + 1),
     "other features": _set("features", ["amount"]),
     "features in another order": lambda a: a["features"].reverse(),
     "a coefficient too few": lambda a: a["coefficients"].pop(),
@@ -176,6 +179,9 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], None]] = {
     "a probe too narrow": lambda a: a["probes"]["rows"][0].pop(),
     "a probe's score changed": lambda a: a["probes"]["scores"].__setitem__(0, 0.123),
     "a list for probes": _set("probes", [1]),
+    "a reference of nothing": _set("reference", None),
+    "edges that fall": lambda a: a["reference"]["edges"]["amount"].reverse(),
+    "shares of half": lambda a: a["reference"]["shares"]["score"].__setitem__(0, 0.9),
 }
 
 

@@ -22,7 +22,7 @@ def one_line(text: str) -> str:
 def test_help_names_every_command() -> None:
     result = runner.invoke(app, ["--help"])
     assert result.exit_code == 0
-    for name in ("config", "topics", "doctor", "dead-letters", "schema", "sandbox", "train"):
+    for name in ("config", "topics", "doctor", "dead-letters", "schema", "sandbox", "fraud"):
         assert name in result.stdout
 
 

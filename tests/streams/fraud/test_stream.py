@@ -69,13 +69,13 @@ def _replay(
 
 
 async def test_the_stream_and_a_replay_come_to_the_same_vectors(
-    own_broker: str, redis_url: str
+    own_broker: str, empty_redis: str
 ) -> None:
     chance = random.Random(11)
     profile = Profile(country="DE")
     states: dict[str, str | None] = {}
     due: dict[str, list[float]] = {}
-    async with Company(own_broker, redis_url) as company:
+    async with Company(own_broker, empty_redis) as company:
         scorer = Scorer.load((DEFAULTS / "model.json").read_text(encoding="ascii"))
         agent: Any = company.agents["sales"]
         company.agents["sales"] = Sales(agent._desk, company.rules, scorer)
