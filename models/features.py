@@ -23,18 +23,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import copysign, exp, log, log1p, sqrt
+from math import copysign, exp, log, sqrt
 from struct import Struct
 from struct import error as StructError
 from zlib import crc32
 
+from models.conduct import CONDUCT_CHARS, CONDUCT_FEATURES, conduct
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
-from models.labelled import LABELLED_CHARS, UNLABELLED, known, labelled
+from models.labelled import UNLABELLED, known, labelled
 from models.money import exponent
 from models.spending import NO_SPENDING, SPENDING_CHARS, SPENDING_FEATURES, is_high, spend
 
-STATE_CHARS_MAX = 142
+STATE_CHARS_MAX = 150
 """Length of the longest state, in characters. An event needs five at most."""
 
 FEATURES = (
@@ -72,6 +73,7 @@ FEATURES = (
     "device_genuine_last",
     "device_frauds_28d",
     "device_fraud_share",
+    *CONDUCT_FEATURES,
 )
 """The names of a vector's numbers, in order.
 
@@ -184,7 +186,7 @@ _VOLUME = 50.0  # reference units; keeps ratios of small volumes calm
 _VARIANCE_MIN = 0.01  # a seller of one fixed price still has some spread
 _GAP_MIN = 1440.0  # minutes since the last sale, when there was none
 
-_FORMAT = 1
+_FORMAT = 2
 _SELLER = Struct("<BIHH8f")  # format, last s, first day, sales, then the figures
 _THING = Struct("<BI4f5H")  # format, last s, the figures, the last customer and four sellers
 _pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
@@ -193,7 +195,9 @@ _read = bytes.fromhex
 
 _THING_CHARS = 2 * _THING.size  # what follows in a card's state is its spending
 
-if max(2 * _SELLER.size, _THING_CHARS + SPENDING_CHARS, LABELLED_CHARS) != STATE_CHARS_MAX:
+_SELLER_CHARS = 2 * _SELLER.size  # what follows in a seller's state is her conduct
+
+if max(_SELLER_CHARS + CONDUCT_CHARS, _THING_CHARS + SPENDING_CHARS) != STATE_CHARS_MAX:
     raise RuntimeError("the longest state is not as long as stated")
 
 _Seller = tuple[float, int, int, int, float, float, float, float, float, float, float, float]
@@ -253,12 +257,14 @@ def observe(
     seller = event.seller_id
     key = "s:" + seller
     x = reference_amount(event.amount_minor, event.currency)
-    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _seller(states.get(key), at)
+    text = states.get(key)
+    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _seller(text, at)
+    behind = text[_SELLER_CHARS:] if n and text else ""
     if event.type == "sale.returned":
         packed = _pack_seller(_FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 + x)
-        return None, {key: packed.hex()}
+        return None, {key: packed.hex() + behind}
 
-    level = log1p(x)
+    level = log(1.0 + x)
     spread = sqrt(variance + _VARIANCE_MIN)
     surprise = (level - mean) / spread
     if not -_SURPRISE_MAX <= surprise <= _SURPRISE_MAX:
@@ -267,49 +273,53 @@ def observe(
     row = [
         level,
         surprise,
-        log1p(c1),
-        log1p(c24),
+        log(1.0 + c1),
+        log(1.0 + c24),
         log((c1 + 1.0) / (c7 / _HOURS_A_WEEK + 1.0)),
         log((s24 + x + _VOLUME) / (s7 / _DAYS_A_WEEK + _VOLUME)),
         r7 / (r7 + s7 + _VOLUME),
         tenure,
-        log1p(n),
-        log1p(passed / 60.0 if n else _GAP_MIN),
+        log(1.0 + n),
+        log(1.0 + (passed / 60.0 if n else _GAP_MIN)),
         changed,
         foreign,
     ]
-    # The mean learns from the sale, but only a part of a surprising one.
-    weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
-    if not -_LEARN_MAX <= surprise <= _LEARN_MAX:
-        surprise = copysign(_LEARN_MAX, surprise)
-    step = surprise * spread
-    mean += step / weight
-    variance += (step * step - variance) / weight
+    mean, variance = _learnt(surprise, spread, n, mean, variance)
     n = n + 1 if n < _COUNT_MAX else n
     packed = _pack_seller(
         _FORMAT, last, first, n, mean, variance, c1 + 1.0, c24 + 1.0, c7 + 1.0, s24 + x, s7 + x, r7
     )
-    updates = {key: packed.hex()}
+    updates = {key: ""}  # hers is written below: the seller's comes first
 
     mark = crc32(seller.encode()) % _MARKS + 1
-    card, device = event.instrument_ref, event.device_ref
+    card, device, customer = event.instrument_ref, event.device_ref, event.customer_ref
+    paid_with, others, stranger = 0, _NOBODY, False
     if card is None:
         row += _NO_CARD
     else:
-        customer = event.customer_ref
+        paid_with = crc32(card.encode()) % _MARKS + 1
         buyer = 0 if customer is None else crc32(customer.encode()) % _MARKS + 1
-        figures, updates["i:" + card] = _card(states.get("i:" + card), at, mark, buyer, c7, x)
+        figures, others, updates["i:" + card] = _card(
+            states.get("i:" + card), at, mark, buyer, c7, x
+        )
+        stranger = not figures[_EXPERIENCE]
         row += figures
         told = states.get("li:" + card)
         row += _UNTOLD if told is None else known(told, at)[2:5]
     if device is None:
         row += _NO_DEVICE
     else:
-        key = "d:" + device
-        t1, _, t7, fresh, others, new, _, updates[key] = _thing(states.get(key), at, mark, 0)
-        row += (log1p(t1), others, log1p(fresh), new, log1p(t7))
+        thing = "d:" + device
+        t1, _, t7, fresh, places, new, _, beside, updates[thing] = _thing(
+            states.get(thing), at, mark, 0
+        )
+        others += beside
+        row += (log(1.0 + t1), places, log(1.0 + fresh), new, log(1.0 + t7))
         told = states.get("ld:" + device)
         row += UNLABELLED if told is None else known(told, at)
+    figures, behind = conduct(behind, at, x, s7, customer == seller, paid_with, stranger, others)
+    row += figures
+    updates[key] = packed.hex() + behind
     return row, updates
 
 
@@ -339,6 +349,8 @@ def learn(
 
 
 _AGAINST_OWN = FEATURES.index("card_amount_against_own")
+_EXPERIENCE = FEATURES.index("card_experience") - FEATURES.index("card_1h")  # in a card's figures
+_NOBODY: tuple[int, ...] = ()
 
 _UNTOLD = UNLABELLED[2:5]  # what a card's labels come to when there are none
 
@@ -350,22 +362,38 @@ _NO_DEVICE = (0.0, 0.0, 0.0, 0.0, 0.0, *UNLABELLED)
 
 def _card(  # noqa: PLR0917 - called for each sale
     text: str | None, at: int, seller: int, customer: int, seller_sales: float, amount: float
-) -> tuple[tuple[float, ...], str]:
-    """A card's figures before a payment, and its state after it."""
+) -> tuple[tuple[float, ...], tuple[int, int, int], str]:
+    """A card's figures before a payment, the marks of its other sellers, and its state after it."""
     thing, spending = (None, "") if text is None else (text[:_THING_CHARS], text[_THING_CHARS:])
-    t1, t24, t7, fresh, others, _, changed, thing = _thing(thing, at, seller, customer)
+    t1, t24, t7, fresh, others, _, changed, beside, thing = _thing(thing, at, seller, customer)
     share = t7 / (seller_sales + 1.0)
     spent, spending = spend(spending, at, amount, t7)
     return (
-        log1p(t1),
-        log1p(t24),
-        others,
-        log1p(fresh),
-        share if share < 1.0 else 1.0,
-        changed,
-        log1p(t7),
-        *spent,
-    ), thing + spending
+        (
+            log(1.0 + t1),
+            log(1.0 + t24),
+            others,
+            log(1.0 + fresh),
+            share if share < 1.0 else 1.0,
+            changed,
+            log(1.0 + t7),
+            *spent,
+        ),
+        beside,
+        thing + spending,
+    )
+
+
+def _learnt(
+    surprise: float, spread: float, n: int, mean: float, variance: float
+) -> tuple[float, float]:
+    """A seller's mean and variance after a sale, of whose surprise they take only a part."""
+    weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
+    if not -_LEARN_MAX <= surprise <= _LEARN_MAX:
+        surprise = copysign(_LEARN_MAX, surprise)
+    step = surprise * spread
+    mean += step / weight
+    return mean, variance + (step * step - variance) / weight
 
 
 def _standing(
@@ -382,7 +410,7 @@ def _standing(
             changed = exp(since * PER_DAY) if since > 0 else 1.0
         if event.country != profile.country and event.country and profile.country:
             foreign = 1.0
-    return log1p(days) if days > 0 else 0.0, changed, foreign
+    return log(1.0 + days) if days > 0 else 0.0, changed, foreign
 
 
 def _seller(text: str | None, at: int) -> _Seller:
@@ -390,7 +418,9 @@ def _seller(text: str | None, at: int) -> _Seller:
     if text is None:
         return _fresh_seller(at)
     try:
-        form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _unpack_seller(_read(text))
+        form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _unpack_seller(
+            _read(text[:_SELLER_CHARS])
+        )
     except (ValueError, StructError):
         return _fresh_seller(at)
     # A slower counter never holds less than a faster one. The comparisons also refuse NaN,
@@ -420,12 +450,12 @@ def _fresh_seller(at: int) -> _Seller:
 
 def _thing(
     text: str | None, at: int, seller: int, customer: int
-) -> tuple[float, float, float, float, float, float, float, str]:
+) -> tuple[float, float, float, float, float, float, float, tuple[int, int, int], str]:
     """A card's or a device's figures before a sale by ``seller``, and its state after it.
 
     The figures: sales decayed by 1 h, 24 h and 7 d, arrivals of new sellers decayed by 7 d, other
     sellers among the last four, 1.0 if it is known but new to this seller, and 1.0 if another
-    customer used it last. Sellers and customers come as marks, 0 for none.
+    customer used it last. Then the other sellers. Sellers and customers come as marks, 0 for none.
     """
     last, t1, t24, t7, fresh, known, a, b, c, d = at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0
     if text is not None:
@@ -460,7 +490,7 @@ def _thing(
         _FORMAT, last, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, customer, a, b, c, d
     )
     other = 1.0 if known and customer and known != customer else 0.0
-    return t1, t24, t7, fresh, others, new, other, packed.hex()
+    return t1, t24, t7, fresh, others, new, other, (b, c, d), packed.hex()
 
 
 def _thing_state(text: str) -> _Thing | None:

@@ -1,4 +1,4 @@
-"""`payouts fraud`: how well frauds are found, by a public protocol."""
+"""`payouts fraud`: how well frauds are found, by a public protocol and by pattern."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streams.cli import patterns
 from streams.cli.console import console, remarks
 from streams.cli.errors import BadUse, CommandError, LineErrors
 
@@ -33,9 +34,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="fraud")
 
 
-@group.callback()
-def _fraud() -> None:
-    """A group, although it has one command: more are to come."""
+patterns.register(group)
 
 
 @group.command()

@@ -1,0 +1,144 @@
+"""Conduct: how a seller's sales hang together, and whom she shares cards and devices with.
+
+What goes on behind her stored figures: whether she buys from herself, how many sales in a row are
+of one amount, how many go to cards that nobody ever saw, and which other sellers her cards and
+devices are shared with. Those she is linked to are kept as four 16-bit marks, so what is linked
+through them is bounded: hers and those of the card and of the device at hand, ten at most.
+
+A seller is known to buy for herself when the sale names her as its customer, or is paid with the
+card that such a sale was paid with.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from math import exp, log
+from struct import Struct
+from struct import error as StructError
+
+from models.decay import DAY_S, FIGURE_MAX, PER_HOUR, PER_WEEK
+
+CONDUCT_CHARS = 68
+"""Length of a state, in hexadecimal characters."""
+
+CONDUCT_FEATURES = (
+    "own_purchase",
+    "own_share",
+    "amounts_alike_1h",
+    "strangers_1h",
+    "linked_sellers",
+    "period_left",
+)
+"""Names of the figures: whether she buys herself; what she bought herself this week, over all she
+sold; sales of about the amount before, and to cards never seen, decayed; others linked to her by
+cards and devices; hours to the end of the month (UTC). All but the first two are logarithms of one
+plus the figure."""
+
+# Last s; alike, strangers, own, last amount; own card, four links; when there was one last.
+_STATE = Struct("<I4f5HI")
+_pack, _unpack, _read = _STATE.pack, _STATE.unpack, bytes.fromhex
+
+if 2 * _STATE.size != CONDUCT_CHARS:
+    raise RuntimeError("a state is not as long as stated")
+
+_ALIKE = 0.05  # of an amount: two that lie no further apart are alike
+_LINKED_S = 7 * DAY_S  # links that nothing renewed for so long are forgotten
+_VOLUME = 50.0  # reference units; keeps ratios of small volumes calm
+_NEW = (0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
+
+_Conduct = tuple[int, float, float, float, float, int, int, int, int, int, int]
+_Figures = tuple[float, float, float, float, float, float]
+
+_ends: dict[int, int] = {}
+
+
+def conduct(  # noqa: PLR0917 - called for each sale
+    text: str,
+    at: int,
+    amount: float,
+    sold: float,
+    herself: bool,
+    card: int,
+    stranger: bool,
+    beside: tuple[int, ...],
+) -> tuple[_Figures, str]:
+    """The figures of a sale in second ``at``, and the state after it.
+
+    ``amount`` and ``sold``, what she sold this week, are in reference units. ``herself``: the sale
+    names her as its customer. ``card`` is the card's mark, 0 for none; ``stranger``: it was never
+    seen. ``beside`` are marks of other sellers, the latest first on each thing, 0 for none. A state
+    that cannot be read counts as absent.
+    """
+    seen, alike, strangers, own, last, own_card, a, b, c, d, linked = _state(text)
+    passed = at - seen
+    if passed <= 0:
+        at = seen
+    elif seen:
+        hour = exp(passed * PER_HOUR)
+        alike *= hour
+        strangers *= hour
+        own *= exp(passed * PER_WEEK)
+    if linked and at - linked > _LINKED_S:
+        a = b = c = d = 0
+    share = own / (sold + _VOLUME)
+    same = 1.0 if last and -_ALIKE * last <= amount - last <= _ALIKE * last else 0.0
+    buys = 1.0 if herself or (card and card == own_card) else 0.0
+    others = 0
+    if any(beside):
+        met = {a, b, c, d, *beside}
+        met.discard(0)
+        others = len(met)
+        for mark in beside:
+            if mark and mark not in {a, b, c, d}:
+                a, b, c, d = mark, a, b, c
+        linked = at
+    elif a:
+        others = 1 + (b > 0) + (c > 0) + (d > 0)
+    figures = (
+        buys,
+        share if share < 1.0 else 1.0,
+        log(1.0 + alike + same),
+        log(1.0 + strangers),
+        log(1.0 + others),
+        _left(at),
+    )
+    if buys:
+        own += amount
+        if herself and card:
+            own_card = card
+    if stranger:
+        strangers += 1.0
+    text = _pack(at, alike + same, strangers, own, amount, own_card, a, b, c, d, linked).hex()
+    return figures, text
+
+
+def _left(at: int) -> float:
+    """Hours to the end of the month, as a logarithm of one plus."""
+    day = at // DAY_S
+    end = _ends.get(day)
+    if end is None:
+        if len(_ends) > 4096:
+            _ends.clear()
+        first = (datetime.fromtimestamp(at, UTC).replace(day=1) + timedelta(days=32)).replace(day=1)
+        end = int(first.timestamp()) // DAY_S * DAY_S
+        _ends[day] = end
+    return log(1.0 + (end - at) / 3600)
+
+
+def _state(text: str) -> _Conduct:
+    if not text:
+        return _NEW
+    try:
+        state: _Conduct = _unpack(_read(text))
+    except (ValueError, StructError):
+        return _NEW
+    _, alike, strangers, own, last, *_ = state
+    # The comparisons also refuse a NaN and infinities.
+    if (
+        0.0 <= alike <= FIGURE_MAX
+        and 0.0 <= strangers <= FIGURE_MAX
+        and 0.0 <= own <= FIGURE_MAX
+        and 0.0 <= last <= FIGURE_MAX
+    ):
+        return state
+    return _NEW
