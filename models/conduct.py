@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from math import exp, log
-from struct import Struct
-from struct import error as StructError
 
 from models.decay import DAY_S, FIGURE_MAX, PER_HOUR, PER_WEEK
 
-CONDUCT_CHARS = 68
-"""Length of a state, in hexadecimal characters."""
+CONDUCT_FORMAT = "I4f5HI"
+"""The state, as part of a struct: last second; alike, strangers, own, the last size; own card and
+four links; when there was a link last."""
 
 CONDUCT_FEATURES = (
     "own_purchase",
@@ -34,42 +33,38 @@ sold; sales of about the amount before, and to cards never seen, decayed; others
 cards and devices; hours to the end of the month (UTC). All but the first two are logarithms of one
 plus the figure."""
 
-# Last s; alike, strangers, own, last amount; own card, four links; when there was one last.
-_STATE = Struct("<I4f5HI")
-_pack, _unpack, _read = _STATE.pack, _STATE.unpack, bytes.fromhex
-
-if 2 * _STATE.size != CONDUCT_CHARS:
-    raise RuntimeError("a state is not as long as stated")
-
 _ALIKE = 0.05  # of an amount: two that lie no further apart are alike
 _LINKED_S = 7 * DAY_S  # links that nothing renewed for so long are forgotten
 _VOLUME = 50.0  # reference units; keeps ratios of small volumes calm
-_NEW = (0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
 
-_Conduct = tuple[int, float, float, float, float, int, int, int, int, int, int]
+Conduct = tuple[int, float, float, float, float, int, int, int, int, int, int]
+
+NEW: Conduct = (0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
+"""The state of a seller who sold nothing yet."""
+
 _Figures = tuple[float, float, float, float, float, float]
 
 _ends: dict[int, int] = {}
 
 
 def conduct(  # noqa: PLR0917 - called for each sale
-    text: str,
+    state: Conduct,
     at: int,
-    amount: float,
+    size: float,
     sold: float,
     herself: bool,
     card: int,
     stranger: bool,
     beside: tuple[int, ...],
-) -> tuple[_Figures, str]:
+) -> tuple[_Figures, Conduct]:
     """The figures of a sale in second ``at``, and the state after it.
 
-    ``amount`` and ``sold``, what she sold this week, are in reference units. ``herself``: the sale
-    names her as its customer. ``card`` is the card's mark, 0 for none; ``stranger``: it was never
-    seen. ``beside`` are marks of other sellers, the latest first on each thing, 0 for none. A state
-    that cannot be read counts as absent.
+    ``size`` of the sale and ``sold``, what she sold this week, are in reference units.
+    ``herself``: the sale names her as its customer. ``card`` is the card's mark, 0 for none;
+    ``stranger``: it was never seen. ``beside`` are marks of other sellers, the latest first on each
+    thing, 0 for none.
     """
-    seen, alike, strangers, own, last, own_card, a, b, c, d, linked = _state(text)
+    seen, alike, strangers, own, last, own_card, a, b, c, d, linked = state
     passed = at - seen
     if passed <= 0:
         at = seen
@@ -81,7 +76,7 @@ def conduct(  # noqa: PLR0917 - called for each sale
     if linked and at - linked > _LINKED_S:
         a = b = c = d = 0
     share = own / (sold + _VOLUME)
-    same = 1.0 if last and -_ALIKE * last <= amount - last <= _ALIKE * last else 0.0
+    same = 1.0 if last and -_ALIKE * last <= size - last <= _ALIKE * last else 0.0
     buys = 1.0 if herself or (card and card == own_card) else 0.0
     others = 0
     if any(beside):
@@ -103,13 +98,12 @@ def conduct(  # noqa: PLR0917 - called for each sale
         _left(at),
     )
     if buys:
-        own += amount
+        own += size
         if herself and card:
             own_card = card
     if stranger:
         strangers += 1.0
-    text = _pack(at, alike + same, strangers, own, amount, own_card, a, b, c, d, linked).hex()
-    return figures, text
+    return figures, (at, alike + same, strangers, own, size, own_card, a, b, c, d, linked)
 
 
 def _left(at: int) -> float:
@@ -125,20 +119,12 @@ def _left(at: int) -> float:
     return log(1.0 + (end - at) / 3600)
 
 
-def _state(text: str) -> _Conduct:
-    if not text:
-        return _NEW
-    try:
-        state: _Conduct = _unpack(_read(text))
-    except (ValueError, StructError):
-        return _NEW
+def sound(state: Conduct) -> bool:
+    """Whether a state is one that was written here; no NaN, no infinity."""
     _, alike, strangers, own, last, *_ = state
-    # The comparisons also refuse a NaN and infinities.
-    if (
+    return (
         0.0 <= alike <= FIGURE_MAX
         and 0.0 <= strangers <= FIGURE_MAX
         and 0.0 <= own <= FIGURE_MAX
         and 0.0 <= last <= FIGURE_MAX
-    ):
-        return state
-    return _NEW
+    )

@@ -8,12 +8,13 @@ cut into batches, and the history a model is trained on goes the same way.
 A state holds exponentially decayed counters (half-lives 1 h, 24 h and 7 d), a running mean and
 variance of the log amount with a prior, the last time, a seller's first day, and for cards and
 devices the last four distinct sellers and the last customer, as 16-bit marks. A card's state goes
-on with what it usually pays (:mod:`models.spending`). Labels, which come days after their sale,
+on with what it usually pays (:mod:`models.spending`), a seller's with how she conducts herself
+(:mod:`models.conduct`). Labels, which come days after their sale,
 are kept apart (:mod:`models.labelled`): sales read that state, and only :func:`learn` changes it,
-so that neither overwrites what the other found out. A state is a packed struct in hexadecimal, 82
-characters for a seller, 142 for a card, 62 for a device and 52 for the labels of either, whatever
-the history. A state that cannot be read (cut, tampered with, of another format) counts as absent:
-the entity starts afresh, and no vector ever holds a NaN or an infinity.
+so that neither overwrites what the other found out. A state is a packed struct, in base64 of 100
+characters for a seller, in hexadecimal of 142 for a card, 62 for a device and 52 for the labels of
+either, whatever the history. A state that cannot be read (cut, tampered with, of another format)
+counts as absent: the entity starts afresh, and no vector ever holds a NaN or an infinity.
 
 Times are kept in whole seconds. An event that comes late, older than the last one seen, counts as
 if it came at that last time.
@@ -21,6 +22,8 @@ if it came at that last time.
 
 from __future__ import annotations
 
+from binascii import a2b_base64
+from binascii import b2a_base64 as _text
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import copysign, exp, log, sqrt
@@ -28,14 +31,14 @@ from struct import Struct
 from struct import error as StructError
 from zlib import crc32
 
-from models.conduct import CONDUCT_CHARS, CONDUCT_FEATURES, conduct
+from models.conduct import CONDUCT_FEATURES, CONDUCT_FORMAT, NEW, Conduct, conduct, sound
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
 from models.labelled import UNLABELLED, known, labelled
 from models.money import exponent
 from models.spending import NO_SPENDING, SPENDING_CHARS, SPENDING_FEATURES, is_high, spend
 
-STATE_CHARS_MAX = 150
+STATE_CHARS_MAX = 142
 """Length of the longest state, in characters. An event needs five at most."""
 
 FEATURES = (
@@ -187,7 +190,8 @@ _VARIANCE_MIN = 0.01  # a seller of one fixed price still has some spread
 _GAP_MIN = 1440.0  # minutes since the last sale, when there was none
 
 _FORMAT = 2
-_SELLER = Struct("<BIHH8f")  # format, last s, first day, sales, then the figures
+# Format, last s, first day, sales, then the figures; her conduct.
+_SELLER = Struct("<BIHH8f" + CONDUCT_FORMAT)
 _THING = Struct("<BI4f5H")  # format, last s, the figures, the last customer and four sellers
 _pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
 _pack_thing, _unpack_thing = _THING.pack, _THING.unpack
@@ -195,12 +199,14 @@ _read = bytes.fromhex
 
 _THING_CHARS = 2 * _THING.size  # what follows in a card's state is its spending
 
-_SELLER_CHARS = 2 * _SELLER.size  # what follows in a seller's state is her conduct
+_SELLER_CHARS = 4 * _SELLER.size // 3  # in base64, without padding
 
-if max(_SELLER_CHARS + CONDUCT_CHARS, _THING_CHARS + SPENDING_CHARS) != STATE_CHARS_MAX:
+if max(_SELLER_CHARS, _THING_CHARS + SPENDING_CHARS) != STATE_CHARS_MAX or _SELLER.size % 3:
     raise RuntimeError("the longest state is not as long as stated")
 
-_Seller = tuple[float, int, int, int, float, float, float, float, float, float, float, float]
+_Seller = tuple[
+    float, int, int, int, float, float, float, float, float, float, float, float, Conduct
+]
 _Thing = tuple[int, int, float, float, float, float, int, int, int, int, int]
 
 _scales: dict[str, float] = {}
@@ -257,12 +263,15 @@ def observe(
     seller = event.seller_id
     key = "s:" + seller
     x = reference_amount(event.amount_minor, event.currency)
-    text = states.get(key)
-    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _seller(text, at)
-    behind = text[_SELLER_CHARS:] if n and text else ""
+    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways = _seller(
+        states.get(key), at
+    )
     if event.type == "sale.returned":
-        packed = _pack_seller(_FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 + x)
-        return None, {key: packed.hex() + behind}
+        r7 += x
+        packed = _pack_seller(
+            _FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, *ways
+        )
+        return None, {key: _text(packed, newline=False).decode()}
 
     level = log(1.0 + x)
     spread = sqrt(variance + _VARIANCE_MIN)
@@ -286,9 +295,6 @@ def observe(
     ]
     mean, variance = _learnt(surprise, spread, n, mean, variance)
     n = n + 1 if n < _COUNT_MAX else n
-    packed = _pack_seller(
-        _FORMAT, last, first, n, mean, variance, c1 + 1.0, c24 + 1.0, c7 + 1.0, s24 + x, s7 + x, r7
-    )
     updates = {key: ""}  # hers is written below: the seller's comes first
 
     mark = crc32(seller.encode()) % _MARKS + 1
@@ -317,9 +323,11 @@ def observe(
         row += (log(1.0 + t1), places, log(1.0 + fresh), new, log(1.0 + t7))
         told = states.get("ld:" + device)
         row += UNLABELLED if told is None else known(told, at)
-    figures, behind = conduct(behind, at, x, s7, customer == seller, paid_with, stranger, others)
+    figures, ways = conduct(ways, at, x, s7, customer == seller, paid_with, stranger, others)
     row += figures
-    updates[key] = packed.hex() + behind
+    c1, c24, c7, s24, s7 = c1 + 1.0, c24 + 1.0, c7 + 1.0, s24 + x, s7 + x
+    packed = _pack_seller(_FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, *ways)
+    updates[key] = _text(packed, newline=False).decode()
     return row, updates
 
 
@@ -418,11 +426,11 @@ def _seller(text: str | None, at: int) -> _Seller:
     if text is None:
         return _fresh_seller(at)
     try:
-        form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _unpack_seller(
-            _read(text[:_SELLER_CHARS])
-        )
+        state = _unpack_seller(a2b_base64(text))
     except (ValueError, StructError):
         return _fresh_seller(at)
+    form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = state[:12]
+    ways: Conduct = state[12:]
     # A slower counter never holds less than a faster one. The comparisons also refuse NaN,
     # infinities, and whatever else was never written here.
     if not (
@@ -432,20 +440,24 @@ def _seller(text: str | None, at: int) -> _Seller:
         and 0.0 <= r7 <= FIGURE_MAX
         and 0.0 <= variance <= _SPREAD_MAX
         and 0.0 <= mean <= _SPREAD_MAX
+        and sound(ways)
     ):
         return _fresh_seller(at)
     passed = at - last
     if passed <= 0:
-        return 0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7
+        return 0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways
     day, week = exp(passed * PER_DAY), exp(passed * PER_WEEK)
     c1 *= exp(passed * PER_HOUR)
     c24 *= day
     c7 *= week
-    return passed, at, first, n, mean, variance, c1, c24, c7, s24 * day, s7 * week, r7 * week
+    s24 *= day
+    s7 *= week
+    r7 *= week
+    return passed, at, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways
 
 
 def _fresh_seller(at: int) -> _Seller:
-    return 0, at, at // DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    return 0, at, at // DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NEW
 
 
 def _thing(
