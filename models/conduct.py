@@ -14,7 +14,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from math import exp, log
 
-from models.decay import DAY_S, FIGURE_MAX, PER_HOUR, PER_WEEK
+from models.decay import DAY_S, PER_HOUR, PER_WEEK
 
 CONDUCT_FORMAT = "I4f5HI"
 """The state, as part of a struct: last second; alike, strangers, own, the last size; own card and
@@ -117,14 +117,3 @@ def _left(at: int) -> float:
         end = int(first.timestamp()) // DAY_S * DAY_S
         _ends[day] = end
     return log(1.0 + (end - at) / 3600)
-
-
-def sound(state: Conduct) -> bool:
-    """Whether a state is one that was written here; no NaN, no infinity."""
-    _, alike, strangers, own, last, *_ = state
-    return (
-        0.0 <= alike <= FIGURE_MAX
-        and 0.0 <= strangers <= FIGURE_MAX
-        and 0.0 <= own <= FIGURE_MAX
-        and 0.0 <= last <= FIGURE_MAX
-    )

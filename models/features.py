@@ -31,7 +31,7 @@ from struct import Struct
 from struct import error as StructError
 from zlib import crc32
 
-from models.conduct import CONDUCT_FEATURES, CONDUCT_FORMAT, NEW, Conduct, conduct, sound
+from models.conduct import CONDUCT_FEATURES, CONDUCT_FORMAT, NEW, Conduct, conduct
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
 from models.labelled import UNLABELLED, known, labelled
@@ -440,7 +440,10 @@ def _seller(text: str | None, at: int) -> _Seller:
         and 0.0 <= r7 <= FIGURE_MAX
         and 0.0 <= variance <= _SPREAD_MAX
         and 0.0 <= mean <= _SPREAD_MAX
-        and sound(ways)
+        and 0.0 <= ways[1] <= FIGURE_MAX
+        and 0.0 <= ways[2] <= FIGURE_MAX
+        and 0.0 <= ways[3] <= FIGURE_MAX
+        and 0.0 <= ways[4] <= FIGURE_MAX
     ):
         return _fresh_seller(at)
     passed = at - last
