@@ -39,9 +39,17 @@ FALSE_POSITIVES = 0.01
 _TEST_SEED_OFFSET = 1_000_000
 _END_MS = 1_790_812_800_000  # the first of October 2026: ranks are bought at the end of a month
 _DAY_MS = 86_400_000
-_PACES = ((400, 0.28), (400, 7.0), (150, 1.0), (1_000, 3.0), (2_000, 0.28), (400, 30.0))
-"""Sellers, and days that a history's events are spread over: one history for each, so that the
-model knows quiet sellers and busy ones."""
+_PACES = (
+    (400, 0.28, 0),
+    (400, 7.0, 0),
+    (150, 1.0, 12),
+    (1_000, 3.0, 0),
+    (2_000, 0.28, 20),
+    (400, 30.0, 0),
+)
+"""Sellers, days that a history's events are spread over, and days from its end to the month's: one
+history for each, so that the model knows quiet sellers and busy ones. Two end within a month, as
+periods of a week do."""
 _PROBES = 32
 
 # The 30 of the greatest weight in a model of all pairs on the train seeds; how many, by the recall
@@ -90,10 +98,10 @@ def company_history(seed: int, events: int) -> Iterator[Labelled]:
     What the stream refuses (bad messages, repeats) is left out. The seed also picks how many
     sellers there are and how fast they sell.
     """
-    sellers, days = _PACES[seed % len(_PACES)]
+    sellers, days, before = _PACES[seed % len(_PACES)]
     company = Company(seed, sellers, seal=lambda seller, destination: "v1.simulated")
     profiles: dict[str, Profile] = {}
-    start_ms = _END_MS - int(days * _DAY_MS) - _DAY_MS // 24
+    start_ms = _END_MS - int((days + before) * _DAY_MS) - _DAY_MS // 24
     stream = company.events(events, start_ms=start_ms, rate=events / (days * _DAY_MS / 1000))
     for message in chain(company.profiles(start_ms), stream):
         if message.kind not in (Kind.EVENT, Kind.PROFILE) or message.topic == "commissions":
