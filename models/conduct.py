@@ -44,6 +44,7 @@ NEW: Conduct = (0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
 
 _Figures = tuple[float, float, float, float, float, float]
 
+_ENDS_MAX = 4_096  # days whose month's end is kept at hand
 _ends: dict[int, int] = {}
 
 
@@ -89,13 +90,14 @@ def conduct(  # noqa: PLR0917 - called for each sale
         linked = at
     elif a:
         others = 1 + (b > 0) + (c > 0) + (d > 0)
+    end = _ends.get(at // DAY_S) or _end(at)
     figures = (
         buys,
         share if share < 1.0 else 1.0,
         log(1.0 + alike + same),
         log(1.0 + strangers),
         log(1.0 + others),
-        _left(at),
+        log(1.0 + (end - at) / 3600),
     )
     if buys:
         own += size
@@ -106,14 +108,11 @@ def conduct(  # noqa: PLR0917 - called for each sale
     return figures, (at, alike + same, strangers, own, size, own_card, a, b, c, d, linked)
 
 
-def _left(at: int) -> float:
-    """Hours to the end of the month, as a logarithm of one plus."""
-    day = at // DAY_S
-    end = _ends.get(day)
-    if end is None:
-        if len(_ends) > 4096:
-            _ends.clear()
-        first = (datetime.fromtimestamp(at, UTC).replace(day=1) + timedelta(days=32)).replace(day=1)
-        end = int(first.timestamp()) // DAY_S * DAY_S
-        _ends[day] = end
-    return log(1.0 + (end - at) / 3600)
+def _end(at: int) -> int:
+    """The second in which the month of second ``at`` ends."""
+    first = (datetime.fromtimestamp(at, UTC).replace(day=1) + timedelta(days=32)).replace(day=1)
+    end = int(first.timestamp()) // DAY_S * DAY_S
+    if len(_ends) > _ENDS_MAX:
+        _ends.clear()
+    _ends[at // DAY_S] = end
+    return end

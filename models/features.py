@@ -26,6 +26,7 @@ from binascii import a2b_base64
 from binascii import b2a_base64 as _text
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import copysign, exp, log, sqrt
 from struct import Struct
 from struct import error as StructError
@@ -297,14 +298,14 @@ def observe(
     n = n + 1 if n < _COUNT_MAX else n
     updates = {key: ""}  # hers is written below: the seller's comes first
 
-    mark = crc32(seller.encode()) % _MARKS + 1
+    mark = _mark(seller)
     card, device, customer = event.instrument_ref, event.device_ref, event.customer_ref
     paid_with, others, stranger = 0, _NOBODY, False
     if card is None:
         row += _NO_CARD
     else:
-        paid_with = crc32(card.encode()) % _MARKS + 1
-        buyer = 0 if customer is None else crc32(customer.encode()) % _MARKS + 1
+        paid_with = _mark(card)
+        buyer = 0 if customer is None else _mark(customer)
         figures, others, updates["i:" + card] = _card(
             states.get("i:" + card), at, mark, buyer, c7, x
         )
@@ -390,6 +391,11 @@ def _card(  # noqa: PLR0917 - called for each sale
         beside,
         thing + spending,
     )
+
+
+@lru_cache(maxsize=65_536)
+def _mark(name: str) -> int:
+    return crc32(name.encode()) % _MARKS + 1
 
 
 def _learnt(
