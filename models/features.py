@@ -8,12 +8,13 @@ cut into batches, and the history a model is trained on goes the same way.
 A state holds exponentially decayed counters (half-lives 1 h, 24 h and 7 d), a running mean and
 variance of the log amount with a prior, the last time, a seller's first day, and for cards and
 devices the last four distinct sellers and the last customer, as 16-bit marks. A card's state goes
-on with what it usually pays (:mod:`models.spending`). Labels, which come days after their sale,
+on with what it usually pays (:mod:`models.spending`), a seller's with how she conducts herself
+(:mod:`models.conduct`). Labels, which come days after their sale,
 are kept apart (:mod:`models.labelled`): sales read that state, and only :func:`learn` changes it,
-so that neither overwrites what the other found out. A state is a packed struct in hexadecimal, 82
-characters for a seller, 142 for a card, 62 for a device and 52 for the labels of either, whatever
-the history. A state that cannot be read (cut, tampered with, of another format) counts as absent:
-the entity starts afresh, and no vector ever holds a NaN or an infinity.
+so that neither overwrites what the other found out. A state is a packed struct, in base64 of 100
+characters for a seller, in hexadecimal of 142 for a card, 62 for a device and 52 for the labels of
+either, whatever the history. A state that cannot be read (cut, tampered with, of another format)
+counts as absent: the entity starts afresh, and no vector ever holds a NaN or an infinity.
 
 Times are kept in whole seconds. An event that comes late, older than the last one seen, counts as
 if it came at that last time.
@@ -21,16 +22,20 @@ if it came at that last time.
 
 from __future__ import annotations
 
+from binascii import a2b_base64
+from binascii import b2a_base64 as _text
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import copysign, exp, log, log1p, sqrt
+from functools import lru_cache
+from math import copysign, exp, log, sqrt
 from struct import Struct
 from struct import error as StructError
 from zlib import crc32
 
+from models.conduct import CONDUCT_FEATURES, CONDUCT_FORMAT, NEW, Conduct, conduct
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
-from models.labelled import LABELLED_CHARS, UNLABELLED, known, labelled
+from models.labelled import UNLABELLED, known, labelled
 from models.money import exponent
 from models.spending import NO_SPENDING, SPENDING_CHARS, SPENDING_FEATURES, is_high, spend
 from models.verdicts import subject, taught
@@ -73,6 +78,7 @@ FEATURES = (
     "device_genuine_last",
     "device_frauds_28d",
     "device_fraud_share",
+    *CONDUCT_FEATURES,
 )
 """The names of a vector's numbers, in order.
 
@@ -185,8 +191,9 @@ _VOLUME = 50.0  # reference units; keeps ratios of small volumes calm
 _VARIANCE_MIN = 0.01  # a seller of one fixed price still has some spread
 _GAP_MIN = 1440.0  # minutes since the last sale, when there was none
 
-_FORMAT = 1
-_SELLER = Struct("<BIHH8f")  # format, last s, first day, sales, then the figures
+_FORMAT = 2
+# Format, last s, first day, sales, then the figures; her conduct.
+_SELLER = Struct("<BIHH8f" + CONDUCT_FORMAT)
 _THING = Struct("<BI4f5H")  # format, last s, the figures, the last customer and four sellers
 _pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
 _pack_thing, _unpack_thing = _THING.pack, _THING.unpack
@@ -194,10 +201,14 @@ _read = bytes.fromhex
 
 _THING_CHARS = 2 * _THING.size  # what follows in a card's state is its spending
 
-if max(2 * _SELLER.size, _THING_CHARS + SPENDING_CHARS, LABELLED_CHARS) != STATE_CHARS_MAX:
+_SELLER_CHARS = 4 * _SELLER.size // 3  # in base64, without padding
+
+if max(_SELLER_CHARS, _THING_CHARS + SPENDING_CHARS) != STATE_CHARS_MAX or _SELLER.size % 3:
     raise RuntimeError("the longest state is not as long as stated")
 
-_Seller = tuple[float, int, int, int, float, float, float, float, float, float, float, float]
+_Seller = tuple[
+    float, int, int, int, float, float, float, float, float, float, float, float, Conduct
+]
 _Thing = tuple[int, int, float, float, float, float, int, int, int, int, int]
 
 _scales: dict[str, float] = {}
@@ -254,12 +265,17 @@ def observe(
     seller = event.seller_id
     key = "s:" + seller
     x = reference_amount(event.amount_minor, event.currency)
-    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _seller(states.get(key), at)
+    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways = _seller(
+        states.get(key), at
+    )
     if event.type == "sale.returned":
-        packed = _pack_seller(_FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 + x)
-        return None, {key: packed.hex()}
+        r7 += x
+        packed = _pack_seller(
+            _FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, *ways
+        )
+        return None, {key: _text(packed, newline=False).decode()}
 
-    level = log1p(x)
+    level = log(1.0 + x)
     spread = sqrt(variance + _VARIANCE_MIN)
     surprise = (level - mean) / spread
     if not -_SURPRISE_MAX <= surprise <= _SURPRISE_MAX:
@@ -268,49 +284,52 @@ def observe(
     row = [
         level,
         surprise,
-        log1p(c1),
-        log1p(c24),
+        log(1.0 + c1),
+        log(1.0 + c24),
         log((c1 + 1.0) / (c7 / _HOURS_A_WEEK + 1.0)),
         log((s24 + x + _VOLUME) / (s7 / _DAYS_A_WEEK + _VOLUME)),
         r7 / (r7 + s7 + _VOLUME),
         tenure,
-        log1p(n),
-        log1p(passed / 60.0 if n else _GAP_MIN),
+        log(1.0 + n),
+        log(1.0 + (passed / 60.0 if n else _GAP_MIN)),
         changed,
         foreign,
     ]
-    # The mean learns from the sale, but only a part of a surprising one.
-    weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
-    if not -_LEARN_MAX <= surprise <= _LEARN_MAX:
-        surprise = copysign(_LEARN_MAX, surprise)
-    step = surprise * spread
-    mean += step / weight
-    variance += (step * step - variance) / weight
+    mean, variance = _learnt(surprise, spread, n, mean, variance)
     n = n + 1 if n < _COUNT_MAX else n
-    packed = _pack_seller(
-        _FORMAT, last, first, n, mean, variance, c1 + 1.0, c24 + 1.0, c7 + 1.0, s24 + x, s7 + x, r7
-    )
-    updates = {key: packed.hex()}
+    updates = {key: ""}  # hers is written below: the seller's comes first
 
-    mark = crc32(seller.encode()) % _MARKS + 1
-    card, device = event.instrument_ref, event.device_ref
+    mark = _mark(seller)
+    card, device, customer = event.instrument_ref, event.device_ref, event.customer_ref
+    paid_with, others, stranger = 0, _NOBODY, False
     if card is None:
         row += _NO_CARD
     else:
-        customer = event.customer_ref
-        buyer = 0 if customer is None else crc32(customer.encode()) % _MARKS + 1
-        figures, updates["i:" + card] = _card(states.get("i:" + card), at, mark, buyer, c7, x)
+        paid_with = _mark(card)
+        buyer = 0 if customer is None else _mark(customer)
+        figures, others, updates["i:" + card] = _card(
+            states.get("i:" + card), at, mark, buyer, c7, x
+        )
+        stranger = not figures[_EXPERIENCE]
         row += figures
         told = states.get("li:" + card)
         row += _UNTOLD if told is None else known(told, at)[2:5]
     if device is None:
         row += _NO_DEVICE
     else:
-        key = "d:" + device
-        t1, _, t7, fresh, others, new, _, updates[key] = _thing(states.get(key), at, mark, 0)
-        row += (log1p(t1), others, log1p(fresh), new, log1p(t7))
+        thing = "d:" + device
+        t1, _, t7, fresh, places, new, _, beside, updates[thing] = _thing(
+            states.get(thing), at, mark, 0
+        )
+        others += beside
+        row += (log(1.0 + t1), places, log(1.0 + fresh), new, log(1.0 + t7))
         told = states.get("ld:" + device)
         row += UNLABELLED if told is None else known(told, at)
+    figures, ways = conduct(ways, at, x, s7, customer == seller, paid_with, stranger, others)
+    row += figures
+    c1, c24, c7, s24, s7 = c1 + 1.0, c24 + 1.0, c7 + 1.0, s24 + x, s7 + x
+    packed = _pack_seller(_FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, *ways)
+    updates[key] = _text(packed, newline=False).decode()
     return row, updates
 
 
@@ -342,6 +361,8 @@ def subject_of(event: SaleCompleted, row: Sequence[float]) -> str | None:
 
 
 _AGAINST_OWN = FEATURES.index("card_amount_against_own")
+_EXPERIENCE = FEATURES.index("card_experience") - FEATURES.index("card_1h")  # in a card's figures
+_NOBODY: tuple[int, ...] = ()
 
 _UNTOLD = UNLABELLED[2:5]  # what a card's labels come to when there are none
 
@@ -353,22 +374,43 @@ _NO_DEVICE = (0.0, 0.0, 0.0, 0.0, 0.0, *UNLABELLED)
 
 def _card(  # noqa: PLR0917 - called for each sale
     text: str | None, at: int, seller: int, customer: int, seller_sales: float, amount: float
-) -> tuple[tuple[float, ...], str]:
-    """A card's figures before a payment, and its state after it."""
+) -> tuple[tuple[float, ...], tuple[int, int, int], str]:
+    """A card's figures before a payment, the marks of its other sellers, and its state after it."""
     thing, spending = (None, "") if text is None else (text[:_THING_CHARS], text[_THING_CHARS:])
-    t1, t24, t7, fresh, others, _, changed, thing = _thing(thing, at, seller, customer)
+    t1, t24, t7, fresh, others, _, changed, beside, thing = _thing(thing, at, seller, customer)
     share = t7 / (seller_sales + 1.0)
     spent, spending = spend(spending, at, amount, t7)
     return (
-        log1p(t1),
-        log1p(t24),
-        others,
-        log1p(fresh),
-        share if share < 1.0 else 1.0,
-        changed,
-        log1p(t7),
-        *spent,
-    ), thing + spending
+        (
+            log(1.0 + t1),
+            log(1.0 + t24),
+            others,
+            log(1.0 + fresh),
+            share if share < 1.0 else 1.0,
+            changed,
+            log(1.0 + t7),
+            *spent,
+        ),
+        beside,
+        thing + spending,
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _mark(name: str) -> int:
+    return crc32(name.encode()) % _MARKS + 1
+
+
+def _learnt(
+    surprise: float, spread: float, n: int, mean: float, variance: float
+) -> tuple[float, float]:
+    """A seller's mean and variance after a sale, of whose surprise they take only a part."""
+    weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
+    if not -_LEARN_MAX <= surprise <= _LEARN_MAX:
+        surprise = copysign(_LEARN_MAX, surprise)
+    step = surprise * spread
+    mean += step / weight
+    return mean, variance + (step * step - variance) / weight
 
 
 def _standing(
@@ -385,7 +427,7 @@ def _standing(
             changed = exp(since * PER_DAY) if since > 0 else 1.0
         if event.country != profile.country and event.country and profile.country:
             foreign = 1.0
-    return log1p(days) if days > 0 else 0.0, changed, foreign
+    return log(1.0 + days) if days > 0 else 0.0, changed, foreign
 
 
 def _seller(text: str | None, at: int) -> _Seller:
@@ -393,9 +435,11 @@ def _seller(text: str | None, at: int) -> _Seller:
     if text is None:
         return _fresh_seller(at)
     try:
-        form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = _unpack_seller(_read(text))
+        state = _unpack_seller(a2b_base64(text))
     except (ValueError, StructError):
         return _fresh_seller(at)
+    form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = state[:12]
+    ways: Conduct = state[12:]
     # A slower counter never holds less than a faster one. The comparisons also refuse NaN,
     # infinities, and whatever else was never written here.
     if not (
@@ -405,30 +449,37 @@ def _seller(text: str | None, at: int) -> _Seller:
         and 0.0 <= r7 <= FIGURE_MAX
         and 0.0 <= variance <= _SPREAD_MAX
         and 0.0 <= mean <= _SPREAD_MAX
+        and 0.0 <= ways[1] <= FIGURE_MAX
+        and 0.0 <= ways[2] <= FIGURE_MAX
+        and 0.0 <= ways[3] <= FIGURE_MAX
+        and 0.0 <= ways[4] <= FIGURE_MAX
     ):
         return _fresh_seller(at)
     passed = at - last
     if passed <= 0:
-        return 0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7
+        return 0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways
     day, week = exp(passed * PER_DAY), exp(passed * PER_WEEK)
     c1 *= exp(passed * PER_HOUR)
     c24 *= day
     c7 *= week
-    return passed, at, first, n, mean, variance, c1, c24, c7, s24 * day, s7 * week, r7 * week
+    s24 *= day
+    s7 *= week
+    r7 *= week
+    return passed, at, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways
 
 
 def _fresh_seller(at: int) -> _Seller:
-    return 0, at, at // DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    return 0, at, at // DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NEW
 
 
 def _thing(
     text: str | None, at: int, seller: int, customer: int
-) -> tuple[float, float, float, float, float, float, float, str]:
+) -> tuple[float, float, float, float, float, float, float, tuple[int, int, int], str]:
     """A card's or a device's figures before a sale by ``seller``, and its state after it.
 
     The figures: sales decayed by 1 h, 24 h and 7 d, arrivals of new sellers decayed by 7 d, other
     sellers among the last four, 1.0 if it is known but new to this seller, and 1.0 if another
-    customer used it last. Sellers and customers come as marks, 0 for none.
+    customer used it last. Then the other sellers. Sellers and customers come as marks, 0 for none.
     """
     last, t1, t24, t7, fresh, known, a, b, c, d = at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0
     if text is not None:
@@ -463,7 +514,7 @@ def _thing(
         _FORMAT, last, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, customer, a, b, c, d
     )
     other = 1.0 if known and customer and known != customer else 0.0
-    return t1, t24, t7, fresh, others, new, other, packed.hex()
+    return t1, t24, t7, fresh, others, new, other, (b, c, d), packed.hex()
 
 
 def _thing_state(text: str) -> _Thing | None:

@@ -9,7 +9,7 @@ A till that was tampered with shows as a run that nothing genuine interrupts.
 
 from __future__ import annotations
 
-from math import exp, log1p
+from math import exp, log
 from struct import Struct
 from struct import error as StructError
 
@@ -49,11 +49,11 @@ def known(text: str, at: int) -> _Figures:
         frauds *= faded
         genuine *= faded
     return (
-        log1p(run),
+        log(1.0 + run),
         _days(at, first) if run else NEVER,
         _days(at, fraud_last),
         _days(at, genuine_last),
-        log1p(frauds),
+        log(1.0 + frauds),
         frauds / (frauds + genuine + 1.0),
     )
 
@@ -91,7 +91,7 @@ def labelled(text: str | None, at: int, *, fraud: bool) -> str:
 def _days(at: int, since: int) -> float:
     if not since:
         return NEVER
-    return log1p((at - since) / DAY_S) if at > since else 0.0
+    return log(1.0 + (at - since) / DAY_S) if at > since else 0.0
 
 
 def _state(text: str) -> _Labelled:

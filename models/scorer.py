@@ -370,6 +370,24 @@ WORDS: dict[str, tuple[str, str]] = {
         "much of what is known of the device is fraud",
         "hardly anything known of the device is fraud",
     ),
+    "own_purchase": ("the seller buys from herself", "the buyer is not known to be the seller"),
+    "own_share": (
+        "much of what she sold this week she bought herself",
+        "hardly anything she sold this week she bought herself",
+    ),
+    "amounts_alike_1h": (
+        "one sale after another of the same amount",
+        "amounts differ from sale to sale",
+    ),
+    "strangers_1h": (
+        "many cards never seen before within the hour",
+        "no cards never seen before within the hour",
+    ),
+    "linked_sellers": (
+        "shares cards or devices with several sellers",
+        "shares no card or device with other sellers",
+    ),
+    "period_left": ("early in the month", "near the end of the month"),
 }
 """What a feature says when it speaks for fraud: above its mean, and below it."""
 

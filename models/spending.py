@@ -8,7 +8,7 @@ the times of the last four: a stolen card shows as several within days, before a
 
 from __future__ import annotations
 
-from math import exp, log, log1p
+from math import exp, log
 from struct import Struct
 from struct import error as StructError
 
@@ -80,17 +80,17 @@ def spend(text: str, at: int, amount: float, payments: float) -> tuple[_Figures,
     ratio = amount / usual
     age = at / DAY_S - first
     figures = (
-        log1p(n),
-        log1p(age) if age > 0 else 0.0,
-        log1p(passed / DAY_S) if n else NEVER,
+        log(1.0 + n),
+        log(1.0 + age) if age > 0 else 0.0,
+        log(1.0 + passed / DAY_S) if n else NEVER,
         log((amount + 1.0) / (usual + 1.0)),
-        log1p(spent / (usual * (payments + 1.0))),
-        log1p(high),
-        log1p(high28),
-        log1p((at - one) / DAY_S) if one else NEVER,
-        log1p((at - two) / DAY_S) if two else NEVER,
-        log1p((at - three) / DAY_S) if three else NEVER,
-        log1p((at - four) / DAY_S) if four else NEVER,
+        log(1.0 + spent / (usual * (payments + 1.0))),
+        log(1.0 + high) if high else 0.0,
+        log(1.0 + high28) if high28 else 0.0,
+        log(1.0 + (at - one) / DAY_S) if one else NEVER,
+        log(1.0 + (at - two) / DAY_S) if two else NEVER,
+        log(1.0 + (at - three) / DAY_S) if three else NEVER,
+        log(1.0 + (at - four) / DAY_S) if four else NEVER,
     )
     # No amount counts for more than twice the usual.
     weight = (n if n < _SALES_MAX else _SALES_MAX) + 1 + _PRIOR_SALES

@@ -1,4 +1,5 @@
-"""`payouts fraud`: how well frauds are found, and why a sale was decided as it was."""
+"""`payouts fraud`: how well frauds are found, by a public protocol and by pattern, and why a sale
+was decided as it was."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streams.cli import patterns
 from streams.cli.console import console, remarks
 from streams.cli.errors import BadUse, CommandError, LineErrors
 
@@ -37,6 +39,9 @@ class Dataset(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the group."""
     app.add_typer(group, name="fraud")
+
+
+patterns.register(group)
 
 
 @group.command()

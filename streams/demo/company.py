@@ -22,6 +22,7 @@ from random import Random
 
 from models.money import BASIS_POINTS
 from models.refusals import Reason
+from streams.demo.habits import habits
 from streams.demo.messages import Clock, Kind, Label, Message
 from streams.demo.patterns import Moved, Returned, Sold, Step, patterns
 from streams.demo.sellers import MARKETS, Market, Seal, Seller, recruit
@@ -46,6 +47,9 @@ _REVERSED = 0.110
 _REPEATED = 0.115
 _BAD = 0.120
 _SALES_SHARE = 0.94
+_HABIT_SHARE = 0.06  # of all events belong to what honest sellers do that looks like fraud
+_LATE = 0.88  # from this part of the stream on its period ends: who buys a rank does so then
+_ABROAD = 0.02  # of an honest seller's customers pay with a card of another country
 
 _EARLY_SHARE = 0.04
 _EARLY_EVENTS_MAX = 40
@@ -203,7 +207,7 @@ class _Customers:
 
 @dataclass(order=True, slots=True)
 class _Due:
-    """A step of a fraud pattern, due once event number ``index`` is reached."""
+    """A step of a pattern or habit, due once event number ``index`` is reached."""
 
     index: int
     order: int
@@ -232,7 +236,8 @@ class _Run:
         self._withheld = {s.id: s for s in company.sellers if s.withheld_until is not None}
         self._patterns = patterns(company.seed, company.roster)
         self._due: list[_Due] = []
-        self._planned = 0
+        self._planned = self._fraud_planned = self._habits_planned = 0
+        self._habits = habits(company.seed, company.roster)
         self._fraud_share = _SALES_SHARE * company.fraud_rate_bp / BASIS_POINTS
         self._extra: list[Message] = []
         self._spending = Spending(company.seed, company.preferences, n) if company.spends else None
@@ -256,10 +261,16 @@ class _Run:
             message = owed.popleft()[1]
             message.at_ms = self._at_ms
             return message
-        if self._planned < self._fraud_share * self._index:
-            self._plan_fraud()
+        if self._fraud_planned < self._fraud_share * self._index:
+            steps = next(self._patterns)
+            self._fraud_planned += len(steps)
+            self._plan(steps, late=steps[0].label is Label.RANK_BUYING)
+        if self._habits_planned < _HABIT_SHARE * self._index:
+            late, steps = next(self._habits)
+            self._habits_planned += len(steps)
+            self._plan(steps, late=late)
         if self._due and self._due[0].index <= self._index:
-            played = self._play_fraud()
+            played = self._play()
             if played is not None:
                 return played
         if self._spending is not None:
@@ -318,6 +329,8 @@ class _Run:
             self._spending.sold(seller, sale.currency, sale.left_minor, self._index)
         customer, instrument, device = self._customer(seller, customers)
         country = seller.market.country
+        if self._rng.random() < _ABROAD:
+            country = self._rng.choice(MARKETS).country
         return self._sale_message(
             Sold(
                 seller,
@@ -371,7 +384,7 @@ class _Run:
         draw = self._rng.random()
         if draw < 0.004:
             # Honest sellers also buy for themselves, or a detector would have it too easy.
-            return f"cus-{seller.id}", seller.instrument, seller.device
+            return seller.id, seller.instrument, seller.device
         if known and draw < 0.65:
             return known[int(self._rng.random() * len(known))]
         ref = f"{self._tag}-{self._index}"
@@ -509,16 +522,19 @@ class _Run:
             first.topic, first.key, value, self._at_ms, None, first.id, Kind.BAD, Reason.ID_REUSED
         )
 
-    # -- fraud ------------------------------------------------------------------------------
+    # -- patterns and habits ----------------------------------------------------------------
 
-    def _plan_fraud(self) -> None:
-        """Put the next pattern's steps among the events to come."""
-        for step in next(self._patterns):
-            heappush(self._due, _Due(self._index + step.after, self._planned, step))
+    def _plan(self, steps: Sequence[Step], *, late: bool) -> None:
+        """Put steps among the events to come; ``late`` ones near the stream's end."""
+        start = (
+            max(self._index, int(self._n * self._rng.uniform(_LATE, 1))) if late else self._index
+        )
+        for step in steps:
+            heappush(self._due, _Due(start + step.after, self._planned, step))
             self._planned += 1
 
-    def _play_fraud(self) -> Message | None:
-        """The next fraud step as a message. A changed profile comes beside the event: None."""
+    def _play(self) -> Message | None:
+        """The next step as a message. A changed profile comes beside the event: None."""
         step = heappop(self._due).step
         action = step.action
         if isinstance(action, Moved):
@@ -531,9 +547,9 @@ class _Run:
             sale = action.sale
             taken = _Open(sale.sale_id, sale.seller, sale.currency, 0)
             return self._return_message(taken, sale.amount_minor, action.reason, step.label)
-        return self._fraud_sale(action, step.label)
+        return self._played_sale(action, step.label)
 
-    def _fraud_sale(self, sold: Sold, label: Label) -> Message:
+    def _played_sale(self, sold: Sold, label: Label | None) -> Message:
         customers = self._customers[sold.seller.id]
         customers.sales += 1
         if sold.seller.withheld_until == customers.sales:

@@ -32,6 +32,8 @@ class Label(StrEnum):
     RING = "ring"
     ACCOUNT_TAKEOVER = "account_takeover"
     GHOST_SELLERS = "ghost_sellers"
+    STACKING = "stacking"
+    RANK_BUYING = "rank_buying"
 
 
 @dataclass(slots=True)

@@ -1,14 +1,20 @@
 """Fraud patterns: what each leaves in the sales, as steps that a run plays out among honest ones.
 
-self_purchase         a seller pays with her own card, at her own till
-stolen_card           a new account's first sales are large, each on another foreign card;
-                      some come back as chargebacks
+self_purchase         a seller loads up on stock: she buys from herself, openly as her own customer
+                      or under other names, with her own card
+stolen_card           a new account's first sales are large, each on another card, most of them
+                      foreign; some come back as chargebacks
 card_testing          many tiny sales on one device, each on another card, within moments
 burst                 far more sales than the seller ever makes, nearly all of one amount
-refund_after_payout   large sales that all come back once the commission is out
-ring                  sellers who buy from one another in a circle with the same few cards
+refund_after_payout   large sales on a few cards that come back once the commission is out, again
+                      and again
+ring                  sellers of one team who buy from one another in a circle, with few cards
 account_takeover      the payout destination changes, then large sales from a new device
 ghost_sellers         made-up sellers in a chain who all share one device and one card
+stacking              a seller's own sales run through positions she placed below herself
+rank_buying           near the period's end, purchases on her own and borrowed cards lift a volume
+
+Honest sellers do much of this at times, at a smaller scale: :mod:`streams.demo.habits`.
 """
 
 from __future__ import annotations
@@ -58,7 +64,12 @@ class Step:
 
     after: int
     action: Sold | Returned | Moved
-    label: Label
+    label: Label | None
+
+
+def incident_of(sale_id: str) -> str:
+    """Which incident the sale of a pattern belongs to: all of one share this name."""
+    return sale_id.rpartition("-")[0]
 
 
 def amount_near(market: Market, times: float) -> int:
@@ -67,13 +78,14 @@ def amount_near(market: Market, times: float) -> int:
     return max(1, round(market.typical_minor * times / step)) * step
 
 
-class _Pattern:
-    """What the patterns share: their own random numbers, names of their own, the sellers."""
+class Scene:
+    """What patterns and habits share: their own random numbers, names of their own, the sellers."""
 
-    def __init__(self, seed: int, number: int, roster: Roster) -> None:
-        self.rng = Random(f"{seed}:fraud:{number}")
+    def __init__(self, seed: int, number: int, roster: Roster, kind: str = "fraud") -> None:
+        """Number ``number`` of its ``kind``."""
+        self.rng = Random(f"{seed}:{kind}:{number}")
         self.roster = roster
-        self._name = f"x{seed}-{number}"
+        self._name = f"{'x' if kind == 'fraud' else 'h'}{seed}-{number}"
         self._count = 0
         self._at = 0
 
@@ -93,6 +105,15 @@ class _Pattern:
             seller = self.rng.choice(self.roster.settled)
             if seller.withheld_until is None:
                 return seller
+
+    def team(self, size: int) -> list[Seller]:
+        """A seller and others of one team, as far as there are so many; at least her neighbours."""
+        first = self.anybody()
+        near = self.roster.team_of(first)
+        if len(near) < 2:
+            near = [one for one in self.roster.settled if one.market is first.market]
+        others = [one for one in near if one is not first]
+        return [first, *self.rng.sample(others, min(len(others), size - 1))]
 
     def sold(
         self,
@@ -117,20 +138,23 @@ class _Pattern:
         )
 
 
-def _self_purchase(own: _Pattern) -> Iterator[Step]:
+def _self_purchase(own: Scene) -> Iterator[Step]:
     seller = own.anybody()
-    for _ in range(own.rng.randint(3, 7)):
-        sold = own.sold(seller, own.rng.uniform(1.5, 5), instrument=seller.instrument)
+    openly = own.rng.random() < 0.5
+    for _ in range(own.rng.randint(4, 9)):
+        customer = seller.id if openly or own.rng.random() < 0.3 else None
+        times = own.rng.uniform(1.5, 5)
+        sold = own.sold(seller, times, customer=customer, instrument=seller.instrument)
         yield Step(own.wait(3, 40), sold, Label.SELF_PURCHASE)
 
 
-def _stolen_card(own: _Pattern) -> Iterator[Step]:
+def _stolen_card(own: Scene) -> Iterator[Step]:
     seller = own.rng.choice(own.roster.fresh)
     device = own.name("dev")
     abroad = [market.country for market in MARKETS if market is not seller.market]
-    for _ in range(own.rng.randint(2, 4)):
-        times = own.rng.uniform(5, 12)
-        sold = own.sold(seller, times, device=device, country=own.rng.choice(abroad))
+    for _ in range(own.rng.randint(2, 5)):
+        country = own.rng.choice(abroad) if own.rng.random() < 0.7 else None
+        sold = own.sold(seller, own.rng.uniform(4, 12), device=device, country=country)
         at = own.wait(1, 8)
         yield Step(at, sold, Label.STOLEN_CARD)
         if own.rng.random() < 0.5:
@@ -138,51 +162,48 @@ def _stolen_card(own: _Pattern) -> Iterator[Step]:
             yield Step(later, Returned(sold, "chargeback"), Label.STOLEN_CARD)
 
 
-def _card_testing(own: _Pattern) -> Iterator[Step]:
+def _card_testing(own: Scene) -> Iterator[Step]:
     seller = own.anybody()
     device = own.name("dev")
     for _ in range(own.rng.randint(12, 28)):
-        sold = own.sold(seller, own.rng.uniform(0.01, 0.04), device=device)
+        sold = own.sold(seller, own.rng.uniform(0.01, 0.08), device=device)
         yield Step(own.wait(0, 1), sold, Label.CARD_TESTING)
 
 
-def _burst(own: _Pattern) -> Iterator[Step]:
+def _burst(own: Scene) -> Iterator[Step]:
     seller = own.anybody()
     times = own.rng.uniform(0.9, 2.5)
-    for _ in range(own.rng.randint(8, 16)):
+    for _ in range(own.rng.randint(10, 24)):
         sold = own.sold(seller, times * own.rng.uniform(0.97, 1.03))
         yield Step(own.wait(0, 2), sold, Label.BURST)
 
 
-def _refund_after_payout(own: _Pattern) -> Iterator[Step]:
+def _refund_after_payout(own: Scene) -> Iterator[Step]:
     seller = own.anybody()
-    card = own.name("ins")
-    for _ in range(own.rng.randint(2, 4)):
-        sold = own.sold(seller, own.rng.uniform(3, 7), instrument=card)
-        at = own.wait(2, 20)
+    cards = [own.name("ins") for _ in range(2)]
+    for _ in range(own.rng.randint(5, 9)):
+        sold = own.sold(seller, own.rng.uniform(2.5, 7), instrument=own.rng.choice(cards))
+        at = own.wait(10, 60)
         yield Step(at, sold, Label.REFUND_AFTER_PAYOUT)
         back = Returned(sold, "changed_mind")
-        yield Step(at + own.rng.randint(60, 400), back, Label.REFUND_AFTER_PAYOUT)
+        yield Step(at + own.rng.randint(20, 120), back, Label.REFUND_AFTER_PAYOUT)
 
 
-def _ring(own: _Pattern) -> Iterator[Step]:
-    first = own.anybody()
-    home = [seller for seller in own.roster.settled if seller.market is first.market]
-    members = own.rng.sample(home, min(len(home), own.rng.randint(3, 5)))
+def _ring(own: Scene) -> Iterator[Step]:
+    members = own.team(own.rng.randint(3, 5))
     cards = [own.name("ins") for _ in range(2)]
     customers = [own.name("cus") for _ in members]
-    for turn in range(own.rng.randint(8, 14)):
-        seller = members[turn % len(members)]
+    for turn in range(own.rng.randint(12, 22)):
         sold = own.sold(
-            seller,
-            own.rng.uniform(1.5, 3),
+            members[turn % len(members)],
+            own.rng.uniform(1.2, 3),
             customer=customers[(turn + 1) % len(members)],
             instrument=own.rng.choice(cards),
         )
         yield Step(own.wait(2, 25), sold, Label.RING)
 
 
-def _account_takeover(own: _Pattern) -> Iterator[Step]:
+def _account_takeover(own: Scene) -> Iterator[Step]:
     seller = own.anybody()
     while not seller.ways:
         seller = own.anybody()
@@ -190,18 +211,41 @@ def _account_takeover(own: _Pattern) -> Iterator[Step]:
     yield Step(own.wait(0, 2), moved, Label.ACCOUNT_TAKEOVER)
     device = own.name("dev")
     for _ in range(own.rng.randint(3, 5)):
-        sold = own.sold(seller, own.rng.uniform(4, 9), device=device)
+        sold = own.sold(seller, own.rng.uniform(3, 9), device=device)
         yield Step(own.wait(1, 6), sold, Label.ACCOUNT_TAKEOVER)
 
 
-def _ghost_sellers(own: _Pattern) -> Iterator[Step]:
+def _ghost_sellers(own: Scene) -> Iterator[Step]:
     for _ in range(own.rng.randint(5, 10)):
         seller = own.rng.choice(own.roster.ghosts)
         sold = own.sold(seller, own.rng.uniform(1, 2.5), instrument=seller.instrument)
         yield Step(own.wait(1, 12), sold, Label.GHOST_SELLERS)
 
 
-_PATTERNS: dict[Label, Callable[[_Pattern], Iterator[Step]]] = {
+def _stacking(own: Scene) -> Iterator[Step]:
+    for _ in range(own.rng.randint(6, 12)):
+        seller = own.rng.choice(own.roster.stacked)
+        card = seller.instrument if own.rng.random() < 0.25 else None
+        sold = own.sold(seller, own.rng.uniform(0.5, 2.5), instrument=card)
+        yield Step(own.wait(1, 15), sold, Label.STACKING)
+
+
+def _rank_buying(own: Scene) -> Iterator[Step]:
+    seller = own.anybody()
+    cards = [seller.instrument, own.name("ins")]
+    for _ in range(own.rng.randint(6, 12)):
+        card = own.rng.choice(cards)
+        herself = card == seller.instrument and own.rng.random() < 0.6
+        sold = own.sold(
+            seller,
+            own.rng.uniform(1.5, 4),
+            customer=seller.id if herself else None,
+            instrument=card,
+        )
+        yield Step(own.wait(1, 10), sold, Label.RANK_BUYING)
+
+
+_PATTERNS: dict[Label, Callable[[Scene], Iterator[Step]]] = {
     Label.SELF_PURCHASE: _self_purchase,
     Label.STOLEN_CARD: _stolen_card,
     Label.CARD_TESTING: _card_testing,
@@ -210,6 +254,8 @@ _PATTERNS: dict[Label, Callable[[_Pattern], Iterator[Step]]] = {
     Label.RING: _ring,
     Label.ACCOUNT_TAKEOVER: _account_takeover,
     Label.GHOST_SELLERS: _ghost_sellers,
+    Label.STACKING: _stacking,
+    Label.RANK_BUYING: _rank_buying,
 }
 if set(_PATTERNS) != set(Label):
     raise RuntimeError("every label needs a pattern")
@@ -220,7 +266,7 @@ _DECK = (
     Label.SELF_PURCHASE,
     Label.STOLEN_CARD,
     Label.STOLEN_CARD,
-    Label.REFUND_AFTER_PAYOUT,
+    Label.ACCOUNT_TAKEOVER,
     Label.ACCOUNT_TAKEOVER,
 )
 
@@ -231,5 +277,5 @@ def patterns(seed: int, roster: Roster) -> Iterator[list[Step]]:
     number = 0
     while True:
         for label in order.sample(_DECK, len(_DECK)):
-            yield list(_PATTERNS[label](_Pattern(seed, number, roster)))
+            yield list(_PATTERNS[label](Scene(seed, number, roster)))
             number += 1

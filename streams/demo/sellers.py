@@ -29,6 +29,9 @@ BEHAVIOURS = (
 FRESH_DAYS_MAX = 4
 """A seller who joined at most so many days ago is new: stolen cards come with such accounts."""
 
+_SHARED_TILL = 0.04  # of the sellers, with whoever recruited them
+_SHARED_CARD = 0.015  # a couple
+
 
 @dataclass(frozen=True, slots=True)
 class Market:
@@ -84,6 +87,8 @@ class Seller:
     instrument: str
     withheld_until: int | None
     ghost: bool
+    stacked: bool
+    """A position that another seller placed below herself and runs as her own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,15 @@ class Roster:
     cumulative_activity: tuple[float, ...]
     fresh: tuple[Seller, ...]
     ghosts: tuple[Seller, ...]
+    stacked: tuple[Seller, ...]
     settled: tuple[Seller, ...]
+    teams: dict[str, list[Seller]]
+    """Settled sellers by who recruited them."""
+
+    def team_of(self, seller: Seller) -> list[Seller]:
+        """The settled sellers whom she recruited, or who were recruited by her own sponsor."""
+        own = self.teams.get(seller.id, [])
+        return own or self.teams.get(seller.sponsor_id or "", [])
 
 
 def recruit(seed: int, count: int) -> Roster:
@@ -102,12 +115,18 @@ def recruit(seed: int, count: int) -> Roster:
     rng = Random(f"{seed}:sellers")
     ghosts = max(3, count // 100)
     markets = _markets(rng, count)
+    # Two chains at the list's end: ghosts, and before them the positions of one stacking seller.
+    stacked = range(count - 2 * ghosts, count - ghosts)
     sponsors = _sponsors(rng, markets, ghosts)
+    owners = _owners(rng, count, ghosts, stacked)
+    for k in stacked:
+        sponsors[k] = owners[k] if k == stacked[0] else k - 1
+    tills, cards = _shared(rng, owners, sponsors)
     suspended = set(rng.sample(range(count), max(1, count // 80)))
     no_payout = set(rng.sample(range(count), max(1, count // 16)))
     paid = [k for k in range(count) if k not in no_payout]
     prefixes = _prefixes(rng, paid)
-    activity = _activity(rng, count, ghosts)
+    activity = _activity(rng, count, 2 * ghosts)
     busiest = sorted(range(count), key=activity.__getitem__, reverse=True)[: count // 2]
     late = {k: rng.randint(1, 4) for k in rng.sample(busiest, max(1, count // 33))}
     ids = [f"{market.country.lower()}-{seed}-{k:05}" for k, market in enumerate(markets)]
@@ -124,7 +143,6 @@ def recruit(seed: int, count: int) -> Roster:
     for k, market in enumerate(markets):
         sponsor = sponsors[k]
         ghost = k >= count - ghosts
-        owner = count - ghosts if ghost else k
         sellers.append(
             Seller(
                 id=ids[k],
@@ -135,26 +153,57 @@ def recruit(seed: int, count: int) -> Roster:
                 joined_days=_joined_days(k, count),
                 suspended=k in suspended,
                 ways=ways.get(ids[k], ()),
-                device=f"till-{seed}-{owner}",
-                instrument=f"own-{seed}-{owner}",
+                device=f"till-{seed}-{tills[k]}",
+                instrument=f"own-{seed}-{cards[k]}",
                 withheld_until=late.get(k),
                 ghost=ghost,
+                stacked=k in stacked,
             )
         )
     return _roster(sellers, activity)
 
 
 def _roster(sellers: list[Seller], activity: list[float]) -> Roster:
-    people = [seller for seller in sellers if not seller.ghost]
+    people = [seller for seller in sellers if not seller.ghost and not seller.stacked]
     fresh = [seller for seller in people if seller.joined_days <= FRESH_DAYS_MAX]
     settled = [seller for seller in people if seller.joined_days > FRESH_DAYS_MAX]
+    teams: dict[str, list[Seller]] = {}
+    for seller in settled:
+        if seller.sponsor_id is not None:
+            teams.setdefault(seller.sponsor_id, []).append(seller)
     return Roster(
         sellers=tuple(sellers),
         cumulative_activity=tuple(accumulate(activity)),
         fresh=tuple(fresh),
         ghosts=tuple(seller for seller in sellers if seller.ghost),
+        stacked=tuple(seller for seller in sellers if seller.stacked),
         settled=tuple(settled),
+        teams=teams,
     )
+
+
+def _owners(rng: Random, count: int, ghosts: int, stacked: range) -> dict[int, int]:
+    """Who is behind each position: herself, but for ghosts and stacked positions."""
+    owners = {k: k for k in range(count)}
+    for k in range(count - ghosts, count):
+        owners[k] = count - ghosts
+    owner = rng.randrange(len(MARKETS), count // 2)
+    for k in stacked:
+        owners[k] = owner
+    return owners
+
+
+def _shared(
+    rng: Random, owners: dict[int, int], sponsors: list[int | None]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Whose till and whose card each uses: a few honest recruits use their sponsor's."""
+    tills, cards = dict(owners), dict(owners)
+    for k, sponsor in enumerate(sponsors):
+        draw = rng.random()
+        if owners[k] == k and sponsor is not None and draw < _SHARED_TILL:
+            tills[k] = tills[sponsor]
+            cards[k] = cards[sponsor] if draw < _SHARED_CARD else k
+    return tills, cards
 
 
 def _markets(rng: Random, count: int) -> list[Market]:
@@ -192,7 +241,7 @@ def _activity(rng: Random, count: int, ghosts: int) -> list[float]:
     rng.shuffle(ranks)
     activity = [1 / rank**0.8 for rank in ranks]
     for k in range(count - ghosts - max(3, count // 33), count - ghosts):
-        activity[k] *= 0.1
+        activity[k] *= 0.4
     activity[count - ghosts :] = [0.0] * ghosts
     return activity
 
@@ -200,7 +249,7 @@ def _activity(rng: Random, count: int, ghosts: int) -> list[float]:
 def _joined_days(k: int, count: int) -> int:
     """Days since joining: the founders years ago, so a sponsor never joined after her recruit."""
     left = (count - 1 - k) / count
-    newest = max(3, count // 33) + max(3, count // 100)
+    newest = max(3, count // 33) + 2 * max(3, count // 100)
     if count - k <= newest:
         return (count - k) * FRESH_DAYS_MAX // newest
     return FRESH_DAYS_MAX + 1 + int(1_800 * left**1.5)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from models.conduct import CONDUCT_FEATURES
 from models.features import FEATURES, NOTHING
 from streams.fraud.fdh import Flags, Matrix
 
@@ -92,13 +93,18 @@ class Trees:
         return probabilities
 
 
-_NOTHING = [(FEATURES.index(name), np.float32(value)) for name, value in NOTHING.items()]
+LEARNED = tuple(name for name in FEATURES if name not in CONDUCT_FEATURES)
+"""What the trees learn from. How a seller conducts herself is left out: a terminal's owner neither
+buys from herself nor is there a month to reach a rank in, and the rest of it only makes noise."""
+
+_LEARNED = [FEATURES.index(name) for name in LEARNED]
+_NOTHING = [(LEARNED.index(name), np.float32(value)) for name, value in NOTHING.items()]
 
 
 def _prepared(rows: Rows) -> Rows:
-    prepared = rows.copy()
+    prepared = rows[:, _LEARNED]
     for column, value in _NOTHING:
-        prepared[rows[:, column] == value, column] = np.nan
+        prepared[prepared[:, column] == value, column] = np.nan
     return prepared
 
 

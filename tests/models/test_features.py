@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import struct
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
-from math import isfinite, log1p
+from math import isfinite, log, log1p
 
 import pytest
 from hypothesis import given, settings
@@ -104,6 +105,13 @@ def history(seed: int, length: int) -> list[SaleCompleted | SaleReturned]:
                 )
             )
     return events
+
+
+def seller_state(at: int, figures: Sequence[float]) -> str:
+    """A seller's state as it is stored, of three sales and no conduct worth telling."""
+    conduct = (at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
+    raw = struct.pack("<BIHH8fI4f5HI", 2, at, at // 86_400, 3, *figures, *conduct)
+    return b64encode(raw).decode()
 
 
 class TestEntities:
@@ -235,11 +243,15 @@ class TestBounds:
             if row is not None:
                 assert all(isfinite(x) for x in row)
                 # Her sales are still known: what was written was read, not taken for damaged.
-                assert row[FEATURES.index("experience")] == log1p(sold[event.seller_id])
+                assert row[FEATURES.index("experience")] == log(1 + sold[event.seller_id])
                 sold[event.seller_id] += 1
 
     @settings(max_examples=100, deadline=None)
-    @given(st.text(max_size=100) | st.binary(min_size=47, max_size=47).map(bytes.hex))
+    @given(
+        st.text(max_size=100)
+        | st.binary(min_size=31, max_size=75).map(bytes.hex)
+        | st.binary(min_size=75, max_size=75).map(lambda raw: b64encode(raw).decode())
+    )
     def test_any_text_for_a_state_gives_a_finite_vector(self, text: str) -> None:
         known = ("s:anna", "i:c", "li:c", "d:d", "ld:d")
         states: dict[str, str | None] = dict.fromkeys(known, text)
@@ -255,10 +267,10 @@ class TestBounds:
     ) -> None:
         figures = [4.0, 1.0, 1.0, 2.0, 3.0, 50.0, 90.0, 0.0]
         at = START_MS // 1000
-        good = struct.pack("<BIHH8f", 1, at, at // 86_400, 3, *figures).hex()
+        good = seller_state(at, figures)
         known, _ = observe({"s:anna": good}, sale(), None)
         figures[place] = value
-        bad = struct.pack("<BIHH8f", 1, at, at // 86_400, 3, *figures).hex()
+        bad = seller_state(at, figures)
         fresh, _ = observe({}, sale(), None)
         assert observe({"s:anna": bad}, sale(), None)[0] == fresh
         assert known != fresh
@@ -269,18 +281,19 @@ class TestBounds:
         figures = [1.0, 2.0, 3.0, 1.0]
         marks = (0, 5, 6, 0, 0)
         at = START_MS // 1000
-        good = struct.pack("<BI4f5H", 1, at, *figures, *marks).hex()
+        good = struct.pack("<BI4f5H", 2, at, *figures, *marks).hex()
         figures[place] = value
-        bad = struct.pack("<BI4f5H", 1, at, *figures, *marks).hex()
+        bad = struct.pack("<BI4f5H", 2, at, *figures, *marks).hex()
         fresh, _ = observe({}, sale(card="c"), None)
         assert observe({"i:c": bad}, sale(card="c"), None)[0] == fresh
         assert observe({"i:c": good}, sale(card="c"), None)[0] != fresh
 
     def test_another_format_counts_as_absent(self) -> None:
         text = observe({}, sale(), None)[1]["s:anna"]
+        other = b64encode(b"\x03" + b64decode(text)[1:]).decode()
         fresh, _ = observe({}, sale(), None)
         assert observe({"s:anna": text}, sale(), None)[0] != fresh
-        assert observe({"s:anna": "02" + text[2:]}, sale(), None)[0] == fresh
+        assert observe({"s:anna": other}, sale(), None)[0] == fresh
 
 
 class TestSeller:
@@ -367,3 +380,82 @@ class TestCardsAndDevices:
         rows, _ = play([sale(card=f"c{k}", device="d") for k in range(20)])
         counts = [row["device_1h"] for row in rows]
         assert all(later > earlier for earlier, later in pairwise(counts))
+
+
+class TestConduct:
+    def test_a_seller_who_is_her_own_customer(self) -> None:
+        events = [sale(customer="anna", card="own"), sale(customer="kim", card="c")]
+        assert [row["own_purchase"] for row in play(events)[0]] == [1, 0]
+
+    def test_her_card_is_known_by_such_a_sale_under_whatever_name_it_comes_later(self) -> None:
+        later = sale(START_MS + HOUR_MS, customer="kim", card="own")
+        assert play([later])[0][0]["own_purchase"] == 0
+        rows, _ = play([sale(customer="anna", card="own"), later])
+        assert rows[1]["own_purchase"] == 1
+        # Another seller's purchases with it say nothing of her.
+        [*_, other] = play([sale(customer="anna", card="own"), sale(seller="bo", card="own")])[0]
+        assert other["own_purchase"] == 0
+
+    def test_her_share_of_what_she_sold(self) -> None:
+        [_, row] = play([sale(customer="anna"), sale(START_MS + 1_000)])[0]
+        assert row["own_share"] == pytest.approx(50 / 100, abs=1e-4)
+
+    def test_sales_of_one_amount_count_until_one_differs_and_fade(self) -> None:
+        rows, _ = play([sale(amount_minor=minor) for minor in (5_000, 5_100, 5_000, 9_000)])
+        alike = [row["amounts_alike_1h"] for row in rows]
+        assert alike[:3] == pytest.approx([0, log1p(1), log1p(2)])
+        assert alike[3] == pytest.approx(log1p(2))
+        rows, _ = play([sale(), sale(), sale(START_MS + HOUR_MS, 9_000)])
+        assert rows[2]["amounts_alike_1h"] == pytest.approx(log1p(0.5), abs=1e-4)
+
+    def test_a_return_between_does_not_stop_the_fading(self) -> None:
+        between = returned(START_MS + HOUR_MS - 1_000)
+        plain = play([sale(), sale(), sale(START_MS + HOUR_MS, 9_000)])[0][-1]
+        after = play([sale(), sale(), between, sale(START_MS + HOUR_MS, 9_000)])[0][-1]
+        assert after["amounts_alike_1h"] == plain["amounts_alike_1h"]
+
+    def test_cards_that_nobody_saw(self) -> None:
+        events = [sale(card=name) for name in ("a", "b", "a", "c")] + [sale()]
+        strangers = [row["strangers_1h"] for row in play(events)[0]]
+        assert strangers == pytest.approx([0, log1p(1), log1p(2), log1p(2), log1p(3)])
+
+    def test_those_who_share_her_cards_and_devices_and_whom_she_met_before(self) -> None:
+        events = [
+            sale(seller="bo", card="c"),
+            sale(seller="cy", device="d"),
+            sale(card="c"),  # with bo
+            sale(device="d"),  # with cy, and still linked to bo
+            sale(START_MS + DAY_MS, card="own"),  # with neither
+            sale(START_MS + 9 * DAY_MS, card="own"),  # long after
+        ]
+        linked = [row["linked_sellers"] for row in play(events)[0]]
+        assert linked == pytest.approx([0, 0, log1p(1), log1p(2), log1p(2), 0])
+
+    def test_how_many_are_linked_is_bounded(self) -> None:
+        names = [f"s{k}" for k in range(40)]
+        events = [
+            sale(seller=name, card=f"c{k // 5}", device=f"d{k % 7}") for k, name in enumerate(names)
+        ]
+        assert max(row["linked_sellers"] for row in play(events * 3)[0]) <= log1p(10)
+
+    def test_the_end_of_the_month(self) -> None:
+        eve = round(datetime(2026, 2, 28, 22, tzinfo=UTC).timestamp() * 1000)
+        rows, _ = play([sale(eve), sale(eve + 2 * HOUR_MS)])
+        assert [row["period_left"] for row in rows] == pytest.approx([log1p(2), log1p(31 * 24)])
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+    @pytest.mark.parametrize("place", range(4))
+    def test_a_conduct_with_an_impossible_figure_starts_afresh(
+        self, place: int, value: float
+    ) -> None:
+        usual = [sale(customer="anna", card="own"), sale(card="c")]
+        _, states = play(usual)
+        text = states["s:anna"]
+        assert text is not None
+        raw = bytearray(b64decode(text))
+        raw[45 + 4 * place : 49 + 4 * place] = struct.pack("<f", value)
+        bad = b64encode(raw).decode()
+        [row] = play([sale(card="own")], None, {"s:anna": bad})[0]
+        assert all(isfinite(figure) for figure in row.values())
+        assert row["own_purchase"] == 0
+        assert play([sale(card="own")], None, {"s:anna": text})[0][0]["own_purchase"] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from math import exp, isfinite, log1p
+from math import exp, isfinite, log
 
 import pytest
 from hypothesis import given
@@ -40,8 +40,8 @@ def test_the_first_payment_is_held_against_sales_at_large() -> None:
 def test_a_usual_amount_is_learned() -> None:
     figures, _ = pay(*[(day, 20.0) for day in range(50)], (50, 20.0))
     assert figures["card_amount_against_own"] == pytest.approx(0, abs=0.1)
-    assert figures["card_experience"] == log1p(50)
-    assert figures["card_last"] == log1p(1)
+    assert figures["card_experience"] == log(1 + 50)
+    assert figures["card_last"] == log(1 + 1)
 
 
 def test_high_amounts_do_not_teach_that_they_are_usual() -> None:
@@ -53,8 +53,8 @@ def test_high_amounts_do_not_teach_that_they_are_usual() -> None:
 def test_high_amounts_are_counted_and_their_times_kept() -> None:
     usual = [(day, 20.0) for day in range(20)]
     figures, _ = pay(*usual, (20, 100.0), (21, 30.0), (23, 100.0), (24, 20.0))
-    assert figures["card_high_last"] == pytest.approx(log1p(1))
-    assert figures["card_high_second"] == pytest.approx(log1p(4))
+    assert figures["card_high_last"] == pytest.approx(log(1 + 1))
+    assert figures["card_high_second"] == pytest.approx(log(1 + 4))
     assert figures["card_high_third"] == NEVER
     assert figures["card_high_7d"] > 1
     later, _ = pay(*usual, (20, 100.0), (200, 20.0))

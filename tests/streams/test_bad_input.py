@@ -17,8 +17,9 @@ from models.features import FEATURES, Profile, observe
 from models.policy import PayoutPolicy
 from models.scorer import Scorer, digest_of
 from streams.agents.sales import _scored
-from streams.settings import DEFAULTS, load_settings
-from streams.worker import scorer_of
+from streams.fraud.serving import Serving
+from streams.metrics import Metrics
+from streams.settings import DEFAULTS
 
 MODEL = (DEFAULTS / "model.json").read_text()
 POLICY = load((DEFAULTS / "policy.yaml").read_text(), PayoutPolicy, "policy.yaml").fraud
@@ -66,8 +67,10 @@ def test_without_a_sound_model_nothing_above_the_cap_is_paid_at_once(
 ) -> None:
     file = tmp_path / "model.json"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert scorer_of(load_settings(model=file, seal_keys="")) is None
-    assert "no fraud model" in caplog.text
+    used: list[Scorer | None] = []
+    Serving(file, None, lambda scorer, _: used.append(scorer), Metrics()).begin()
+    assert used == [None]
+    assert "a model that cannot be used" in caplog.text
     decision = decide(None, CAP + 1, "EUR", POLICY, profile=Profile())
     assert (decision.tier, decision.reasons) == (Tier.HOLD, (Why.UNSCORED,))
 

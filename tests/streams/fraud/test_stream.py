@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from models.conduct import CONDUCT_FEATURES
 from models.decisions import read_record
 from models.events import SaleCompleted, decode
 from models.features import FEATURES, Profile, learn, observe
@@ -40,7 +41,7 @@ def happening(company: Company, chance: random.Random) -> dict[str, Any]:
             for name, value in (
                 ("instrument_ref", chance.choice((None, "c1", "c2", "c3"))),
                 ("device_ref", chance.choice((None, "d1", "d2"))),
-                ("customer_ref", chance.choice((None, "k1", "k2"))),
+                ("customer_ref", chance.choice((None, "k1", "k2", seller))),
             )
             if value
         },
@@ -97,3 +98,5 @@ async def test_the_stream_and_a_replay_come_to_the_same_vectors(
     assert found == {event_id: tuple(row) for event_id, row in due.items()}
     frauds = FEATURES.index("device_frauds_28d")
     assert any(row[frauds] > 0 for row in due.values())  # labels told of something
+    for name in CONDUCT_FEATURES:  # and each of these had something to tell
+        assert len({row[FEATURES.index(name)] for row in due.values()}) > 1, name
