@@ -16,6 +16,7 @@ import os
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.rebuild import BATCH, PARTITIONS, Books, redis_cpu_s
 from streams.demo.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.demo.messages import Message
-from streams.settings import load_settings
+from streams.settings import Settings, load_settings
 from streams.topics import create_topics
 from streams.wallets.store import Booked
 
@@ -52,13 +53,25 @@ class Standing(NamedTuple):
     """What one sale takes: wallet, lots and totals, features, record and payout."""
     sale_redis_us: float
     sale_us: float
+    ledger_bytes: int
+    """Entries of a sale and its payout."""
+    decision_bytes: int
 
 
 class _Unpublished(Books):
     """Books whose entries nobody reads."""
 
+    def __init__(self, settings: Settings, seal_keys: str) -> None:
+        super().__init__(settings, seal_keys)
+        self.topic_bytes: Counter[str] = Counter()
+        """What would have been produced, by topic."""
+
     def produce(self, booked: dict[int, Booked]) -> None:
-        """Nothing: the ledger is not what is measured."""
+        """Only count."""
+        for reply in booked.values():
+            for entry in reply.outbox:
+                for message in entry.messages:
+                    self.topic_bytes[message.topic] += len(message.value or b"")
 
 
 class Population:
@@ -127,6 +140,7 @@ async def measure(
         await sell(books, population, new)
         sold = memory(client)
         timed = random_numbers.choices(range(step), k=TIMED_SALES)
+        books.topic_bytes.clear()
         own_s, redis_s = time.process_time(), redis_cpu_s(client)
         await sell(books, population, timed)
         own_s, redis_s = time.process_time() - own_s, redis_cpu_s(client) - redis_s
@@ -138,6 +152,8 @@ async def measure(
                 round((sold - with_profiles) / len(new)),
                 round(redis_s / TIMED_SALES * 1e6, 1),
                 round(own_s / TIMED_SALES * 1e6, 1),
+                round(books.topic_bytes["ledger"] / TIMED_SALES),
+                round(books.topic_bytes["decisions"] / TIMED_SALES),
             )
         )
         before = step
@@ -195,7 +211,7 @@ def show(found: Sequence[Standing]) -> None:
     table = Table()
     for heading in (
         "sellers", "Valkey MB", "bytes a profile", "bytes a sale", "Valkey µs a sale",
-        "own µs a sale",
+        "own µs a sale", "ledger bytes", "decision bytes",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
     for each in found:

@@ -115,6 +115,8 @@ class Sales:
             changed.append(updates)
         self._shared = _shared(changed)
         scores = self._scores(rows, self._scorer)
+        if self._scorer is not None:
+            _tell_unscored(taken, rows, scores)
         self._desk.metrics.scored(scores)
         rivals = self._scores(rows, self._challenger)
         if self._drift is not None and (psi := self._drift.take(rows, scores)) is not None:
@@ -277,10 +279,19 @@ def _scored(scorer: Scorer, rows: Sequence[Sequence[float]]) -> list[float | Non
         for row in rows:
             try:
                 scores.append(float(scorer.score([row])[0]))
-            except RowRefused as error:
-                logger.error("a sale goes without a score: %s", error)
+            except RowRefused:
                 scores.append(None)
     return scores
+
+
+def _tell_unscored(
+    taken: Sequence[Taken], rows: Sequence[object], scores: Sequence[float | None]
+) -> None:
+    if scores.count(None) == rows.count(None):
+        return
+    for t, row, score in zip(taken, rows, scores, strict=True):
+        if row is not None and score is None:
+            logger.error("a sale's vector cannot be scored", extra=t.message.place)
 
 
 def seller_of(look: Look, seller_id: str) -> Seller | None:

@@ -8,10 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from models.scorer import ModelUnreadable, Scorer
 from streams.cli.console import console, remarks
 from streams.cli.errors import BadUse, CommandError
-from streams.settings import DEFAULTS
 
 FIRST_SEED = 2_000_001
 SEEDS = 12
@@ -47,6 +45,9 @@ def patterns(
     """
     if json_file is not None and not json_file.parent.is_dir():
         raise BadUse(f"{json_file}: there is no directory {json_file.parent}")
+    from models.scorer import ModelUnreadable, Scorer
+    from streams.settings import DEFAULTS
+
     file = model or DEFAULTS / "model.json"
     try:
         scorer = Scorer.load(file.read_text(encoding="ascii"))

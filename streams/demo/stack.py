@@ -125,7 +125,7 @@ class Stack:
             )
             self.start_worker()
             self._await_sandbox()
-            self.await_worker(self.workers[0], self.metrics_port)
+            self._await_worker()
         except BaseException:
             self.stop()
             raise
@@ -170,6 +170,9 @@ class Stack:
         self._children.remove(child)
         child.stop(STOP_TIMEOUT_S)
         return child.exit_code()
+
+    def _await_worker(self) -> None:
+        self.await_worker(self._children[-1], self.metrics_port)
 
     def await_worker(self, child: ChildProcess, metrics_port: int) -> None:
         """Wait until a worker has its partitions. Raises StackFailed if it ends before."""

@@ -15,6 +15,7 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -75,6 +76,8 @@ class Expected(NamedTuple):
     """Whether a share of some earnings is released later."""
     offering: bool
     """Whether campaigns give discounts, and bonuses on what is reinvested."""
+    suspecting: bool
+    """Whether sales are scored, and held in part, rejected or let through by chance."""
 
 
 @cache
@@ -93,16 +96,23 @@ def sealed(seller: str, destination: str) -> str:
 
 
 @cache
-def names(shard: int, count: int) -> tuple[str, ...]:
+def names(shard: int, many: int) -> tuple[str, ...]:
     """Names of sellers who live in a shard."""
     found: list[str] = []
     number = 0
-    while len(found) < count:
+    while len(found) < many:
         name = f"s{number}"
         if shard_of(name) == shard:
             found.append(name)
         number += 1
     return tuple(found)
+
+
+@cache
+def cards() -> tuple[str, ...]:
+    """Cards of which labels are kept in a shard of ``HOMES``."""
+    found = (f"card-{number}" for number in count())
+    return tuple(islice((card for card in found if shard_of("li:" + card) in HOMES), 3))
 
 
 def _preference(dice: Dice) -> dict[str, Any]:
@@ -144,6 +154,8 @@ class Client:
         self._preferring = self._only_in(0.2, "preferences") or self._offering
         self._itemising = self._only_in(0.15, "lines")
         self._releasing = self._only_in(0.15, "releases")
+        self._suspecting = self._only_in(0.1, "suspicion")
+        self._labelling = self._only_in(0.05, "labels") or self._suspecting
         self._debt = _debt_terms(self._only_in(0.2, "debt"))
 
     def script(self, sales: Sequence[tuple[int, float]]) -> Expected:
@@ -176,6 +188,7 @@ class Client:
             self._quotes,
             self._releasing is not None,
             self._offering is not None,
+            self._suspecting is not None,
         )
 
     def _only_in(self, share: float, part: str) -> Dice | None:
@@ -193,6 +206,7 @@ class Client:
             (self._write_off, 0.15, 1),
             (self._undone, 0.1, 1),
             (self._exchange, 0.1, 1),
+            (self._label, 0.0 if self._labelling is None else 0.7, 3),
             (self._offer, 0.0 if self._offering is None else 1.0, 1),
             (self._debtor, 0.0 if self._debt.share_bp == BASIS_POINTS else 0.7, 1),
             (self._return_of_no_sale, 0.3, 2),
@@ -264,7 +278,7 @@ class Client:
         }
         self._put("sales", at, {
             "type": "sale.completed", "seller_id": seller, "sale_id": sale, "currency": "EUR",
-            "amount_minor": amount, "instrument_ref": f"card-{dice.randint(1, 3)}",
+            "amount_minor": amount, "instrument_ref": self._card(dice.randint(1, 3)),
             "occurred_at": self._text(occurred_ms), **(named if lines else {}), **more,
         })  # fmt: skip
         left = amount
@@ -279,6 +293,10 @@ class Client:
             self._return(seller, sale, amount + 1, self._at(), Kind.BAD)
         if lines and self._itemising:
             self._too_much_of_a_line(seller, sale, amount, self._itemising)
+
+    def _card(self, number: int) -> str:
+        """What labels tell of a card is booked in its shard: then one that sellers live in."""
+        return f"card-{number}" if self._labelling is None else cards()[number - 1]
 
     def _line_of(self, left: dict[str, int], part: int) -> str | None:
         """One of a sale's lines, now and then, that so much of can still come back."""
@@ -310,6 +328,21 @@ class Client:
 
     def _return_of_no_sale(self, seller: str, _: int) -> None:
         self._return(seller, None, self._dice.choice((300, 2_000)), self._at())
+
+    def _label(self, _: str, number: int) -> None:
+        """Somebody says what a sale was; now and then twice, in two ways, or before it comes."""
+        dice = self._dice
+        sales = [json.loads(m.value) for m in self._messages if b'"sale.completed"' in m.value]
+        if not sales:
+            return
+        sale = dice.choice(sales)
+        for each in range(dice.choice((1, 1, 1, 2, 3))):
+            self._put("fraud.labels", self._at() if dice.chance(0.3) else self._late(), {
+                "id": f"label-{number}-{each}", "type": "fraud.labelled",
+                "seller_id": sale["seller_id"], "sale_id": sale["sale_id"],
+                "verdict": dice.choice(("cleared", "cleared", "confirmed", "chargeback")),
+                "by": dice.choice(("eva", "eva", "acquirer", sale["seller_id"])), "reason": "told",
+            })  # fmt: skip
 
     def _offer(self, seller: str, _: int) -> None:
         """A sale that a discount is given for, which is used; perhaps the sale comes back."""

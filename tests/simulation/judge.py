@@ -17,7 +17,7 @@ from streams.wallets import evidence, shardstate
 from streams.wallets.evidence import Evidence
 from streams.wallets.railbooks import Books
 from streams.wallets.verify import judge
-from tests.simulation.client import HOMES
+from tests.simulation.client import HOMES, cards
 from tests.simulation.log import Log
 from tests.simulation.memory import MemoryRedis
 from tests.simulation.rail import NAMES
@@ -89,6 +89,7 @@ def _earned(world: World, found: Evidence) -> Iterator[str]:
         for message in world.script.messages
         if message.topic in {"sales", "commissions", "sellers"}
         and b'"debt.written_off"' not in message.value
+        and not _is_rejected(world, message.value)
     ]
     want = {
         (seller, currency): minor
@@ -96,9 +97,23 @@ def _earned(world: World, found: Evidence) -> Iterator[str]:
         for currency, minor in by_currency.items()
     }
     have = found.journal.fold.earned
+    # What a label forfeits, a later return does not take again, and nobody above earns by it.
+    less = bool(found.journal.fold.reviews.given_up)
     for key in sorted(want.keys() | have.keys()):
-        if want.get(key, 0) != have.get(key, 0):
+        apart = have.get(key, 0) - want.get(key, 0)
+        if apart > 0 or (apart and not less):
             yield f"{key[0]} earned {have.get(key, 0)} {key[1]}, expected {want.get(key, 0)}"
+
+
+def _is_rejected(world: World, value: bytes) -> bool:
+    """Whether a sale's card is on the blocklist of those histories that have one."""
+    return world.script.suspecting and cards()[2].encode() in value
+
+
+def _rejected(world: World) -> set[str]:
+    """The sales by which nobody earns."""
+    messages = [m.value for m in world.script.messages if _is_rejected(world, m.value)]
+    return {json.loads(value)["sale_id"] for value in messages}
 
 
 def _volumes(world: World) -> tuple[Mapping[str, int], set[str]]:
@@ -106,11 +121,12 @@ def _volumes(world: World) -> tuple[Mapping[str, int], set[str]]:
     volume: dict[str, int] = defaultdict(int)
     profiles: set[str] = set()
     seen: set[str] = set()
+    rejected = _rejected(world)
     for message in world.script.messages:
         if message.kind in {"bad", "repeat"}:
             continue
         event = json.loads(message.value)
-        if event["id"] in seen:
+        if event["id"] in seen or event.get("sale_id") in rejected:
             continue
         seen.add(event["id"])
         if event["type"] == "seller.updated":
@@ -131,6 +147,8 @@ def _granted(world: World, found: Evidence) -> Iterator[str]:
         if campaign == "volume-life" and lots
     }
     for seller in sorted({message.key.decode() for message in world.script.messages}):
+        if seller in found.journal.fold.reviews.given_up:
+            continue  # what was forfeited counts in no campaign any more
         for tier, threshold in ((1, 3_000), (2, 15_000)):
             want = seller in profiles and volume[seller] >= threshold
             if want != ((seller, tier) in active):
@@ -144,11 +162,12 @@ def _steady(world: World, found: Evidence) -> Iterator[str]:
     days: dict[str, date] = {}
     profiles, seen = set(), set()
     returns = []
+    rejected, less = _rejected(world), found.journal.fold.reviews.given_up
     for message in world.script.messages:
         if message.kind in {"bad", "repeat"}:
             continue
         event = json.loads(message.value)
-        if event["id"] in seen:
+        if event["id"] in seen or event.get("sale_id") in rejected:
             continue
         seen.add(event["id"])
         seller, day = event["seller_id"], datetime.fromisoformat(event["occurred_at"]).date()
@@ -169,6 +188,8 @@ def _steady(world: World, found: Evidence) -> Iterator[str]:
     full = {at for at, minor in sold.items() if minor >= STEADY and at[0] in profiles}
     want = {(seller, str(day)) for seller, day in full if (seller, day - timedelta(days=1)) in full}
     for seller, period in sorted(want ^ active):
+        if seller in less:
+            continue
         yield f"{seller} {period} is {'missing' if (seller, period) in want else 'active'}"
 
 

@@ -15,7 +15,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic_core import from_json, to_json
 
 from models import fx
@@ -32,6 +34,7 @@ from rails.gate import open_gates
 from rails.inspection import Inspector
 from rails.routing import Router
 from streams.agents.commissions import Commissions
+from streams.agents.labels import Labels
 from streams.agents.payouts import Cashier
 from streams.agents.rail_updates import RailUpdates
 from streams.agents.rates import Rates
@@ -72,6 +75,24 @@ owner: contextvars.ContextVar[SimulatedWorker | None] = contextvars.ContextVar(
 """The process that a task belongs to."""
 
 
+UNSCORED = "  unscored_cap: {EUR: 2000}\n"
+"""The line of the policy behind which more about fraud may stand."""
+
+
+class SuspiciousScorer:
+    """Scores as the amount's digits have it: no model, but every score comes to be."""
+
+    digest = "5" * 64
+
+    def score(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+        """Tenths, from the logarithm of the amount."""
+        return np.array([int(row[0] * 100) % 10 / 10 for row in rows])
+
+    def reasons(self, _: Sequence[float]) -> list[str]:
+        """The same for all."""
+        return ["large amount"]
+
+
 class Company(NamedTuple):
     """What every worker is configured with."""
 
@@ -82,16 +103,24 @@ class Company(NamedTuple):
 
 
 @cache
-def company(*, releasing: bool = False, offering: bool = False) -> Company:
+def company(
+    *, releasing: bool = False, offering: bool = False, suspecting: bool = False
+) -> Company:
     """Plan, policy and campaigns of the simulation; one set of metrics for all its workers.
 
     ``releasing``: whether the policy holds a share of some earnings back for a while;
     ``offering``: whether campaigns give discounts, and bonuses on what is reinvested.
+    ``suspecting``: whether sales are scored, and more may become of them than all or nothing.
     """
     files = yaml.safe_load(Path(__file__).with_name("company.yaml").read_text(encoding="utf-8"))
+    policy = files["policy"]
+    if suspecting:
+        policy = policy.replace("instant: [instant]", "instant: [instant, partial]").replace(
+            UNSCORED, UNSCORED + files["suspicion"]
+        )
     return Company(
         load(files["plan"], CommissionPlan, "plan"),
-        load(files["policy"] + files["release"] * releasing, PayoutPolicy, "policy"),
+        load(policy + files["release"] * releasing, PayoutPolicy, "policy"),
         load(files["campaigns"] + files["offers"] * offering, Campaigns, "campaigns"),
         Metrics(),
     )
@@ -163,14 +192,21 @@ class SimulatedWorker:
             self.wallets, cashier, rules, rounds, clock=world.now_ms, metrics=metrics
         )
         self._agents: dict[str, Any] = {
-            "sales": Sales(desk, rules, None),
+            "sales": self._sales(desk, rules),
             "commissions": Commissions(desk, rules),
             "sellers": Sellers(desk, rules, inspector),
             "redemptions": Redemptions(desk, rules),
             "rates": Rates(desk, rules),
+            "fraud.labels": Labels(desk, rules),
             "rail.updates": RailUpdates(desk, rules),
             "payouts.commands": cashier,
         }
+
+    def _sales(self, desk: Desk, rules: Rules) -> Sales:
+        sales = Sales(desk, rules, None, b"drawn in a simulation")
+        if self._world.script.suspecting:
+            sales._scorer = SuspiciousScorer()  # type: ignore[assignment]
+        return sales
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin a task of this process; what it raises ends the process."""

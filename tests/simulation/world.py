@@ -136,7 +136,11 @@ class World:
         self._seed = seed
         span_s = self.dice.choice(scale.spans_s)
         self.script = Client(seed, START_MS, self.text, span_s).script(scale.sales)
-        self.company = company(releasing=self.script.releasing, offering=self.script.offering)
+        self.company = company(
+            releasing=self.script.releasing,
+            offering=self.script.offering,
+            suspecting=self.script.suspecting,
+        )
         self._span_s = span_s
         self.requests = self._asked(seed)
         self.answers: dict[str, set[str]] = {}

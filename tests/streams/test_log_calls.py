@@ -30,7 +30,10 @@ NOT_OURS_TO_RUN = ("streams/demo/", "streams/faults/", "rails/sandbox/", "stream
 OF_THE_PROCESS = {
     "streams/worker.py": {"no fraud model", "metrics at", "webhooks at port"},
     "streams/agents/notices.py": {"notices wait for Redis"},
-    "streams/agents/sales.py": {"news of cards and devices are lost"},
+    "streams/agents/sales.py": {
+        *("news of cards and devices are lost", "nothing is let through by chance"),
+    },
+    "streams/fraud/serving.py": {"%s: a model that cannot be used", "%s: model %s is used now"},
     "streams/api/process.py": {
         *("metrics at", "the API ends", "API at", "stopping", "the keys were read again"),
         *("the keys stay as they were", "%s"),

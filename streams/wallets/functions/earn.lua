@@ -196,8 +196,10 @@ end
 -- Whether a seller has never sold before. Her feature state says so, from before any campaign asked:
 -- behind its format, last time and first day (models/features.py) it counts her sales, in 16 bits.
 local function never_sold(shard, seller)
+  -- Base64: the 16 bits of the count are what the tenth character has behind its first two bits, and the two
+  -- that follow.
   local state = get(shard, 'x:s:' .. seller)
-  return not state or state:sub(15, 18) == '0000'
+  return not state or state:find('^.........[AQgw]AA') ~= nil
 end
 
 local function store(shard, entry, suffix, record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,7 +97,7 @@ def test_what_cannot_be_evaluated_is_one_line(
 
 def test_a_model_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "m.json"
-    file.write_text(json.dumps({"format": 1}))
+    file.write_text((DEFAULTS / "model.json").read_text().replace('"digest": "', '"digest": "0'))
     result = runner.invoke(app, ["fraud", "patterns", "--model", str(file)])
     assert result.exit_code == 2
     assert "digest" in result.stderr

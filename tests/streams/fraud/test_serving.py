@@ -94,6 +94,11 @@ async def test_a_link_that_leads_elsewhere_is_noticed(
     assert uses.champion.digest == digest(model(1.0))
 
 
+def errors(caplog: pytest.LogCaptureFixture) -> int:
+    """How many errors were told."""
+    return sum(record.levelno == logging.ERROR for record in caplog.records)
+
+
 @pytest.mark.parametrize("bad", ["", "{", "half", "tampered", "no utf-8", "gone"])
 async def test_one_that_cannot_be_used_leaves_the_one_before(
     tmp_path: Path, uses: Uses, metrics: Metrics, caplog: pytest.LogCaptureFixture, bad: str
@@ -113,7 +118,7 @@ async def test_one_that_cannot_be_used_leaves_the_one_before(
     with caplog.at_level(logging.ERROR):
         await serving.look()
         await serving.look()
-    assert [r.levelname for r in caplog.records] == ["ERROR"]  # told once, not every few seconds
+    assert errors(caplog) == 1  # told once, not every few seconds
     assert "the one before stays" in caplog.text
     assert refused(metrics) == 1
     assert uses.times == 1
@@ -138,7 +143,7 @@ async def test_without_a_model_at_the_start_one_that_comes_is_used(
     await serving.look()
     assert uses.challenger is not None
     # What is amiss of the one is not told again because something happened to the other.
-    assert [r.levelname for r in caplog.records] == ["ERROR", "ERROR"]
+    assert errors(caplog) == 2
     assert (swaps(metrics), swaps(metrics, "challenger")) == (0, 0)
 
 
