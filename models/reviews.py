@@ -66,8 +66,6 @@ class Reviews:
     """What was held, taken, released and forfeited, by currency, in minor units."""
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     """Labels of sales."""
-    given_up: Counter[str] = field(default_factory=Counter)
-    """By seller what labels forfeited, in minor units of any currency; 0 if nothing was left."""
     _cleared: set[tuple[str, str]] = field(default_factory=set)
     _forfeited: set[tuple[str, str]] = field(default_factory=set)
 
@@ -124,7 +122,6 @@ class Reviews:
             if key in self._forfeited:
                 yield f"{entry.id} forfeits {label.record} again"
             self._forfeited.add(key)
-            self.given_up[entry.seller] += took
         elif entry.kind == _CLEAR:
             if key in self._forfeited | self._cleared:
                 yield f"{entry.id} releases {label.record}, which was decided before"

@@ -22,10 +22,8 @@ from models.events import SellerStatus, SellerUpdated, decode
 from models.features import FEATURES, Profile
 from streams.demo.company import Company, Kind
 from streams.fraud.artefact import fitted, scores, sealed, write
+from streams.fraud.measures import FALSE_POSITIVES
 from streams.fraud.replay import Labelled, replayed
-
-FALSE_POSITIVES = 0.01
-"""The share of genuine sales that a threshold may hold, for which recall is stated."""
 
 _TEST_SEED_OFFSET = 1_000_000
 _END_MS = 1_790_812_800_000  # the first of October 2026: ranks are bought at the end of a month

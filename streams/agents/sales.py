@@ -178,7 +178,7 @@ class Sales:
             event, seller, amount, booked.tier, decision.score, booked.share_bp
         )
         operation["state"] = state
-        if row is not None and (subject := subject_of(event, row)) is not None:
+        if (subject := subject_of(event, row)) is not None:
             operation["subject"] = subject
         operation["decision"] = self._record(
             taken, operation, decision, amount, profile, row, rival

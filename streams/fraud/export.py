@@ -72,7 +72,7 @@ def exported(
         if record.vector is None or record.model is None or score is None:
             left_out["without a score"] += 1
             continue
-        label = known.get((record.seller_id, record.sale_id or ""))
+        label = known.get((record.seller_id, record.sale_id))
         if label is None:
             # Silence speaks for a sale that was paid. One that was held was never put to the test.
             heard = record.at_ms <= now_ms - label_delay_ms and record.decision.tier in _PAID

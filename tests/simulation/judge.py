@@ -98,7 +98,7 @@ def _earned(world: World, found: Evidence) -> Iterator[str]:
     }
     have = found.journal.fold.earned
     # What a label forfeits, a later return does not take again, and nobody above earns by it.
-    less = bool(found.journal.fold.reviews.given_up)
+    less = bool(_forfeiting(found))
     for key in sorted(want.keys() | have.keys()):
         apart = have.get(key, 0) - want.get(key, 0)
         if apart > 0 or (apart and not less):
@@ -114,6 +114,11 @@ def _rejected(world: World) -> set[str]:
     """The sales by which nobody earns."""
     messages = [m.value for m in world.script.messages if _is_rejected(world, m.value)]
     return {json.loads(value)["sale_id"] for value in messages}
+
+
+def _forfeiting(found: Evidence) -> set[str]:
+    """Sellers of whom a label took an earning."""
+    return {seller for seller, _ in found.journal.fold.reviews._forfeited}
 
 
 def _volumes(world: World) -> tuple[Mapping[str, int], set[str]]:
@@ -141,13 +146,14 @@ def _volumes(world: World) -> tuple[Mapping[str, int], set[str]]:
 def _granted(world: World, found: Evidence) -> Iterator[str]:
     """a threshold's grant is active exactly while its total is reached"""
     volume, profiles = _volumes(world)
+    less = _forfeiting(found)
     active = {
         (seller, tier)
         for (seller, campaign, _, _, tier), lots in found.journal.fold.grants.items()
         if campaign == "volume-life" and lots
     }
     for seller in sorted({message.key.decode() for message in world.script.messages}):
-        if seller in found.journal.fold.reviews.given_up:
+        if seller in less:
             continue  # what was forfeited counts in no campaign any more
         for tier, threshold in ((1, 3_000), (2, 15_000)):
             want = seller in profiles and volume[seller] >= threshold
@@ -162,7 +168,7 @@ def _steady(world: World, found: Evidence) -> Iterator[str]:
     days: dict[str, date] = {}
     profiles, seen = set(), set()
     returns = []
-    rejected, less = _rejected(world), found.journal.fold.reviews.given_up
+    rejected, less = _rejected(world), _forfeiting(found)
     for message in world.script.messages:
         if message.kind in {"bad", "repeat"}:
             continue
