@@ -25,7 +25,8 @@ PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*(@sha256:[0-9a-f]{6
 
 compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 services: dict[str, dict[str, Any]] = compose["services"]
-ours = {name: each for name, each in services.items() if "build" in each}
+(image,) = {each["image"] for each in services.values() if "build" in each}
+ours = {name: each for name, each in services.items() if each["image"] == image}
 serving = [name for name, each in ours.items() if each["command"][0] in {"worker", "api"}]
 
 

@@ -89,6 +89,16 @@ def test_everything_is_filled_in(everything: dict[str, Any]) -> None:
         assert PINNED.fullmatch(service["image"]), name
 
 
+def test_one_service_builds_the_image_and_none_pulls_it(everything: dict[str, Any]) -> None:
+    """Docker builds all services at once, and refuses the second image of one name."""
+    ended = run("--profile", "traffic", "build", "--print")
+    assert ended.returncode == 0, ended.stderr
+    (target,) = json.loads(ended.stdout)["target"].values()
+    assert target["tags"] == [everything["worker"]["image"]]
+    for name in ours:
+        assert everything[name]["pull_policy"] == "never", name
+
+
 def test_every_variable_has_a_default_and_is_in_the_docs() -> None:
     header, *rows = run("config", "--variables").stdout.splitlines()
     assert header.split()[:2] == ["NAME", "REQUIRED"]
