@@ -11,6 +11,7 @@ import hmac
 import os
 import re
 import secrets
+import stat
 from collections.abc import Sequence
 from enum import StrEnum
 from hashlib import sha256
@@ -87,10 +88,13 @@ def read(path: Path) -> tuple[Key, ...]:
 
 
 def write(path: Path, keys: Sequence[Key]) -> None:
-    """Replace the file, as a whole and for its owner's eyes only. Raises OSError."""
+    """Replace the file as a whole; a new one is for its owner's eyes only. Raises OSError."""
     rows = [key.model_dump(mode="json") for key in keys]
     part = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    if path.exists():
+        # The process that serves may be another user, whom somebody let read it.
+        os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         yaml.safe_dump({"keys": rows}, file, sort_keys=False)
     part.replace(path)

@@ -104,8 +104,14 @@ def test_ports_are_on_this_host_only() -> None:
 
 def volumes(service: dict[str, Any]) -> dict[str, str]:
     """What is mounted from where, with the defaults of `${NAME:-default}` filled in."""
-    given = (re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", each) for each in service.get("volumes", []))
-    return {each.split(":")[0]: each.partition(":")[2] for each in given}
+    given = (
+        f"{each['source']}:{each['target']}{':ro' if each['read_only'] else ''}"
+        if isinstance(each, dict)
+        else each
+        for each in service.get("volumes", [])
+    )
+    filled = (re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", each) for each in given)
+    return {each.split(":")[0]: each.partition(":")[2] for each in filled}
 
 
 def test_volumes_are_named_and_declared() -> None:
@@ -141,7 +147,10 @@ def test_the_roles_are_shared_out() -> None:
 
 
 def test_the_example_key_of_the_api_is_one() -> None:
-    (file,) = (ROOT / each for each in volumes(services["api"]))
+    ((folder, mounted),) = volumes(services["api"]).items()
+    file = ROOT / folder / "api-keys.yaml"
+    read = environment(services["api"])["PAYOUTS_API_KEYS"]
+    assert read == f"{mounted.removesuffix(':ro')}/{file.name}"
     (token,) = re.findall(r"pk_[0-9a-f]{12}_\S{43}", file.read_text())
     key = KeyRing(file).find(f"Bearer {token}")
     assert key is not None

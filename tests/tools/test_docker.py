@@ -116,8 +116,17 @@ def test_what_is_set_reaches_all_of_ours() -> None:
 
 
 def test_own_keys_of_the_api_are_mounted(tmp_path: Path) -> None:
-    api = config(variables={"API_KEYS_FILE": str(tmp_path)})["services"]["api"]
+    api = config(variables={"API_KEYS_FOLDER": str(tmp_path)})["services"]["api"]
     assert [each["source"] for each in api["volumes"]] == [str(tmp_path)]
+
+
+def test_a_file_that_may_be_replaced_is_mounted_with_its_folder(
+    everything: dict[str, Any],
+) -> None:
+    """Mounted alone, a file stays what it was. And a mistyped path is refused, not made."""
+    (mount,) = everything["api"]["volumes"]
+    assert Path(mount["source"]).is_dir()
+    assert "create_host_path" not in mount["bind"]
 
 
 def test_what_is_mounted_is_a_declared_volume_or_a_file_that_is_there(

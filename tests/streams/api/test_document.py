@@ -78,6 +78,13 @@ class TestKeys:
         assert made.token.rpartition("_")[2] not in path.read_text()
         assert not list(tmp_path.glob(".*"))
 
+    def test_who_may_read_the_file_still_may_when_it_is_replaced(self, tmp_path: Path) -> None:
+        path = tmp_path / "keys.yaml"
+        write(path, [])
+        path.chmod(0o644)
+        write(path, [make("till", [Scope.READ]).key])
+        assert path.stat().st_mode & 0o777 == 0o644
+
     def test_a_token_proves_its_key_and_nothing_else_does(self, tmp_path: Path) -> None:
         path = tmp_path / "keys.yaml"
         made, other = make("till", [Scope.READ]), make("shop", [Scope.READ])
