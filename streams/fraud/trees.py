@@ -4,6 +4,10 @@ Several models of histogram gradient boosting, each on all frauds and a random p
 sales; the score is the mean of their logits, put right for the part that was left out. What a
 feature says when there is nothing to tell is given to the trees as missing: else most of the places
 at which a histogram could be cut would be spent on it.
+
+Of most sales nothing is told, and there the trees' order is mostly noise. What is to be expected
+of them is known beforehand: whatever befalls a device unseen may have done so since it was last
+known to be sound, and the longer that is ago, the likelier. So that hazard is added to the trees'.
 """
 
 from __future__ import annotations
@@ -55,6 +59,11 @@ class Trees:
     choice: Choice
     fitted: list[tuple[Any, Flags]] = field(default_factory=list)
     """The models, each with the features that had nothing to tell in all of its training."""
+    unseen: float = 0.0
+    """Hazard of a fraud for each day since the device was last known to be sound: frauds over days,
+    of the training's sales at devices of which no fraud is known since."""
+    days: float = 0.0
+    """The mean of those days, which counts where they tell nothing."""
 
     @classmethod
     def fit(cls, rows: Rows, frauds: Flags, choice: Choice) -> Trees:
@@ -80,17 +89,29 @@ class Trees:
             )
             silent: Flags = np.all(np.isnan(prepared[taken]), axis=0)
             fitted.append((model.fit(_without(prepared[taken], silent), frauds[taken]), silent))
-        return cls(choice, fitted)
+        since = _days_unseen(rows)
+        seen: Flags = ~np.isnan(since)
+        days = float(since[seen].sum())
+        if not days:
+            return cls(choice, fitted)
+        unseen = np.count_nonzero(frauds & seen) / days
+        return cls(choice, fitted, unseen, days / np.count_nonzero(seen))
 
     def score(self, rows: Rows) -> Matrix:
-        """The probability of fraud for each row."""
+        """The score of each row: 1 - (1 - p) · exp(-hazard), p being the trees' probability.
+
+        It is for ranking: the trees know a part of the hazard already, and frauds that they find
+        are counted in it, so it is above the share of frauds.
+        """
         prepared = _prepared(rows)
         logits = np.mean(
             [model.decision_function(_without(prepared, silent)) for model, silent in self.fitted],
             axis=0,
         )
-        probabilities: Matrix = 1 / (1 + np.exp(-(logits + log(self.choice.genuine_share))))
-        return probabilities
+        told = np.logaddexp(0, logits + log(self.choice.genuine_share))  # -log(1 - p)
+        since = np.nan_to_num(_days_unseen(rows), nan=self.days)
+        scores: Matrix = -np.expm1(-(told + self.unseen * since))
+        return scores
 
 
 LEARNED = tuple(name for name in FEATURES if name not in CONDUCT_FEATURES)
@@ -99,6 +120,16 @@ buys from herself nor is there a month to reach a rank in, and the rest of it on
 
 _LEARNED = [FEATURES.index(name) for name in LEARNED]
 _NOTHING = [(LEARNED.index(name), np.float32(value)) for name, value in NOTHING.items()]
+
+_SOUND = FEATURES.index("device_genuine_last")
+_RUN = FEATURES.index("device_fraud_run")
+
+
+def _days_unseen(rows: Rows) -> Matrix:
+    """Days since the device was known to be sound; NaN: it never was, or a fraud is known since."""
+    figures = rows[:, _SOUND]
+    told = (figures == np.float32(NOTHING["device_genuine_last"])) | (rows[:, _RUN] > 0)
+    return np.where(told, np.nan, np.expm1(figures.astype(np.float64)))
 
 
 def _prepared(rows: Rows) -> Rows:
