@@ -1,4 +1,7 @@
-"""Commissions: credit the seller, pass the sale's next share up, take back; debt written off."""
+"""Commissions: credit the seller, pass the sale's next share up, take back.
+
+Beside them what a person decides: debt that is written off, an unknown payout that is resolved.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from models.decisions import Tier
-from models.events import CommissionEarned, CommissionLabelled, DebtWrittenOff
+from models.events import CommissionEarned, CommissionLabelled, DebtWrittenOff, PayoutResolved
 from models.labels import commission_label
+from models.resolutions import resolution
 from models.rules import Rules
 from streams.agents.labels import records_of
 from streams.agents.sales import seller_of
@@ -50,6 +54,8 @@ class Commissions:
                 operations.append(commission_label(event, record, seller, self._rules))
             elif isinstance(event, DebtWrittenOff):
                 operations.append(self._rules.write_off(event))
+            elif isinstance(event, PayoutResolved):
+                operations.append(resolution(event))
             else:
                 operations.append(self._rules.reversal(event, seller))
         return operations
