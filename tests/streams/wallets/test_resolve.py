@@ -9,6 +9,7 @@ import redis
 from models.ledger import Entry, Fold
 from models.movements import words_of
 from models.payouts import PAID
+from models.refusals import Reason
 from models.resolutions import QUIET_MS, RESOLVED
 from models.shards import shard_of
 from tests.streams.wallets.harness import NOW_MS, PAY, Followed, dump
@@ -16,6 +17,12 @@ from tests.streams.wallets.harness import NOW_MS, PAY, Followed, dump
 DAY_MS = 86_400_000
 WORDS = {"by": "Eva Klein", "why": "PayPal, case 4711"}
 PRINCIPAL, FEE = 981, 19
+
+REFUSALS = {
+    *(Reason.PAYOUT_NOT_UNKNOWN, Reason.PAYOUT_RESOLVED, Reason.ENQUIRY_DUE),
+    *(Reason.AMOUNT_MISMATCH, Reason.REFERENCE_MISMATCH),
+}
+"""Those that nothing but this gives; TestRefused has them, and what it shares with others."""
 
 
 class Silent(Followed):
