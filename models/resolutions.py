@@ -26,6 +26,10 @@ QUIET_MS = 60_000
 its time in the past until its answer is booked. Clocks of workers differ by less."""
 
 
+_TOPIC = "commissions"
+"""Over which persons say so; what rails say comes over another, or over none."""
+
+
 def resolution(event: PayoutResolved) -> dict[str, Any]:
     """The operation that books what somebody says of a payout."""
     operation: dict[str, Any] = {
@@ -65,6 +69,8 @@ class Resolutions:
             yield from self._resolve(entry, payout_id, state)
         elif (said := self.resolved.get(payout_id)) is not None and not may_follow(said, state):
             yield f"{entry.id} takes {payout_id} to {state}, which was resolved as {said}"
+        elif entry.kind == f"payout.{state}" and (entry.source or ("",))[0] == _TOPIC:
+            yield f"{entry.id} takes {payout_id} to {state}, and names nobody"
         if state is PayoutState.UNKNOWN:
             self.unknown.add(payout_id)
         else:

@@ -151,6 +151,8 @@ async def test_a_person_ends_them_and_the_rail_contradicts(
     assert Shard(client, "ben").balances()[:3] == (0, 0, 0)
     assert await listed() == []
     assert (await run("list")).stdout == "no payout is unknown\n"
+    counted = company.metrics.exposition().decode()
+    assert 'payouts_payout_transitions_total{rail="paypal",state="failed"} 1.0' in counted
     [letter] = read(company.settings.kafka_client())
     assert letter.reason == "payout_resolved"
 

@@ -41,7 +41,8 @@ class Silent(Followed):
     def resolve(self, state: str, **fields: Any) -> str:
         said = {"payout": self.payout, "attempt": 0, "state": state, "currency": "EUR",
                 "amount": PRINCIPAL, "quiet_ms": QUIET_MS, **WORDS}  # fmt: skip
-        return self.do(self.shard.event("resolve", "payout.resolved", **said | fields))
+        event = self.shard.event("resolve", "payout.resolved", **said | fields)
+        return self.do({**event, "topic": "commissions"})
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -236,6 +237,7 @@ class TestVerified:
             ({"resolved": ["anna", "x", ""]}, "is by anna, because of x"),
             ({"kind": "payout.updated"}, "as settled, and is payout.updated"),
             ({"payout": None}, "resolves no payout"),
+            ({"resolved": None}, "to settled, and names nobody"),
             ({"postings": []}, "moves (0, 0) of"),
         ],
     )
