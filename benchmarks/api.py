@@ -9,19 +9,20 @@ from this process, on the same machine.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from multiprocessing.synchronize import Event
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import aiohttp
 import redis
 
-from benchmarks.ground import Ground, Kafka
+from benchmarks.ground import Ground, Kafka, publish
 from benchmarks.measure import TIMEOUT_S, Follower, JobFailed, await_done, cpu_s, product
 from models.sellers import read_seller
 from streams.api.keys import Scope, make, write
@@ -139,12 +140,19 @@ async def _measured(
 async def _beside(
     ground: Ground, load: _Load, sales: Sequence[Message], seconds: int
 ) -> list[float]:
-    flowing = threading.Event()
-    beside = threading.Thread(target=_publish_slowly, args=(ground, sales, flowing))
+    # A process of its own: in a thread of this one it would hold up the clock of the waits.
+    apart = multiprocessing.get_context("spawn")
+    flowing = apart.Event()
+    beside = apart.Process(
+        target=_publish_slowly, args=(ground.settings.kafka_brokers, list(sales), flowing)
+    )
     beside.start()
-    await asyncio.to_thread(flowing.wait)
+    if not await asyncio.to_thread(flowing.wait, TIMEOUT_S):
+        raise JobFailed("no sales are published")
     loaded = await load.open(max(seconds - WARM_UP_S, 1))
     await asyncio.to_thread(beside.join)
+    if beside.exitcode:
+        raise JobFailed(f"the publisher of sales ended with {beside.exitcode}")
     return loaded
 
 
@@ -249,7 +257,7 @@ def _with_credit(ground: Ground) -> list[tuple[str, str]]:
         client.close()
 
 
-def _publish_slowly(ground: Ground, sales: Sequence[Message], flowing: threading.Event) -> None:
+def _publish_slowly(brokers: str, sales: Sequence[Message], flowing: Event) -> None:
     began = 0.0
 
     def wait(number: int) -> None:
@@ -261,10 +269,7 @@ def _publish_slowly(ground: Ground, sales: Sequence[Message], flowing: threading
         if number == WARM_UP_S * SALES_PER_S:
             flowing.set()
 
-    try:
-        ground.publish(sales, on_each=wait)
-    finally:
-        flowing.set()
+    publish(brokers, sales, on_each=wait)
 
 
 def _percentile(waits: Sequence[float], percent: int) -> float:

@@ -123,7 +123,7 @@ class Deciding:
             event, seller, amount, decision.tier, score, decision.share_bp
         )
         operation["state"] = state
-        operation["decision"] = record.decode()
+        operation["decision"] = record
         operation["hash"] = body_hash(source.value)
         operation["topic"] = source.topic
         operation["partition"] = source.partition
@@ -137,7 +137,7 @@ class Deciding:
         seller: Seller,
         row: list[float],
         score: float,
-    ) -> tuple[int, Decision, bytes]:
+    ) -> tuple[int, Decision, str]:
         """What a sale earns, its decision, and the record of that."""
         rules, scorer = self.rules, self._scorer
         amount = rules.plan.retail(event.amount_minor, event.currency)

@@ -187,34 +187,40 @@ class Ground:
         linger_ms: int = 2,
         on_each: Callable[[int], None] | None = None,
     ) -> dict[int, int]:
-        """Publish sales as fast as they are taken; the end offset of each partition.
+        """Publish sales as :func:`publish` does."""
+        brokers = self.settings.kafka_brokers
+        return publish(brokers, sales, linger_ms=linger_ms, on_each=on_each)
 
-        ``on_each`` is called with each one's number before it is sent, and may wait.
-        """
-        producer = Producer(
-            {
-                "bootstrap.servers": self.settings.kafka_brokers,
-                **_PRODUCER,
-                "linger.ms": linger_ms,
-            }
-        )
-        ends: dict[int, int] = {}
 
-        def delivered(error: object, message: Any) -> None:
-            if error is None:
-                ends[message.partition()] = message.offset() + 1
+def publish(
+    brokers: str,
+    sales: Sequence[Message],
+    *,
+    linger_ms: int = 2,
+    on_each: Callable[[int], None] | None = None,
+) -> dict[int, int]:
+    """Publish sales as fast as they are taken; the end offset of each partition.
 
-        for number, message in enumerate(sales):
-            if on_each is not None:
-                on_each(number)
-            producer.produce(message.topic, message.value, message.key, on_delivery=delivered)
-            producer.poll(0)
-            if number == 0:
-                # Else the connection's first second would be sent at once.
-                producer.flush(30.0)
-        if producer.flush(30.0):
-            raise RuntimeError("the broker did not take every sale")
-        return ends
+    ``on_each`` is called with each one's number before it is sent, and may wait.
+    """
+    producer = Producer({"bootstrap.servers": brokers, **_PRODUCER, "linger.ms": linger_ms})
+    ends: dict[int, int] = {}
+
+    def delivered(error: object, message: Any) -> None:
+        if error is None:
+            ends[message.partition()] = message.offset() + 1
+
+    for number, message in enumerate(sales):
+        if on_each is not None:
+            on_each(number)
+        producer.produce(message.topic, message.value, message.key, on_delivery=delivered)
+        producer.poll(0)
+        if number == 0:
+            # Else the connection's first second would be sent at once.
+            producer.flush(30.0)
+    if producer.flush(30.0):
+        raise RuntimeError("the broker did not take every sale")
+    return ends
 
 
 def new_seal_keys() -> str:

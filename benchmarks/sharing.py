@@ -81,7 +81,7 @@ def main() -> None:
     """Measure, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sharing", description=__doc__)
     parser.add_argument("--events", type=int, default=20_000, help="sales in a run")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--output", type=Path, help="write the figures as JSON to this file")
     options = parser.parse_args()

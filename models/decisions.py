@@ -105,7 +105,7 @@ class Decision(NamedTuple):
         policy: str,
         sale_id: str,
         challenger: tuple[str, float] | None = None,
-    ) -> bytes:
+    ) -> str:
         """The message for ``decisions``: JSON.
 
         ``vector`` is kept as base64 of little-endian 64-bit floats, which is exact; ``model`` is
@@ -133,7 +133,7 @@ class Decision(NamedTuple):
             f'"explored":{"true" if self.explored else "false"},'
             f'"propensity":{self.propensity!r},"policy":"{policy}","model":{digest},'
             f'"vector":{floats},"sale_id":"{sale_id}"{rival}}}'
-        ).encode()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Record:
     challenger: tuple[str, float] | None = None
 
 
-def read_record(value: bytes) -> Record:
+def read_record(value: bytes | str) -> Record:
     """The decision in a message of ``decisions``. Raises ValueError on anything else."""
     try:
         body = json.loads(value)

@@ -12,7 +12,7 @@ on with what it usually pays (:mod:`models.spending`), a seller's with how she c
 (:mod:`models.conduct`). Labels, which come days after their sale,
 are kept apart (:mod:`models.labelled`): sales read that state, and only :func:`learn` changes it,
 so that neither overwrites what the other found out. A state is a packed struct, in base64 of 100
-characters for a seller, in hexadecimal of 142 for a card, 62 for a device and 52 for the labels of
+characters for a seller, 92 for a card, 44 for a device and 36 for the labels of
 either, whatever the history. A state that cannot be read (cut, tampered with, of another format)
 counts as absent: the entity starts afresh, and no vector ever holds a NaN or an infinity.
 
@@ -37,10 +37,19 @@ from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
 from models.labelled import UNLABELLED, known, labelled
 from models.money import exponent
-from models.spending import NO_SPENDING, SPENDING_CHARS, SPENDING_FEATURES, is_high, spend
+from models.spending import (
+    NO_SPENDING,
+    SPENDING_FEATURES,
+    SPENDING_FORMAT,
+    Spending,
+    is_high,
+    is_sound,
+    no_spending,
+    spend,
+)
 from models.verdicts import subject, taught
 
-STATE_CHARS_MAX = 142
+STATE_CHARS_MAX = 100
 """Length of the longest state, in characters. An event needs five at most."""
 
 FEATURES = (
@@ -194,16 +203,17 @@ _GAP_MIN = 1440.0  # minutes since the last sale, when there was none
 _FORMAT = 2
 # Format, last s, first day, sales, then the figures; her conduct.
 _SELLER = Struct("<BIHH8f" + CONDUCT_FORMAT)
-_THING = Struct("<BI4f5H")  # format, last s, the figures, the last customer and four sellers
+# Format, last s, the figures, the last customer and four sellers; of a card its spending too.
+_DEVICE = Struct("<BI4f5Hxx")
+_CARD = Struct("<BI4f5H" + SPENDING_FORMAT + "xx")
 _pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
-_pack_thing, _unpack_thing = _THING.pack, _THING.unpack
-_read = bytes.fromhex
+_pack_device, _unpack_device = _DEVICE.pack, _DEVICE.unpack
+_pack_card, _unpack_card = _CARD.pack, _CARD.unpack
 
-_THING_CHARS = 2 * _THING.size  # what follows in a card's state is its spending
-
-_SELLER_CHARS = 4 * _SELLER.size // 3  # in base64, without padding
-
-if max(_SELLER_CHARS, _THING_CHARS + SPENDING_CHARS) != STATE_CHARS_MAX or _SELLER.size % 3:
+_STRUCTS = (_SELLER, _CARD, _DEVICE)
+if any(each.size % 3 for each in _STRUCTS):
+    raise RuntimeError("a state would need padding")
+if max(each.size for each in _STRUCTS) // 3 * 4 != STATE_CHARS_MAX:
     raise RuntimeError("the longest state is not as long as stated")
 
 _Seller = tuple[
@@ -317,12 +327,10 @@ def observe(
     if device is None:
         row += _NO_DEVICE
     else:
-        thing = "d:" + device
-        t1, _, t7, fresh, places, new, _, beside, updates[thing] = _thing(
-            states.get(thing), at, mark, 0
-        )
+        key_of_device = "d:" + device
+        figures, beside, updates[key_of_device] = _device(states.get(key_of_device), at, mark)
         others += beside
-        row += (log(1.0 + t1), places, log(1.0 + fresh), new, log(1.0 + t7))
+        row += figures
         told = states.get("ld:" + device)
         row += UNLABELLED if told is None else known(told, at)
     figures, ways = conduct(ways, at, x, s7, customer == seller, paid_with, stranger, others)
@@ -374,12 +382,13 @@ _NO_DEVICE = (0.0, 0.0, 0.0, 0.0, 0.0, *UNLABELLED)
 
 def _card(  # noqa: PLR0917 - called for each sale
     text: str | None, at: int, seller: int, customer: int, seller_sales: float, amount: float
-) -> tuple[tuple[float, ...], tuple[int, int, int], str]:
+) -> tuple[tuple[float, ...], tuple[int, ...], str]:
     """A card's figures before a payment, the marks of its other sellers, and its state after it."""
-    thing, spending = (None, "") if text is None else (text[:_THING_CHARS], text[_THING_CHARS:])
-    t1, t24, t7, fresh, others, _, changed, beside, thing = _thing(thing, at, seller, customer)
+    state = None if text is None else _card_state(text)
+    thing, spending = (_unused(at), no_spending(at)) if state is None else state
+    t1, t24, t7, fresh, others, _, changed, passed, week, used = _use(thing, at, seller, customer)
     share = t7 / (seller_sales + 1.0)
-    spent, spending = spend(spending, at, amount, t7)
+    spent, spending = spend(spending, used[1], passed, week, amount, t7)
     return (
         (
             log(1.0 + t1),
@@ -391,8 +400,21 @@ def _card(  # noqa: PLR0917 - called for each sale
             log(1.0 + t7),
             *spent,
         ),
-        beside,
-        thing + spending,
+        used[8:],
+        _text(_pack_card(*used, *spending), newline=False).decode(),
+    )
+
+
+def _device(
+    text: str | None, at: int, seller: int
+) -> tuple[tuple[float, ...], tuple[int, ...], str]:
+    """The same of a device."""
+    state = None if text is None else _device_state(text)
+    t1, _, t7, fresh, others, new, _, _, _, used = _use(state or _unused(at), at, seller, 0)
+    return (
+        (log(1.0 + t1), others, log(1.0 + fresh), new, log(1.0 + t7)),
+        used[8:],
+        _text(_pack_device(*used), newline=False).decode(),
     )
 
 
@@ -472,28 +494,27 @@ def _fresh_seller(at: int) -> _Seller:
     return 0, at, at // DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NEW
 
 
-def _thing(
-    text: str | None, at: int, seller: int, customer: int
-) -> tuple[float, float, float, float, float, float, float, tuple[int, int, int], str]:
-    """A card's or a device's figures before a sale by ``seller``, and its state after it.
+def _use(
+    thing: _Thing, at: int, seller: int, customer: int
+) -> tuple[float, float, float, float, float, float, float, int, float, _Thing]:
+    """A card's or a device's figures before a sale by ``seller``, and itself after it.
 
     The figures: sales decayed by 1 h, 24 h and 7 d, arrivals of new sellers decayed by 7 d, other
-    sellers among the last four, 1.0 if it is known but new to this seller, and 1.0 if another
-    customer used it last. Then the other sellers. Sellers and customers come as marks, 0 for none.
+    sellers among the last four, 1.0 if it is known but new to this seller, 1.0 if another customer
+    used it last, seconds since the sale before and what of a figure is left by then that decays by
+    7 d. Sellers and customers come as marks, 0 for none.
     """
-    last, t1, t24, t7, fresh, known, a, b, c, d = at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0
-    if text is not None:
-        state = _thing_state(text)
-        if state is not None:
-            _, last, t1, t24, t7, fresh, known, a, b, c, d = state
-            passed = at - last
-            if passed > 0:
-                last = at
-                week = exp(passed * PER_WEEK)
-                t1 *= exp(passed * PER_HOUR)
-                t24 *= exp(passed * PER_DAY)
-                t7 *= week
-                fresh *= week
+    _, last, t1, t24, t7, fresh, known, a, b, c, d = thing
+    passed, week = at - last, 1.0
+    if passed > 0:
+        last = at
+        week = exp(passed * PER_WEEK)
+        t1 *= exp(passed * PER_HOUR)
+        t24 *= exp(passed * PER_DAY)
+        t7 *= week
+        fresh *= week
+    else:
+        passed = 0
     # The last four distinct sellers, the latest first; 0 is an empty place.
     new = 0.0
     if seller == a:
@@ -510,19 +531,33 @@ def _thing(
             new = 1.0 if a else 0.0
             others = new + (others if b else 0.0)
             a, b, c, d = seller, a, b, c
-    packed = _pack_thing(
-        _FORMAT, last, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, customer, a, b, c, d
-    )
+    used = (_FORMAT, last, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, customer, a, b, c, d)
     other = 1.0 if known and customer and known != customer else 0.0
-    return t1, t24, t7, fresh, others, new, other, (b, c, d), packed.hex()
+    return t1, t24, t7, fresh, others, new, other, passed, week, used
 
 
-def _thing_state(text: str) -> _Thing | None:
+def _unused(at: int) -> _Thing:
+    return _FORMAT, at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0
+
+
+def _device_state(text: str) -> _Thing | None:
     try:
-        state: _Thing = _unpack_thing(_read(text))
+        state: _Thing = _unpack_device(a2b_base64(text))
     except (ValueError, StructError):
         return None
-    form, _, t1, t24, t7, fresh, _, _, _, _, _ = state
-    if form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7:
-        return state
-    return None
+    return state if _is_sound(state) else None
+
+
+def _card_state(text: str) -> tuple[_Thing, Spending] | None:
+    try:
+        state = _unpack_card(a2b_base64(text))
+    except (ValueError, StructError):
+        return None
+    thing: _Thing = state[:11]
+    spending: Spending = state[11:]
+    return (thing, spending) if _is_sound(thing) and is_sound(spending, thing[1]) else None
+
+
+def _is_sound(thing: _Thing) -> bool:
+    form, _, t1, t24, t7, fresh, _, _, _, _, _ = thing
+    return form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7

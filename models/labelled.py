@@ -9,22 +9,23 @@ A till that was tampered with shows as a run that nothing genuine interrupts.
 
 from __future__ import annotations
 
+from binascii import a2b_base64, b2a_base64
 from math import exp, log
 from struct import Struct
 from struct import error as StructError
 
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_MONTH
 
-LABELLED_CHARS = 52
-"""Length of a state, in hexadecimal characters."""
+LABELLED_CHARS = 36
+"""Length of a state, in base64."""
 
 UNLABELLED = (0.0, NEVER, NEVER, NEVER, 0.0, 0.0)
 """The figures of an entity that no label concerns."""
 
-_STATE = Struct("<Iff3IH")  # last s, frauds, genuine, last genuine, run's first, last fraud, run
-_pack, _unpack, _read = _STATE.pack, _STATE.unpack, bytes.fromhex
+_STATE = Struct("<Iff3IHx")  # last s, frauds, genuine, last genuine, run's first, last fraud, run
+_pack, _unpack = _STATE.pack, _STATE.unpack
 
-if 2 * _STATE.size != LABELLED_CHARS:
+if 4 * _STATE.size != 3 * LABELLED_CHARS:
     raise RuntimeError("a state is not as long as stated")
 
 _RUN_MAX = 60_000  # fits the state's 16 bits
@@ -85,7 +86,8 @@ def labelled(text: str | None, at: int, *, fraud: bool) -> str:
             genuine_last = at
             # What is known of frauds after it goes on with the last one, and begins there.
             run, first = (1, fraud_last) if at < fraud_last and run else (0, 0)
-    return _pack(last, frauds, genuine, genuine_last, first, fraud_last, run).hex()
+    packed = _pack(last, frauds, genuine, genuine_last, first, fraud_last, run)
+    return b2a_base64(packed, newline=False).decode()
 
 
 def _days(at: int, since: int) -> float:
@@ -96,7 +98,7 @@ def _days(at: int, since: int) -> float:
 
 def _state(text: str) -> _Labelled:
     try:
-        state: _Labelled = _unpack(_read(text))
+        state: _Labelled = _unpack(a2b_base64(text))
     except (ValueError, StructError):
         return _FRESH
     last, frauds, genuine, genuine_last, first, fraud_last, _ = state

@@ -1,21 +1,21 @@
 """Spending: what a card usually pays, and when it last paid far more.
 
-The usual amount is a mean that starts at what sales at large come to, and that no single amount
-moves far: a fraud must not teach that it is usual. An amount of twice the usual and more is *high*.
-A card keeps its high amounts as counters that decay with half-lives of a week and of 28 days, and
-the times of the last four: a stolen card shows as several within days, before anyone complained.
+It goes on behind a card's other figures, in the same state. The usual amount is a mean that starts
+at what sales at large come to, and that no single amount moves far: a fraud must not teach that it
+is usual. An amount of twice the usual and more is *high*. A card keeps its high amounts as counters
+that decay with half-lives of a week and of 28 days, and the times of the last four: a stolen card
+shows as several within days, before anyone complained.
 """
 
 from __future__ import annotations
 
 from math import exp, log
-from struct import Struct
-from struct import error as StructError
 
-from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_MONTH, PER_WEEK
+from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_MONTH
 
-SPENDING_CHARS = 80
-"""Length of a state, in hexadecimal characters."""
+SPENDING_FORMAT = "HH4f4I"
+"""The state, as part of a struct: first day, payments; usual, spent and the two of high amounts;
+times of the last four."""
 
 SPENDING_FEATURES = (
     "card_experience",
@@ -37,13 +37,6 @@ come to, the decayed high amounts, and the days since the last four of them."""
 NO_SPENDING = (0.0, 0.0, NEVER, 0.0, 0.0, 0.0, 0.0, NEVER, NEVER, NEVER, NEVER)
 """The figures of a sale that names no card."""
 
-# Last s, first day, payments; usual, spent and the two of high amounts; times of the last four.
-_STATE = Struct("<IHH4f4I")
-_pack, _unpack, _read = _STATE.pack, _STATE.unpack, bytes.fromhex
-
-if 2 * _STATE.size != SPENDING_CHARS:
-    raise RuntimeError("a state is not as long as stated")
-
 _USUAL = 55.0  # reference units: what sales at large come to
 _PRIOR_SALES = 2  # and the weight of that, in sales
 _SALES_MAX = 200  # from then on the mean follows the recent ones
@@ -54,29 +47,28 @@ _HIGH = 2.0  # times the usual
 _WEIGHT_MAX = 3.0  # of one high amount: its ratio above one, and no more than this
 _HIGH_LOG = log(_HIGH)
 
-_Spending = tuple[int, int, int, float, float, float, float, int, int, int, int]
+Spending = tuple[int, int, float, float, float, float, int, int, int, int]
 _Figures = tuple[float, ...]
 
 
-def spend(text: str, at: int, amount: float, payments: float) -> tuple[_Figures, str]:
+def no_spending(at: int) -> Spending:
+    """The state of a card that is seen for the first time, in second ``at``."""
+    return at // DAY_S, 0, _USUAL, 0.0, 0.0, 0.0, 0, 0, 0, 0
+
+
+def spend(  # noqa: PLR0917 - called for each sale
+    state: Spending, at: int, passed: int, week: float, amount: float, payments: float
+) -> tuple[_Figures, Spending]:
     """The figures before a payment of ``amount`` reference units in second ``at``; the state after.
 
-    ``payments`` are the card's payments before, decayed with a half-life of a week. A state that
-    cannot be read counts as absent. A payment that comes late counts as if it came at the last
-    time seen.
+    ``passed``: seconds since the one before, ``week`` what of a figure is left by then if a half is
+    after a week. ``payments`` are the card's payments before, decayed so.
     """
-    state = _state(text)
-    if state is None:
-        state = (at, at // DAY_S, 0, _USUAL, 0.0, 0.0, 0.0, 0, 0, 0, 0)
-    last, first, n, usual, spent, high, high28, one, two, three, four = state
-    passed = at - last
-    if passed > 0:
-        week = exp(passed * PER_WEEK)
+    first, n, usual, spent, high, high28, one, two, three, four = state
+    if passed:
         spent *= week
         high *= week
         high28 *= exp(passed * PER_MONTH)
-    else:
-        at, passed = last, 0
     ratio = amount / usual
     age = at / DAY_S - first
     figures = (
@@ -102,8 +94,7 @@ def spend(text: str, at: int, amount: float, payments: float) -> tuple[_Figures,
         high28 += more
         one, two, three, four = at, one, two, three
     n = n + 1 if n < _COUNT_MAX else n
-    text = _pack(at, first, n, usual, spent + amount, high, high28, one, two, three, four).hex()
-    return figures, text
+    return figures, (first, n, usual, spent + amount, high, high28, one, two, three, four)
 
 
 def is_high(against_own: float) -> bool:
@@ -111,20 +102,13 @@ def is_high(against_own: float) -> bool:
     return against_own >= _HIGH_LOG
 
 
-def _state(text: str) -> _Spending | None:
-    if not text:
-        return None
-    try:
-        state: _Spending = _unpack(_read(text))
-    except (ValueError, StructError):
-        return None
-    last, _, _, usual, spent, high, high28, one, two, three, four = state
+def is_sound(state: Spending, last: int) -> bool:
+    """Whether a state was written here. ``last``: when the card was last used."""
+    _, _, usual, spent, high, high28, one, two, three, four = state
     # The comparisons also refuse a NaN and infinities.
-    if (
+    return (
         _USUAL_MIN / 2 <= usual <= _USUAL_MAX
         and 0.0 <= spent <= FIGURE_MAX
         and 0.0 <= high <= high28 * 1.001 <= FIGURE_MAX
         and four <= three <= two <= one <= last
-    ):
-        return state
-    return None
+    )

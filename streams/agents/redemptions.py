@@ -53,7 +53,7 @@ class Redemptions:
     async def _rates(self, taken: Sequence[Taken]) -> Mapping[tuple[str, str], Rate | None]:
         """The latest of each pair that somebody wants a quote of."""
         pairs = {_pair(t.event) for t in taken if isinstance(t.event, ConversionQuoted)}
-        return {pair: await self._desk.wallets.rate(*pair) for pair in pairs}
+        return await self._desk.wallets.rates(pairs)
 
     def _decided(
         self,

@@ -266,7 +266,7 @@ class Sales:
             policy=self._rules.policy.fraud.digest,
             sale_id=taken.event.sale_id,
             challenger=(challenger.digest, rival) if challenger and rival is not None else None,
-        ).decode()
+        )
 
 
 def _scored(scorer: Scorer, rows: Sequence[Sequence[float]]) -> list[float | None]:

@@ -377,23 +377,26 @@ class Store:
         """
         return await self._found(shard, f"a:{seller_id}/{authorisation_id}")
 
-    async def rate(self, shard: int, name: str) -> bytes | None:
-        """A pair's latest rate as stored, JSON; None if there is none.
+    async def rates(self, wanted: Sequence[tuple[int, str]]) -> list[bytes | None]:
+        """Latest rates as stored, JSON, by shard and name of the pair; None where there is none.
 
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
-        return await self._found(shard, f"f:{name}")
-
-    async def _found(self, shard: int, name: str) -> bytes | None:
-        [stored] = await self._call([("find", shard, name)], read_only=True)
-        return None if stored is None else bytes(stored)
+        return await self._find([(shard, f"f:{name}") for shard, name in wanted])
 
     async def records(self, wanted: Sequence[tuple[int, str]]) -> list[bytes | None]:
         """What sales and commissions earned, as stored, JSON, by shard and name of the record.
 
         Raises :class:`RedisGone`, :class:`Unhealed`.
         """
-        calls: list[Call] = [("find", shard, f"r:{name}") for shard, name in wanted]
+        return await self._find([(shard, f"r:{name}") for shard, name in wanted])
+
+    async def _found(self, shard: int, name: str) -> bytes | None:
+        [stored] = await self._find([(shard, name)])
+        return stored
+
+    async def _find(self, wanted: Iterable[tuple[int, str]]) -> list[bytes | None]:
+        calls: list[Call] = [("find", shard, name) for shard, name in wanted]
         found = await self._call(calls, read_only=True)
         return [None if stored is None else bytes(stored) for stored in found]
 

@@ -22,10 +22,8 @@ from models.shards import shard_of
 from models.suspects import EXPLORED, PARTIAL, REJECTED
 from streams.settings import Settings
 from streams.topics import TOPICS
-from streams.wallets import reserved
+from streams.wallets import aside
 from streams.wallets.evidence import Commanded, Evidence, EvidenceMissing, gather
-from streams.wallets.held import held_apart, held_told, labels_told
-from streams.wallets.pending import pending_apart, pending_forgotten, pending_told
 from streams.wallets.railbooks import Execution
 
 __all__ = ["RULES", "Check", "EvidenceMissing", "Rule", "Verdict", "judge", "verify"]
@@ -491,27 +489,23 @@ RULES: tuple[Rule, ...] = (
     Rule("what is reinvested stays the seller's, as credit", reinvested_apart, _reinvested),
     Rule(LINES, _violations(LINES), lambda evidence: f"{len(evidence.journal.fold.sold):,} lines"),
     Rule(SETTLED, settled_otherwise, _settled),
-    Rule(
-        "purchases are as the journal has them", reserved.purchases_apart, reserved.count_purchases
-    ),
-    Rule("every authorisation ends", reserved.purchases_forgotten, reserved.count_purchases),
-    Rule(
-        "quotes are used once, as the journal has them",
-        reserved.quotes_apart,
-        reserved.count_quotes,
-    ),
-    Rule("every quote ends", reserved.quotes_forgotten, reserved.count_quotes),
-    Rule(
-        "discounts are as the journal has them", reserved.discounts_apart, reserved.count_discounts
-    ),
+    Rule("purchases are as the journal has them", aside.purchases_apart, aside.count_purchases),
+    Rule("every authorisation ends", aside.purchases_forgotten, aside.count_purchases),
+    Rule("quotes are used once, as the journal has them", aside.quotes_apart, aside.count_quotes),
+    Rule("every quote ends", aside.quotes_forgotten, aside.count_quotes),
+    Rule("discounts are as the journal has them", aside.discounts_apart, aside.count_discounts),
     Rule("what sellers have and were paid is what they earned", earnings_apart, _accounts),
     Rule(DEBT, _violations(DEBT), _debts),
     Rule(WRITE_OFF, _violations(WRITE_OFF), _written_off),
     Rule("debt is as old as the journal has it", debts_apart, _debts),
-    Rule(PENDING, pending_apart, pending_told),
-    Rule("every pending earning is released", pending_forgotten, pending_told),
-    Rule(HELD, held_apart, held_told),
-    Rule(LABEL, _violations(LABEL), labels_told),
+    Rule(PENDING, aside.pending_apart, aside.count_pending),
+    Rule("every pending earning is released", aside.pending_forgotten, aside.count_pending),
+    Rule(HELD, aside.held_apart, aside.count_held),
+    Rule(
+        LABEL,
+        _violations(LABEL),
+        lambda evidence: f"{evidence.journal.fold.reviews.verdicts.total():,} labels",
+    ),
     Rule(
         PARTIAL,
         _violations(PARTIAL),

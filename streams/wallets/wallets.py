@@ -303,19 +303,22 @@ class Wallets:
 
     async def rate(self, source: str, target: str) -> Rate | None:
         """The latest rate of a pair, told either way round; None if there is none."""
+        return (await self.rates([(source, target)]))[source, target]
 
-        async def read() -> list[Rate]:
-            rates = []
-            for one, other in ((source, target), (target, source)):
-                name = pair(one, other)
-                stored = await self.store.rate(shard_of(name), name)
-                if stored is not None:
-                    rate = Rate.parse(stored)
-                    rates.append(rate if one == source else rate.inverse())
-            return rates
-
-        found = await self._with_patience(read)
-        return max(found, key=lambda rate: rate.observed_ms, default=None)
+    async def rates(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rate | None]:
+        """The same of many pairs, source and target, in one round trip; none for no pair."""
+        wanted = list(pairs)
+        if not wanted:
+            return {}
+        names = [pair(*each) for one in wanted for each in (one, one[::-1])]
+        places = [(shard_of(name), name) for name in names]
+        stored = await self._with_patience(lambda: self.store.rates(places))
+        told = [None if each is None else Rate.parse(each) for each in stored]
+        found: dict[tuple[str, str], Rate | None] = {}
+        for one, there, back in zip(wanted, told[::2], told[1::2], strict=True):
+            rates = [rate for rate in (there, back and back.inverse()) if rate is not None]
+            found[one] = max(rates, key=lambda rate: rate.observed_ms, default=None)
+        return found
 
     async def holdings(self, seller_id: str) -> Holdings:
         """What one seller has now."""

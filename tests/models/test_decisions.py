@@ -54,7 +54,7 @@ def record(
     amount: int = 1,
     standing: Standing = Standing.ACTIVE,
     policy: FraudPolicy = POLICY,
-) -> bytes:
+) -> str:
     return decision.record(
         event_id="e-1",
         seller_id="de-1",
@@ -322,13 +322,13 @@ class TestRecord:
     @pytest.mark.parametrize(
         ("old", "new"),
         [
-            (b'"tier":"instant"', b'"tier":"perhaps"'),
-            (b'"vector":"', b'"vector":"A'),
-            (b'"score"', b'"scare"'),
-            (b"}", b""),
+            ('"tier":"instant"', '"tier":"perhaps"'),
+            ('"vector":"', '"vector":"A'),
+            ('"score"', '"scare"'),
+            ("}", ""),
         ],
     )
-    def test_a_damaged_record_is_refused(self, old: bytes, new: bytes) -> None:
+    def test_a_damaged_record_is_refused(self, old: str, new: str) -> None:
         good = record(Decision(Tier.INSTANT, (), 0.5), [0.0] * len(FEATURES), "ab")
         read_record(good)
         with pytest.raises(ValueError, match="not a decision"):

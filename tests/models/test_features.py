@@ -110,8 +110,19 @@ def history(seed: int, length: int) -> list[SaleCompleted | SaleReturned]:
 def seller_state(at: int, figures: Sequence[float]) -> str:
     """A seller's state as it is stored, of three sales and no conduct worth telling."""
     conduct = (at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
-    raw = struct.pack("<BIHH8fI4f5HI", 2, at, at // 86_400, 3, *figures, *conduct)
-    return b64encode(raw).decode()
+    return packed("<BIHH8fI4f5HI", 2, at, at // 86_400, 3, *figures, *conduct)
+
+
+def card_state(at: int, figures: Sequence[float]) -> str:
+    """A card's state as it is stored: four figures of its use, usual and spent of its spending."""
+    use = (2, at, *figures[:4], 0, 5, 6, 0, 0)
+    spending = (at // 86_400, 3, *figures[4:], 1.0, 2.0, 0, 0, 0, 0)
+    return packed("<BI4f5HHH4f4Ixx", *use, *spending)
+
+
+def packed(form: str, *values: float) -> str:
+    """Values as a state's text."""
+    return b64encode(struct.pack(form, *values)).decode()
 
 
 class TestEntities:
@@ -276,17 +287,30 @@ class TestBounds:
         assert known != fresh
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 3e38])
-    @pytest.mark.parametrize("place", range(4))
+    @pytest.mark.parametrize("place", range(6))
     def test_a_card_with_an_impossible_figure_starts_afresh(self, place: int, value: float) -> None:
-        figures = [1.0, 2.0, 3.0, 1.0]
-        marks = (0, 5, 6, 0, 0)
+        figures = [1.0, 2.0, 3.0, 1.0, 20.0, 5.0]
         at = START_MS // 1000
-        good = struct.pack("<BI4f5H", 2, at, *figures, *marks).hex()
+        good = card_state(at, figures)
         figures[place] = value
-        bad = struct.pack("<BI4f5H", 2, at, *figures, *marks).hex()
+        bad = card_state(at, figures)
         fresh, _ = observe({}, sale(card="c"), None)
         assert observe({"i:c": bad}, sale(card="c"), None)[0] == fresh
         assert observe({"i:c": good}, sale(card="c"), None)[0] != fresh
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 3e38])
+    @pytest.mark.parametrize("place", range(4))
+    def test_a_device_with_an_impossible_figure_starts_afresh(
+        self, place: int, value: float
+    ) -> None:
+        figures = [1.0, 2.0, 3.0, 1.0]
+        at = START_MS // 1000
+        good = packed("<BI4f5Hxx", 2, at, *figures, 0, 5, 6, 0, 0)
+        figures[place] = value
+        bad = packed("<BI4f5Hxx", 2, at, *figures, 0, 5, 6, 0, 0)
+        fresh, _ = observe({}, sale(device="d"), None)
+        assert observe({"d:d": bad}, sale(device="d"), None)[0] == fresh
+        assert observe({"d:d": good}, sale(device="d"), None)[0] != fresh
 
     def test_another_format_counts_as_absent(self) -> None:
         text = observe({}, sale(), None)[1]["s:anna"]

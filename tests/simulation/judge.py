@@ -301,9 +301,9 @@ def _reinvested(world: World, found: Evidence) -> Iterator[str]:
     for key in world.redis.all_keys():
         if b"}:r:" in key:
             record = json.loads(world.redis.command("GET", key))
-            for part in ("reinvested", "again"):
-                made, back, *_ = record.get(part) or (0, 0)
-                left[record.get("seller", "")] += made - back
+            # Of the five words of a part the first are what was made of it, and what came back.
+            words = record.get("reinvested", [])
+            left[record.get("seller", "")] += sum(words[::5]) - sum(words[1::5])
     for seller, currency, lot in fold.own_lots:
         there = fold.lots[seller, currency, lot]["left"]
         if seller not in spent | once and there != left[seller]:

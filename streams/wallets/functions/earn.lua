@@ -5,7 +5,7 @@
 --   amount), held (of it, still in `held`; of a partial one a share at first), worked (of it, what paid debt
 --   before it was held), waiting (for the profile), shown (of the returned, what counts already, while waiting returns are
 --   released), tier, occurred, first (it is the seller's first sale), lines {<id> = {amount, returned}},
---   reinvested and again, boosted and boosted_again (what of it is credit: reinvest.lua), pending (a part is:
+--   reinvested and boosted (what of it is credit: reinvest.lua), pending (a part is:
 --   releases.lua), sold (of one that is held: what schedules look at), subject (of a sale: what its label
 --   needs to know, models/verdicts.py), verdict (of its last label), forfeited (of it, and no return took it
 --   yet; labels.lua),

@@ -6,14 +6,20 @@
 -- a word that no campaign can have. A campaign's bonus comes on top, in lots of the campaign; with a budget it
 -- may have to wait for a slice.
 --
--- The record of an earning (earn.lua) keeps what of it was reinvested, for returns, as
---   reinvested {amount, so much of it is taken back, bonus, so much of that is undone, lot of the bonus}
---   boosted {{campaign, its lot, bonus (0 while it waits), so much of it is undone, 1 if of a budget}, …}
--- and, if a part of it was released later, `again` and `boosted_again`, the same of that part.
+-- An earning becomes available in parts: when it is booked, when it is cleared, when its time comes. Its record
+-- (earn.lua) keeps for returns what was reinvested of each, part behind part, five words each of which the
+-- last part has no more than it needs, and campaigns' bonuses:
+--   reinvested {amount, so much of it is taken back, bonus, so much of that is undone, lot of the bonus, …}
+--   boosted {{campaign, its lot, bonus (0 while it waits), so much of it is undone, 1 if of a budget, number of
+--   the part, unless it is the first}, …}
+-- A version before this one wrote the first part like that, and the second, the last that it knew, as `again` and
+-- `boosted_again`. So each reads the first part of the other.
 --
 -- An earning may cost a tenth more for this, so a lot's text is added to as it is, not taken apart.
 
 local reinvest = {OWN = ',0,@reinvested,,,', BONUS = ',@reinvest-bonus,,,'}
+-- Words of a part in a record.
+local WORDS = 5
 
 -- Whole days, and so many at least; 0 for ever.
 local function bonus_end(days, now)
@@ -108,29 +114,67 @@ function reinvest.boost(entry, shard, minor, boosts, what)
   return sum, kept
 end
 
--- How a campaign's bonus on a part of a record is kept, and that part. `what`: the record's name, with
--- "/again" behind it if the part was released later.
-function reinvest.boosted(record, what, campaign)
-  local again = what:sub(-6) == '/again'
-  for _, one in ipairs(record and (again and record.boosted_again or not again and record.boosted) or {}) do
-    if one[1] == campaign then
-      return one, again and record.again or record.reinvested
+-- A further part of a record, and campaigns' bonuses on it.
+local function add_part(record, number, part, boosted)
+  local words = record.reinvested or {}
+  while #words < (number - 1) * WORDS do
+    words[#words + 1] = 0
+  end
+  for _, word in ipairs(part) do
+    words[#words + 1] = word
+  end
+  record.reinvested = words
+  for _, one in ipairs(boosted or {}) do
+    one[6] = number > 1 and number or nil
+    record.boosted = record.boosted or {}
+    record.boosted[#record.boosted + 1] = one
+  end
+end
+
+-- How many parts a record has; what another version put apart is behind the others then.
+local function parts_of(record)
+  local count = math.ceil(#(record.reinvested or {}) / WORDS)
+  if record.again then
+    count = count + 1
+    add_part(record, count, record.again, record.boosted_again)
+    record.again, record.boosted_again = nil, nil
+  end
+  return count
+end
+
+-- What a record or a part of it is called where a campaign's bonus waits. The second part was "again" once.
+local function name_of(what, number)
+  return number > 1 and what .. '/' .. int(number) or what
+end
+
+local function part_named(name)
+  local what, number = name:gsub('/again$', '/2'):match('^(.*)/(%d+)$')
+  return what or name, tonumber(number or 1)
+end
+
+-- How a campaign's bonus on a part of a record is kept.
+local function boosted_by(record, campaign, number)
+  for _, one in ipairs(record.boosted or {}) do
+    if one[1] == campaign and (one[6] or 1) == number then
+      return one
     end
   end
 end
 
 -- A bonus has waited for a slice: it is given, less what returns have undone of it meanwhile, or nothing is.
 function reinvest.settle(shard, op, member)
-  local expires, amount, seller, what = member:match('^0:@:0:(%d+):(%d+):([^/]*)/(.*)$')
+  local expires, amount, seller, name = member:match('^0:@:0:(%d+):(%d+):([^/]*)/(.*)$')
+  local what, number = part_named(name)
   local settling = {id = op.id .. '/' .. member, seller = seller}
   local entry = new_entry(shard, settling, 'reinvestment.rewarded', op.currency)
   write(entry, 'ZREM', 'bw:' .. op.campaign .. ':' .. op.currency, member)
-  local key, bonus, undone = 'r:' .. what:gsub('/again$', ''), tonumber(amount), 0
+  local key, bonus, undone = 'r:' .. what, tonumber(amount), 0
   local record = get(shard, key)
-  record = record and decode(record)
-  local kept, of = reinvest.boosted(record, what, op.campaign)
+  record = record and decode(record) or {}
+  local kept = number <= parts_of(record) and boosted_by(record, op.campaign, number)
   if kept then
-    undone = ratio(bonus, of[2], of[1])
+    local at = (number - 1) * WORDS
+    undone = ratio(bonus, record.reinvested[at + 2], record.reinvested[at + 1])
   end
   local minor = bonus - undone
   if minor > 0 and draw(entry, budget_of(entry, shard, op.campaign, op.currency), minor) then
@@ -153,44 +197,46 @@ function reinvest.standing(entry, shard, record, gained, terms, what)
   local free = entry.draft.available - terms[2]
   local minor = gained > 0 and ratio(gained, terms[1], 100) or 0
   minor = minor < free and minor or free
-  -- A record knows two parts. A third (paid in part, cleared later, pending until later still) stays available.
-  if minor > 0 and not record.again then
+  if minor > 0 then
+    local number = parts_of(record) + 1
     local bonus, lot = reinvest.convert(entry, shard, minor, terms[3], terms[4])
-    local again = record.reinvested and '/again' or ''
-    record[again == '' and 'reinvested' or 'again'] = {minor, 0, bonus, 0, lot}
-    if terms[5] then
-      local _, boosted = reinvest.boost(entry, shard, minor, terms[5], what .. again)
-      record[again == '' and 'boosted' or 'boosted_again'] = boosted
-    end
+    local boosted = terms[5] and select(2, reinvest.boost(entry, shard, minor, terms[5],
+      name_of(what, number)))
+    add_part(record, number, lot and {minor, 0, bonus, 0, lot} or {minor, 0}, boosted)
   end
 end
 
--- Of the part of a record that was reinvested at one time, and of campaigns' bonuses on it.
-local function take_back_of(entry, of, boosted, minor)
-  local due = of[1] - of[2]
-  due = due < minor and due or minor
-  of[2] = of[2] + due
-  if of[5] then
-    local undone = ratio(of[3], of[2], of[1])
-    reinvest.withdraw(entry, entry.shard, of[5], undone - of[4], '/spendback')
-    of[4] = undone
+-- Of one part of a record, and of the bonuses on it.
+local function take_back_of(entry, record, number, minor)
+  local words, at = record.reinvested, (number - 1) * WORDS
+  local made, back = words[at + 1], words[at + 2]
+  local due = made - back < minor and made - back or minor
+  back = back + due
+  words[at + 2] = back
+  local bonus, lot = words[at + 3] or 0, words[at + 5]
+  if bonus > 0 then
+    local undone = ratio(bonus, back, made)
+    reinvest.withdraw(entry, entry.shard, lot, undone - words[at + 4], '/spendback')
+    words[at + 4] = undone
   end
-  for _, one in ipairs(boosted or {}) do
-    local undone = ratio(one[3], of[2], of[1])
-    local taken = reinvest.withdraw(entry, entry.shard, one[2], undone - one[4], '/spendback')
-    one[4] = undone
-    undraw(entry, entry.shard, {campaign = one[1], budgeted = one[5] == 1}, taken)
+  for _, one in ipairs(record.boosted or {}) do
+    if (one[6] or 1) == number then
+      local undone = ratio(one[3], back, made)
+      local taken = reinvest.withdraw(entry, entry.shard, one[2], undone - one[4], '/spendback')
+      one[4] = undone
+      undraw(entry, entry.shard, {campaign = one[1], budgeted = one[5] == 1}, taken)
+    end
   end
   return reinvest.withdraw(entry, entry.shard, 'reinvested.' .. entry.currency, due, '/commissions')
 end
 
 -- An earning is taken back, and this much of it is not held: it comes out of what was reinvested of it,
--- as far as that is unspent. The bonus goes in proportion, as if nothing were spent; what of it is spent
--- stays so. Returns how much is taken back with that.
+-- as far as that is unspent, the last part first. The bonus goes in proportion, as if nothing were spent; what
+-- of it is spent stays so. Returns how much is taken back with that.
 function reinvest.take_back(entry, record, minor)
-  local taken = record.again and take_back_of(entry, record.again, record.boosted_again, minor) or 0
-  if record.reinvested then
-    taken = taken + take_back_of(entry, record.reinvested, record.boosted, minor - taken)
+  local taken = 0
+  for number = parts_of(record), 1, -1 do
+    taken = taken + take_back_of(entry, record, number, minor - taken)
   end
   return taken
 end

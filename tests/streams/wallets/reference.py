@@ -73,11 +73,13 @@ class Sale:
     shown: int = 0
     """What of the returned counts: less than that while the profile is awaited."""
     kept: list[Kept] = field(default_factory=list)
-    """What of it was reinvested: when it was earned, and when the rest was released."""
+    """What of it was reinvested: each time when a part of it became available."""
     pending: int = 0
     """What of it is released later."""
     earned: int = 0
     """Of what is pending: by the whole earning, less what came back of it meanwhile."""
+    paid: int = 0
+    """Of what is pending: what of the earning had paid debt before."""
 
 
 @dataclass
@@ -316,14 +318,14 @@ class Ledger:
             return 0
         share = half_even(Fraction(sale.amount * schedule[0], 10_000)) - sale.reversed
         sale.pending = max(0, min(share, gained))
-        sale.earned = sale.amount - sale.reversed
+        sale.earned, sale.paid = sale.amount - sale.reversed, sale.worked
         self.available -= sale.pending
         return sale.pending
 
     def release(self, name: str, wants: Wants | None, now: int, *, pay: bool) -> None:
         """The time of what is pending of a sale has come."""
         sale = self.sales[name]
-        kept = self.earn(sale.earned, sale.pending, sale.worked)
+        kept = self.earn(sale.earned, sale.pending, sale.paid)
         sale.pending = 0
         self.available += kept
         self.keep_some(sale, kept, wants, now)
@@ -403,15 +405,34 @@ class Ledger:
                 self.recount()
                 continue
             if sale.tier == "instant":
-                self.held -= sale.held
-                kept = self.earn(sale.amount - sale.reversed, sale.held, sale.worked)
-                self.available += kept
-                sale.worked += sale.held - kept
-                sale.held = 0
-                kept -= self.hold_back(sale, kept, schedule, now)
-                self.keep_some(sale, kept, wants, now)
+                self.set_free(sale, wants, now, schedule)
             sale.counts = True
             self.recount(f"{cause}/s:{name}", sale.occurred)
+
+    def clear(
+        self, name: str, wants: Wants, now: int, schedule: tuple[int, int] | None, *, pay: bool
+    ) -> str:
+        """A label says that a sale is genuine. What waits for the profile waits on."""
+        sale = self.sales[name]
+        held, sale.tier = sale.tier != "instant", "instant"
+        if self.known and held:
+            self.set_free(sale, wants, now, schedule)
+            if pay:
+                self.pay()
+        return "booked"
+
+    def set_free(
+        self, sale: Sale, wants: Wants | None, now: int, schedule: tuple[int, int] | None
+    ) -> None:
+        """What is held goes on as what was never held; a sale has one part that is pending."""
+        self.held -= sale.held
+        kept = self.earn(sale.amount - sale.reversed, sale.held, sale.worked)
+        self.available += kept
+        sale.worked += sale.held - kept
+        sale.held = 0
+        if not sale.pending:
+            kept -= self.hold_back(sale, kept, schedule, now)
+        self.keep_some(sale, kept, wants, now)
 
     def pay(self) -> None:
         """Reserve what is available, if it is enough."""

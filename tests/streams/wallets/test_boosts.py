@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -65,6 +66,39 @@ class Reinvested:
     def sell_half_later(self, amount: int) -> dict[str, Any]:
         """A sale of whose earning half is pending for a day."""
         return self.sell(amount, schedule=[5_000, NOW_MS + DAY_MS, "return_window"])
+
+    def sell_in_three(self, amount: int, *, before: bool) -> dict[str, Any]:
+        """A sale of whose earning 40 % is available at once, 30 % a day later, and the rest after
+        another day: it was paid in part, cleared, and is under a schedule. ``before``: a version
+        that knew two parts took it as far as it could."""
+        sale = self.sell(amount, tier="partial", share=4_000)
+        self.shard.now_ms = NOW_MS + DAY_MS
+        schedule = [3_000, NOW_MS + 2 * DAY_MS, "return_window"]
+        release = {"counts": [], "reinvest": self.terms, "schedule": schedule}
+        cleared = self.do(
+            "label", "fraud.labelled", sale["seller"], record=sale["record"], verdict="cleared",
+            by="Eva Klein", reason="called her", rev=1, found=True, release=release,
+        )  # fmt: skip
+        assert cleared == "booked"
+        if before:
+            self.write_as_before(sale)
+        self.release({**sale, "schedule": schedule})
+        return sale
+
+    def write_as_before(self, sale: dict[str, Any]) -> None:
+        """Write the record of two parts, and what waits, as a version that knew two wrote them."""
+        client, key = self.company.client, self.shard.key(f"r:{sale['record']}")
+        record = json.loads(client.get(key))  # type: ignore[arg-type]
+        words, boosted = record["reinvested"], record.pop("boosted", [])
+        record["reinvested"], record["again"] = words[:5], words[5:]
+        record["boosted"] = [each[:5] for each in boosted if len(each) == 5]
+        record["boosted_again"] = [each[:5] for each in boosted if len(each) == 6]
+        client.set(key, json.dumps(record), keepttl=True)
+        waiting, name = self.shard.key("bw:c:EUR"), sale["record"].encode()
+        for member, at in client.zrange(waiting, 0, -1, withscores=True):  # type: ignore[union-attr]
+            if member.endswith(name + b"/2"):
+                client.zrem(waiting, member)
+                client.zadd(waiting, {member[:-1] + b"again": at})
 
     def release(self, sale: dict[str, Any]) -> None:
         """What is pending of a sale is released, and reinvested as well."""
@@ -191,14 +225,19 @@ class TestBudget:
 
 
 class TestReleasedLater:
-    """Each of an earning's two parts has its bonus, and a return finds both."""
+    """Each of an earning's parts has its bonus, and a return finds all of them."""
 
     LATER = f"reinvest-bonus.c.EUR.{DAY + 1}"
+    LAST = f"reinvest-bonus.c.EUR.{DAY + 2}"
+    POLICYS = "reinvest-bonus.EUR"
 
-    def test_both_parts_have_theirs_and_lose_them(self, free: Reinvested) -> None:
+    @pytest.mark.parametrize("before", [False, True])
+    def test_both_parts_have_theirs_and_lose_them(self, free: Reinvested, *, before: bool) -> None:
         sale = free.sell_half_later(1_000)
         assert free.left() == 25
         free.release(sale)
+        if before:
+            free.write_as_before(sale)
         assert (free.left(), free.left(self.LATER)) == (25, 25)
         left = []
         for part in (250, 250, 300, 200):
@@ -206,9 +245,12 @@ class TestReleasedLater:
             left.append((free.left(self.LATER), free.left()))
         assert left == [(13, 25), (0, 25), (0, 10), (0, 0)]
 
-    def test_both_may_wait_for_a_slice(self, capped: Reinvested) -> None:
+    @pytest.mark.parametrize("before", [False, True])
+    def test_both_may_wait_for_a_slice(self, capped: Reinvested, *, before: bool) -> None:
         sale = capped.sell_half_later(1_000)
         capped.release(sale)
+        if before:
+            capped.write_as_before(sale)
         assert (capped.left(), capped.left(self.LATER)) == (0, 0)
         capped.bring_back(sale, 200)
         capped.company.settle()
@@ -224,6 +266,30 @@ class TestReleasedLater:
         assert (capped.left(), capped.used) == (50, 50)
         capped.bring_back(sale, 1_000)
         assert (capped.left(), capped.used) == (0, 0)
+
+    @pytest.mark.parametrize("before", [False, True])
+    def test_a_third_part_is_reinvested_as_well(self, free: Reinvested, *, before: bool) -> None:
+        sale = free.sell_in_three(1_000, before=before)
+        assert free.shard.balances(seller=free.sellers[0])[0] == 0
+        assert (free.left("reinvested.EUR"), free.left(self.POLICYS)) == (1_000, 20)
+        assert (free.left(), free.left(self.LATER), free.left(self.LAST)) == (20, 15, 15)
+        left = []
+        for part in (300, 200, 100, 200, 200):
+            free.bring_back(sale, part)
+            left.append((free.left(self.LAST), free.left(self.LATER), free.left()))
+            assert free.left(self.POLICYS) == free.left("reinvested.EUR") * 2 // 100
+        assert left == [(0, 15, 20), (0, 5, 20), (0, 0, 20), (0, 0, 10), (0, 0, 0)]
+        assert free.left("reinvested.EUR") == 0
+
+    @pytest.mark.parametrize("before", [False, True])
+    def test_all_three_may_wait_for_a_slice(self, capped: Reinvested, *, before: bool) -> None:
+        sale = capped.sell_in_three(1_000, before=before)
+        capped.bring_back(sale, 400)
+        capped.company.settle()
+        assert (capped.left(), capped.left(self.LATER), capped.left(self.LAST)) == (20, 10, 0)
+        assert capped.used == 30
+        capped.bring_back(sale, 600)
+        assert (capped.left(), capped.left(self.LATER), capped.used) == (0, 0, 0)
 
 
 def test_a_bonus_that_is_not_drawn_from_its_budget_is_seen() -> None:

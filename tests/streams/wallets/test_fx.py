@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from models.policy import FxPolicy
 from models.refusals import Reason
 from models.shards import SHARDS
 from streams.wallets.rebuild import rebuild
+from streams.wallets.server import RedisServer
 from streams.wallets.verify import verify
 from tests.streams.wallets.harness import PAY, Company, Shard
 from tests.streams.wallets.test_rebuild import keys
@@ -499,6 +500,30 @@ class TestACompany:
         client.flushall()
         await asyncio.to_thread(rebuild, company.settings)
         assert keys(client) == before
+
+    async def test_a_batchs_rates_are_read_in_one_round_trip(
+        self, company: Company, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trips: list[int] = []
+        call = RedisServer.call
+
+        async def counted(server: RedisServer, calls: Sequence[Any], **how: bool) -> list[Any]:
+            trips.extend([len(calls)] if calls[0][0] == "find" else [])
+            return await call(server, calls, **how)
+
+        monkeypatch.setattr(RedisServer, "call", counted)
+        await exchanged(company)
+        # Of four pairs, each told in its own direction or in the other.
+        assert trips == [2 * 4]
+        wanted = [("EUR", "JPY"), ("JPY", "EUR"), ("EUR", "CHF")]
+        found = await company.wallets.rates(wanted)
+        yen = found["EUR", "JPY"]
+        assert yen is not None
+        assert (yen.source, yen.numerator) == ("EUR", 1_621_300)
+        assert found == {wanted[0]: yen, wanted[1]: yen.inverse(), wanted[2]: None}
+        assert trips == [2 * 4, 2 * 3]
+        assert await company.wallets.rates([]) == {}
+        assert trips == [2 * 4, 2 * 3]
 
     async def test_what_differs_is_found(self, company: Company, client: redis.Redis) -> None:
         await exchanged(company)

@@ -107,6 +107,26 @@ class TestCleared:
         # Debt of 300, then a fifth of the whole earning is pending, half of the rest reinvested.
         assert anna.figures() == (250, 0, 200, 0)
 
+    def test_every_part_is_reinvested_by_the_preference(self, anna: Reviewed) -> None:
+        half = [50, 0, 0, 0]
+        sale = anna.held(1_000, tier="partial", share=4_000, reinvest=half)
+        release = {"counts": [], "schedule": [3_000, UNTIL_MS, "risk"], "reinvest": half}
+        anna.label(sale, "cleared", release=release)
+        assert anna.figures() == (200 + 150, 0, 300, 0)
+        anna.shard.now_ms = UNTIL_MS
+        timer = f"rel:anna/EUR/{sale['record']}"
+        assert anna.do({
+            "op": "release", "id": anna.shard.id(), "seller": "anna", "currency": "EUR", "rev": 1,
+            "record": sale["record"], "timer": timer, "due": UNTIL_MS, "reinvest": half,
+        }) == "booked"  # fmt: skip
+        assert anna.figures() == (500, 0, 0, 0)
+        assert anna.shard.balances()[3] == 500
+        for left in (350, 100, 0):
+            anna.returned(sale, 500 - left - (500 - anna.shard.balances()[3]))
+            assert (anna.shard.balances()[3], anna.figures()[0]) == (left, 500)
+        anna.returned(sale, 500)
+        assert anna.shard.balances() == (0, 0, 0, 0, 0)
+
     def test_once(self, anna: Reviewed) -> None:
         sale = anna.held(1_000)
         anna.label(sale, "cleared")

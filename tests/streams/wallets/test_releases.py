@@ -491,7 +491,7 @@ async def test_from_the_sale_to_verify_and_again_from_the_journal(
 def test_late_ones_are_told(client: redis.Redis) -> None:
     from types import SimpleNamespace
 
-    from streams.wallets.pending import LATE_MAX_MS, pending_forgotten
+    from streams.wallets.aside import LATE_MAX_MS, pending_forgotten
     from streams.wallets.shardstate import ShardState
 
     state = ShardState(
