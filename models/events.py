@@ -38,8 +38,10 @@ from models.fields import (
     Moment,
     Name,
     PayoutId,
+    ProviderRef,
     Ref,
     ReportedState,
+    ResolvedState,
     Version,
     Words,
     Zone,
@@ -208,6 +210,27 @@ class DebtWrittenOff(Event):
     amount_minor: AmountMinor = Field(description="at most what she owes")
     by: Name = Field(description="who decided it, by name")
     reason: Words
+
+
+class PayoutResolved(Event):
+    """Somebody asked the provider, and says what became of a payout that stays unknown."""
+
+    type: Literal["payout.resolved"] = "payout.resolved"
+    payout_id: PayoutId
+    attempt: Annotated[int, Field(strict=True, ge=0, lt=ATTEMPTS_MAX)] = Field(
+        description="which submission under the payout's id was asked about, from 0"
+    )
+    outcome: ResolvedState = Field(
+        description="settled: it was paid. returned: it was, and came back. failed: it was not paid"
+        " and never will be. The last two give the money back to the seller"
+    )
+    currency: CurrencyCode
+    amount_minor: AmountMinor = Field(description="the payout's, without its fee")
+    by: Name = Field(description="who says so, by name: not the seller")
+    reason: Words
+    reference: ProviderRef | None = Field(
+        None, description="the provider's own id of it: the one that is known, if one is"
+    )
 
 
 class CommissionLabelled(Event):
@@ -450,7 +473,7 @@ class PayoutReported(Event):
 
 SaleEvent = Annotated[SaleCompleted | SaleReturned, Field(discriminator="type")]
 CommissionEvent = Annotated[
-    CommissionEarned | CommissionReversed | CommissionLabelled | DebtWrittenOff,
+    CommissionEarned | CommissionReversed | CommissionLabelled | DebtWrittenOff | PayoutResolved,
     Field(discriminator="type"),
 ]
 LabelEvent = Annotated[FraudLabelled | FraudTaught, Field(discriminator="type")]
@@ -468,7 +491,10 @@ RedemptionEvent = Annotated[
 
 TOPICS: dict[str, tuple[type[Event], ...]] = {
     "sales": (SaleCompleted, SaleReturned),
-    "commissions": (CommissionEarned, CommissionReversed, CommissionLabelled, DebtWrittenOff),
+    "commissions": (
+        *(CommissionEarned, CommissionReversed, CommissionLabelled),
+        *(DebtWrittenOff, PayoutResolved),
+    ),
     "sellers": (SellerUpdated,),
     "redemptions": (
         CreditRedeemed,

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from models.ids import shard_of_payout
 from models.money import MINOR_MAX, is_currency
-from models.payouts import REPORTED, PayoutState
+from models.payouts import REPORTED, RESOLVED_AS, PayoutState
 
 _ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
 
@@ -41,6 +41,22 @@ ReportedState = Annotated[
         {"type": "string", "enum": [state for state in PayoutState if state in REPORTED]}
     ),
 ]
+
+
+def _resolvable(state: PayoutState) -> PayoutState:
+    if state not in RESOLVED_AS:
+        raise PydanticCustomError("not_an_end", "nobody may end a payout as that")
+    return state
+
+
+ResolvedState = Annotated[
+    PayoutState,
+    AfterValidator(_resolvable),
+    WithJsonSchema(
+        {"type": "string", "enum": [state for state in PayoutState if state in RESOLVED_AS]}
+    ),
+]
+"""How a person may end a payout that stays unknown."""
 
 _ZONES = frozenset(available_timezones())
 
@@ -107,6 +123,9 @@ Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
 
 Name = Annotated[str, Field(max_length=100, pattern=_WORDS_PATTERN)]
 """Who decided something: a person or a system, on one line."""
+
+ProviderRef = Annotated[str, Field(max_length=128, pattern=_WORDS_PATTERN)]
+"""A provider's own id of a payment, on one line."""
 
 Words = Annotated[str, Field(max_length=200, pattern=_WORDS_PATTERN)]
 """A reason in words, on one line."""

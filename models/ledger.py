@@ -22,6 +22,7 @@ from models.money import BASIS_POINTS
 from models.payouts import PAID, PayoutState
 from models.quotes import QUOTE, Conversions, Quote
 from models.releases import PENDING, Releases
+from models.resolutions import RESOLVED, Resolutions
 from models.reviews import Label, Reviews
 from models.suspects import Suspects
 from models.timeline import Timeline
@@ -118,6 +119,8 @@ class Entry:
     label: Label | None = None
     partial: tuple[int, int, int] | None = None
     """Of a partial earning: basis points that are not held, of how much, what is held."""
+    resolved: tuple[str, str, str] | None = None
+    """Who said what became of a payout that stayed unknown, why, and the provider's reference."""
     explored: tuple[str, int, int, int, int] | None = None
     """Of one let through by chance: currency, day, how much, the shard's on that day, the most."""
 
@@ -161,6 +164,7 @@ class Entry:
                 tuple(raw["held"]) if "held" in raw else None,
                 Label.parse(*raw["label"]) if "label" in raw else None,
                 tuple(raw["partial"]) if "partial" in raw else None,
+                tuple(raw["resolved"]) if "resolved" in raw else None,
                 tuple(raw["explored"]) if "explored" in raw else None,
             )
         except (KeyError, TypeError) as error:
@@ -257,6 +261,7 @@ class Fold:
     """Earnings that are pending."""
     reviews: Reviews = field(default_factory=Reviews)
     """Earnings that are held, and labels."""
+    resolutions: Resolutions = field(default_factory=Resolutions)
     suspects: Suspects = field(default_factory=Suspects)
     """Earnings that are held in part, or let through by chance."""
     reinvested: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -319,6 +324,7 @@ class Fold:
         yield from ((PENDING, text) for text in self.releases.apply(entry))
         yield from self.reviews.apply(entry)
         yield from self.suspects.apply(entry)
+        yield from ((RESOLVED, text) for text in self.resolutions.apply(entry))
         yield from (("no budget is overspent", text) for text in self.budgets.apply(entry))
 
     def _book(self, entry: Entry) -> None:

@@ -49,6 +49,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "payout.rerouted": "Payout tried again{rail}",
         "payout.asked": "Payout{rail} asked about",
         "payout.hinted": "Payout{rail} reported to come back",
+        "payout.resolved": "Payout's end told again",
         "budget.sliced": "Part of a campaign's budget handed out",
         "budget.topped_up": "Part of a campaign's budget received",
         "budget.returned": "Unused part of a campaign's budget given back",
@@ -94,6 +95,7 @@ ALSO: Mapping[str, str] = MappingProxyType(
         "granted": "{reward} granted ({campaigns})",
         "unfired": "{reward} taken back ({campaigns})",
         "recovered": "spent store credit owed",
+        "resolved": "as the company was told by the provider",
         "fee": "fee {fee}",
     }
 )
@@ -175,6 +177,8 @@ def words_of(entry: Entry) -> str:
     told += [ALSO[action] for action in ("granted", "unfired") if _campaigns(entry, action)]
     if any(place == "recovered" for _, _, _, place, _ in entry.lots):
         told.append(ALSO["recovered"])
+    if entry.resolved is not None:
+        told.append(ALSO["resolved"])
     told += [
         ALSO["fee"].replace("{fee}", text(posting.minor, posting.currency))
         for posting in entry.postings

@@ -22,7 +22,7 @@ class PayoutState(StrEnum):
     SETTLED = "settled"  # the rail says the money left
     DELIVERED = "delivered"  # the rail says the money arrived
     HELD = "held"  # stopped on our side before the rail: fraud, kyc, tax, sanctions, limit, 2fa
-    UNKNOWN = "unknown"  # the rail was silent or unclear; only an enquiry leaves this state
+    UNKNOWN = "unknown"  # the rail was silent or unclear; only an enquiry, or a person, leaves this
     UNCLAIMED = "unclaimed"  # waits for the recipient at the rail
     RETURNED = "returned"  # came back, also after it settled
     CANCELLED = "cancelled"  # stopped before the money left
@@ -64,6 +64,10 @@ TRANSITIONS: dict[PayoutState, frozenset[PayoutState]] = {
 RETRIES_FROM = frozenset({S.RESERVED, S.SUBMITTED, S.UNKNOWN, S.ACCEPTED})
 """From where a payout may be RESERVED anew, for its next attempt: once the attempt before is proven
 not executed, or was never made. The host alone does that; no report can."""
+
+RESOLVED_AS = frozenset({S.SETTLED, S.RETURNED, S.FAILED})
+"""What an UNKNOWN payout may be ended as by a person who asked the provider: it was paid, it was
+paid and came back, or it was not paid and never will be."""
 
 TERMINAL = frozenset({S.SETTLED, S.DELIVERED, S.RETURNED, S.CANCELLED, S.FAILED})
 """States in which nothing is owed an answer (SETTLED and DELIVERED may still be returned)."""
@@ -179,6 +183,8 @@ def retry_wait_ms(category: FailureCategory, attempt: int, draw: float) -> int |
 
 if set(TRANSITIONS) != set(PayoutState):
     raise RuntimeError("every payout state needs its row of transitions")
+if not TRANSITIONS[S.UNKNOWN] & TERMINAL >= RESOLVED_AS:
+    raise RuntimeError("a person ends a payout in a state that may follow UNKNOWN")
 if set(AGE_MS_MAX) != set(PayoutState) - TERMINAL:
     raise RuntimeError("every payout state that is not terminal needs its age limit")
 if set(RETRIES) != set(FailureCategory):

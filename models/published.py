@@ -154,6 +154,11 @@ class LedgerEntry(Published):
     written_off: tuple[Text, Text] | None = Field(
         None, description="who wrote debt off, and the reason"
     )
+    resolved: tuple[Text, Text, str] | None = Field(
+        None,
+        description="of a payout that stayed unknown: who said what became of it, the reason, the"
+        " provider's reference or nothing",
+    )
     held: tuple[Text, Text, PendingStep, MinorOrZero, MinorOrZero] | None = Field(
         None,
         description="of an earning that is held for review: its record, currency, what became of"

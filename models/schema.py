@@ -26,7 +26,8 @@ _KEY = {
 
 SUMMARIES = {
     "sales": "Sales and returns, from the points of sale.",
-    "commissions": "Commissions, of an outside plan engine and the product's own; write-offs.",
+    "commissions": "Commissions, of an outside plan engine and the product's own; write-offs; what"
+    " became of payouts that stay unknown.",
     "sellers": "Sellers' profiles, whole; compacted.",
     "redemptions": "Spendback credit spent on the company's products, and purchases at a till.",
     "rates": "A treasury's exchange rates.",

@@ -303,9 +303,10 @@ class Cashier:
             for one in answers
         ]
         booked = await self._post([one.payout for one in answers], operations)
+        self._count(answers, booked)
         if stuck := _not_rerouted(answers, operations, booked):
-            await self._post([one.payout for one in stuck], [self._booking(one) for one in stuck])
-        self._count(answers, booked, stuck)
+            bookings = [self._booking(one) for one in stuck]
+            self._count(stuck, await self._post([one.payout for one in stuck], bookings))
         return [None] * len(answers)
 
     def _booking(self, answer: Answer) -> Operation:
@@ -314,9 +315,7 @@ class Cashier:
         by_ref = gate is not None and gate.rail.capabilities.reports_by_ref_only
         return _booking(answer) | ({"by_ref": True} if by_ref else {})
 
-    def _count(
-        self, answers: Sequence[Answer], booked: Sequence[str], stuck: Sequence[Answer]
-    ) -> None:
+    def _count(self, answers: Sequence[Answer], booked: Sequence[str]) -> None:
         for one, word in zip(answers, booked, strict=True):
             if word == "ignored:contradicted":
                 self._metrics.contradicted(one.payout["rail"])
@@ -324,7 +323,7 @@ class Cashier:
             Counter(
                 (one.payout["rail"], one.outcome.state)
                 for one, word in zip(answers, booked, strict=True)
-                if word == "booked" or one in stuck
+                if word == "booked"
             )
         )
 

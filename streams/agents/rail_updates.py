@@ -31,6 +31,9 @@ class RailUpdates:
                 if one.outcome == "booked" and one.operation["op"] == "transit"
             )
         )
+        for one in settled:
+            if one.outcome == "ignored:contradicted":
+                self._desk.metrics.contradicted(one.taken.event.rail)
         return rest
 
     async def decide(self, taken: Sequence[Taken]) -> list[Operation]:

@@ -31,6 +31,7 @@ from streams.cli import (
     schema,
     statement,
     topics,
+    unknown,
     wallet,
     webhooks,
     worker,
@@ -61,6 +62,7 @@ MODULES = (
         statement,
         fx,
         cancel,
+        unknown,
         faults,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.cli.asking import asked
 from streams.cli.console import console
 from streams.cli.errors import BadUse, CommandError
 
@@ -28,7 +29,7 @@ def cancel(
     from streams.settings import load_settings
 
     settings = load_settings()
-    found = _payout(settings, payout)
+    found = stored_payout(payout)
     _require_stoppable(settings, found)
     order = {
         "v": 1,
@@ -41,11 +42,9 @@ def cancel(
     console().print(f"asked for: {payout} of {found['seller_id']}, {found['state']}")
 
 
-def _payout(settings: Any, payout_id: str) -> dict[str, Any]:
-    from redis.exceptions import RedisError
-
+def stored_payout(payout_id: str) -> dict[str, Any]:
+    """A payout as Redis holds it. Raises BadUse, CommandError."""
     from models.ids import shard_of_payout
-    from streams.connections import redis_client
 
     try:
         shard = shard_of_payout(payout_id)
@@ -53,13 +52,7 @@ def _payout(settings: Any, payout_id: str) -> dict[str, Any]:
         raise BadUse(
             f"{payout_id[:80]!r} is no payout id; `payouts wallet show SELLER --json` has them"
         ) from None
-    client = redis_client(settings)
-    try:
-        stored: Any = client.get(f"{{s{shard}}}:y:{payout_id}")
-    except (RedisError, OSError) as error:
-        raise CommandError(f"{settings.redis_address}: {error}") from error
-    finally:
-        client.close()
+    stored: Any = asked(lambda client: client.get(f"{{s{shard}}}:y:{payout_id}"))
     if stored is None:
         raise CommandError(f"there is no payout {payout_id}")
     found: dict[str, Any] = json.loads(stored)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
 
+from streams.cli.asking import asked
 from streams.cli.console import console
 from streams.cli.errors import CommandError, LineErrors
+from streams.cli.moments import age
 from streams.cli.sending import publish, require_valid
 
 if TYPE_CHECKING:
     from models.decisions import Record
     from streams.reviews import Item
-
-T = TypeVar("T")
 
 group = typer.Typer(cls=LineErrors, no_args_is_help=True, help="Earnings held for review.")
 
@@ -70,7 +70,7 @@ def list_(
     """
     from streams.reviews import held_items
 
-    items = _asked(held_items)
+    items = asked(held_items)
     sales = [item for item in items if item.sale_id is not None]
     shown = sales[:limit]
     decisions = _decisions(shown)
@@ -152,7 +152,7 @@ def _send(
     if not item.held_minor:
         raise CommandError(f"nothing is held of {sale}")
     named = said[0].casefold()
-    if any(one.casefold() == named for one in _asked(lambda c: list(earners(c, item.seller_id)))):
+    if any(one.casefold() == named for one in asked(lambda c: list(earners(c, item.seller_id)))):
         raise CommandError(f"{said[0]} earns by {sale}: somebody else has to decide")
     publish(load_settings(), "fraud.labels", event)
     held = text(item.held_minor, item.currency)
@@ -163,7 +163,7 @@ def _found(sale: str, seller: str | None) -> Item:
     """Raises CommandError for a sale that is unknown, or not the only one."""
     from streams.reviews import items_of
 
-    items = _asked(lambda client: items_of(client, sale))
+    items = asked(lambda client: items_of(client, sale))
     mine = [item for item in items if seller in {None, item.seller_id}]
     if not mine:
         raise CommandError(f"no sale {sale!r} is known" + (f" of {seller}" if seller else ""))
@@ -171,23 +171,6 @@ def _found(sale: str, seller: str | None) -> Item:
         names = ", ".join(item.seller_id for item in mine)
         raise CommandError(f"several sellers have a sale {sale!r}: say --seller ({names})")
     return mine[0]
-
-
-def _asked(ask: Callable[[Any], T]) -> T:
-    """What Redis has. Raises CommandError."""
-    from redis.exceptions import RedisError
-
-    from streams.connections import redis_client
-    from streams.settings import load_settings
-
-    settings = load_settings()
-    client = redis_client(settings)
-    try:
-        return ask(client)
-    except (RedisError, OSError) as error:
-        raise CommandError(f"{settings.redis_address}: {error}") from error
-    finally:
-        client.close()
 
 
 def _decisions(items: Sequence[Item]) -> Mapping[tuple[str, str | None], Record]:
@@ -237,17 +220,10 @@ def _print(items: Sequence[Item], decisions: Mapping[tuple[str, str | None], Rec
         score = record.decision.score if record else None
         why = "; ".join(record.decision.reasons) if record else "its decision is not there any more"
         table.add_row(
-            _age(now_ms - (item.since_ms or now_ms)), text(item.held_minor, item.currency),
+            age(now_ms - (item.since_ms or now_ms)), text(item.held_minor, item.currency),
             item.sale_id, item.seller_id, "" if score is None else f"{score:.3f}", why,
         )  # fmt: skip
     console().print(table)
-
-
-def _age(ms: int) -> str:
-    minutes = max(0, ms) // 60_000
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
 
 
 def _moment(at_ms: int) -> str:

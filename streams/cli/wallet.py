@@ -265,7 +265,9 @@ def _print_payouts(payouts: list[dict[str, Any]]) -> None:
     for payout in payouts:
         currency = payout["currency"]
         state = payout["state"]
-        if payout.get("reason"):
+        if (said := payout.get("resolved")) is not None and state == said["state"]:
+            state = f"{state} (resolved by {said['by']}: {said['why']})"
+        elif payout.get("reason"):
             state = f"{state} ({payout['reason']})"
         table.add_row(
             payout["payout_id"],

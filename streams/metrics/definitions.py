@@ -247,7 +247,8 @@ class Definitions:
         )  # fmt: skip
         self.contradicted = make.counter(
             "contradicted_total",
-            "Payouts said to be paid by an attempt that its rail had proven dead.",
+            "Payouts said to be paid after a proof, or a person's word, that they were not; or not"
+            " to be after a person's word that they were.",
             rail=_RAIL,
         )
 

@@ -253,7 +253,7 @@ class Metrics:
             self._payouts.add(count, rail, state)
 
     def contradicted(self, rail: str) -> None:
-        """An attempt that its rail had proven dead is said to have paid: somebody has to look."""
+        """What is said of a payout contradicts what was proven, or said by a person."""
         self._contradicted.add(1, rail)
 
     def rail_call(self, rail: str, call: Call, outcome: str, seconds: float) -> None:

@@ -16,13 +16,13 @@ from models.shards import SHARDS, key_of_shard
 
 PARTS = (
     "shard", "budget", "discount", "spendback", "payout", "reinvest", "topup", "releases", "earn",
-    "profile", "labels", "credit", "debt", "till", "fx", "request", "book", "confirm", "outbox",
-    "look", "find", "due", "observe", "stand", "suspend", "restore", "resume", "apply", "open",
-    "shards", "ages", "debts", "house", "read", "enqueue", "claim", "conclude",
+    "profile", "labels", "resolve", "credit", "debt", "till", "fx", "request", "book", "confirm",
+    "outbox", "look", "find", "due", "observe", "stand", "suspend", "restore", "resume", "apply",
+    "open", "shards", "ages", "debts", "house", "read", "enqueue", "claim", "conclude",
 )  # fmt: skip
 """The Lua files, in the order in which they build on one another."""
 
-SHARED = frozenset(PARTS[: PARTS.index("book")]) - {"labels"} | {"restore", "enqueue"}
+SHARED = frozenset(PARTS[: PARTS.index("book")]) - {"labels", "resolve"} | {"restore", "enqueue"}
 """Those of which others use what they define. The names of the rest are theirs alone: Lua takes no
 more than 200 in one scope."""
 

@@ -25,6 +25,7 @@ SCAN_KEYS = 5_000
 _PAYOUT_FIELDS = (
     *("payout_id", "state", "rail", "currency", "amount_minor", "fee_minor", "cause"),
     *("provider_ref", "category", "reason", "asked", "caused_ms", "reserved_ms", "changed_ms"),
+    "resolved",
 )
 
 

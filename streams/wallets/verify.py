@@ -16,6 +16,7 @@ from models.debts import by_age, day_of
 from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF, Fold
 from models.payouts import IN_FLIGHT, PAID, PayoutState
 from models.releases import PENDING
+from models.resolutions import RESOLVED
 from models.reviews import HELD, LABEL
 from models.shards import shard_of
 from models.suspects import EXPLORED, PARTIAL, REJECTED
@@ -560,6 +561,11 @@ RULES: tuple[Rule, ...] = (
         "every payout under way is asked about",
         payouts_forgotten,
         _payouts,
+    ),
+    Rule(
+        RESOLVED,
+        _violations(RESOLVED),
+        lambda evidence: f"{len(evidence.journal.fold.resolutions.resolved):,} resolved",
     ),
     Rule("payouts agree with the rail's books", books_apart, _books),
 )

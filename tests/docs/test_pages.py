@@ -17,6 +17,7 @@ from models.payouts import (
     IN_FLIGHT,
     PAID,
     REPORTED,
+    RESOLVED_AS,
     TERMINAL,
     TRANSITIONS,
     PayoutState,
@@ -49,7 +50,8 @@ def mover(state: PayoutState, after: PayoutState) -> str:
         return "host"
     if after is S.UNKNOWN:
         return "silence"
-    return "answer" if after in GIVES_BACK else "answer, report"
+    movers = "answer" if after in GIVES_BACK else "answer, report"
+    return f"{movers}, person" if state is S.UNKNOWN and after in RESOLVED_AS else movers
 
 
 def state_diagram() -> str:

@@ -77,6 +77,7 @@ class Grammar:
             "commission.earned": self._commission,
             "commission.reversed": self._reversal,
             "debt.written_off": self._write_off,
+            "payout.resolved": self._resolution,
             "commission.labelled": self._commission_label,
             "fraud.labelled": self._label,
             "fraud.taught": self._lesson,
@@ -266,6 +267,17 @@ class Grammar:
     def _write_off(self) -> Fields:
         names = [("by", text("Eva Klein")), ("reason", text("hardship"))]
         return [*self._money(self._currency(), self._amount() or 1), *names]
+
+    def _resolution(self) -> Fields:
+        known = tuple(self.payouts) or ("00d2c4aa-9e7f-5a3b-8c1d-0f9e8d7c6b5a",)
+        return [
+            ("payout_id", text(self.random.choice(known))),
+            ("attempt", text(self.random.choice((0, 0, 1, 7)))),
+            ("outcome", text(self.random.choice(("settled", "returned", "failed")))),
+            *self._money(self._currency(), self._amount() or 1),
+            *(("by", text("Eva Klein")), ("reason", text("called"))),
+            *self._maybe("reference", "B-7", None),
+        ]
 
     def _profile(self) -> Fields:
         moments = ("2024-02-29T00:00:00-03:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z")

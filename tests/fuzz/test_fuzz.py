@@ -53,6 +53,11 @@ SELDOM = {
     Reason.SALE_REUSED,
     Reason.SELLER_MISMATCH,
     Reason.TOO_MANY_WAITING,
+    Reason.PAYOUT_NOT_UNKNOWN,  # tests/streams/wallets/test_resolve.py has all of these
+    Reason.PAYOUT_RESOLVED,
+    Reason.AMOUNT_MISMATCH,
+    Reason.REFERENCE_MISMATCH,
+    Reason.ENQUIRY_DUE,
     Reason.LINES_CONFLICT,  # tests/models/test_events.py has it
     Reason.CONVERSION_TOO_SMALL,  # tests/streams/wallets/test_fx.py has all of these
     Reason.INSUFFICIENT_AVAILABLE,

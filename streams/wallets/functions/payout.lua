@@ -304,45 +304,21 @@ local function of_another(payout, op)
   end
 end
 
--- op: payout, state, and optionally attempt (the one that is spoken of), only_from, expect
--- {amount_minor, currency, rail, destination, attempt}, again (an enquiry's answer: booked also if it
--- changes nothing, as the time of the next one) with hints (how many there were when it was asked),
--- provider_ref, by_ref (true: the rail's reports name nothing else, so that the payout has to be found by
--- it), category, reason, ask_ms (when to enquire next), retry_ms (when what became available is
--- paid anew), hash/topic/… of a rail's report.
--- Outcomes: booked; ignored (a transition that may not be, or nothing new); refused unknown_payout.
-function operations.transit(shard, op)
-  local payout = find_payout(shard, op)
-  if not payout then
-    return 'refused:unknown_payout'
+-- A rail says that it has paid what was proven not to be, or that it has not what somebody says it has.
+local function contradicts(payout, op)
+  if PAID[payout.state] then
+    return payout.resolved and TERMINAL[op.state] and not PAID[op.state]
   end
+  return payout.state == 'failed' and PAID[op.state]
+end
+
+local function passed_over(payout, op)
+  return 'ignored:' .. (contradicts(payout, op) and 'contradicted' or payout.state)
+end
+
+-- Book a payout's step to op.state: the postings, when its rail is asked next, what is told.
+local function advance(shard, op, payout)
   local before = payout.state
-  op.seller = payout.seller_id
-  op.silent = op.state == 'unknown'
-  local other = of_another(payout, op)
-  if other then
-    return other
-  elseif op.only_from and before ~= op.only_from then
-    return 'ignored:' .. before
-  elseif is_other(payout, op.expect) then
-    return 'ignored:other'
-  end
-  if op.again and TERMINAL[before] and not (TRANSITIONS[before] or {})[op.state] then
-    note_answer(shard, op, payout)
-    return 'ignored:' .. before
-  end
-  -- Staying in a state is news only while the payout is under way: it sets the next enquiry.
-  if before == op.state and not op.again then
-    return 'ignored:' .. before
-  end
-  if before ~= op.state and not (TRANSITIONS[before] or {})[op.state] then
-    if not op.again then
-      return 'ignored:' .. before
-    end
-    -- An enquiry that brought no news (a rail that is down): without a next time for it, the timer
-    -- would stay due and the rail be asked without a pause.
-    op.state = before
-  end
   local entry = new_entry(shard, op, 'payout.' .. op.state, payout.currency)
   payout.state = op.state
   -- How often the rail was asked since there was news: the next enquiry comes ever later.
@@ -376,9 +352,54 @@ function operations.transit(shard, op)
         'pay:' .. entry.seller .. ':' .. entry.currency)
     end
   end
+  if payout.resolved and before == 'unknown' then
+    entry.extra.resolved = encode({payout.resolved.by, payout.resolved.why, payout.resolved.reference or ''})
+  end
   payout_update(entry, shard, payout)
   commit(shard, entry)
   return 'booked'
+end
+
+-- op: payout, state, and optionally attempt (the one that is spoken of), only_from, expect
+-- {amount_minor, currency, rail, destination, attempt}, again (an enquiry's answer: booked also if it
+-- changes nothing, as the time of the next one) with hints (how many there were when it was asked),
+-- provider_ref, by_ref (true: the rail's reports name nothing else, so that the payout has to be found by
+-- it), category, reason, ask_ms (when to enquire next), retry_ms (when what became available is
+-- paid anew), hash/topic/… of a rail's report.
+-- Outcomes: booked; ignored (a transition that may not be, or nothing new); refused unknown_payout.
+function operations.transit(shard, op)
+  local payout = find_payout(shard, op)
+  if not payout then
+    return 'refused:unknown_payout'
+  end
+  local before = payout.state
+  op.seller = payout.seller_id
+  op.silent = op.state == 'unknown'
+  local other = of_another(payout, op)
+  if other then
+    return other
+  elseif op.only_from and before ~= op.only_from then
+    return 'ignored:' .. before
+  elseif is_other(payout, op.expect) then
+    return 'ignored:other'
+  end
+  if op.again and TERMINAL[before] and not (TRANSITIONS[before] or {})[op.state] then
+    note_answer(shard, op, payout)
+    return passed_over(payout, op)
+  end
+  -- Staying in a state is news only while the payout is under way: it sets the next enquiry.
+  if before == op.state and not op.again then
+    return 'ignored:' .. before
+  end
+  if before ~= op.state and not (TRANSITIONS[before] or {})[op.state] then
+    if not op.again then
+      return passed_over(payout, op)
+    end
+    -- An enquiry that brought no news (a rail that is down): without a next time for it, the timer
+    -- would stay due and the rail be asked without a pause.
+    op.state = before
+  end
+  return advance(shard, op, payout)
 end
 
 -- The next attempt of a payout, under the same id: the one before is proven not executed, or was never

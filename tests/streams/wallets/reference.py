@@ -164,6 +164,8 @@ class Payout:
     principal: int
     fee: int
     state: str = "reserved"
+    said: tuple[str, str] | None = None
+    """As what a person resolved it, and who."""
 
 
 @dataclass
@@ -449,7 +451,9 @@ class Ledger:
         """A payout goes to a state."""
         payout = self.payouts[number]
         if state not in AFTER.get(payout.state, set()):
-            return f"ignored:{payout.state}"
+            paid_after_all = payout.state == "failed" and state in PAID
+            never_paid = payout.said and payout.state in PAID and state in ENDED - PAID
+            return f"ignored:{'contradicted' if paid_after_all or never_paid else payout.state}"
         before, payout.state = payout.state, state
         whole = payout.principal + payout.fee
         if before not in PAID and state in PAID:
@@ -460,6 +464,16 @@ class Ledger:
             self.in_flight -= whole
             self.available += self.gain(whole)
         return "booked"
+
+    def resolve(self, number: int, state: str, by: str) -> str:
+        """A person says what became of a payout that stays unknown."""
+        payout = self.payouts[number]
+        if payout.said:
+            return "ignored:resolved" if payout.said == (state, by) else "refused:payout_resolved"
+        if payout.state != "unknown":
+            return "refused:payout_not_unknown"
+        payout.said = state, by
+        return self.move(number, state)
 
     def recount(self, cause: str = "", now: int = 0) -> None:
         """A grant stands exactly while the total is at its threshold or above."""

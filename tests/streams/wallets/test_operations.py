@@ -12,7 +12,7 @@ import redis
 
 from models.refusals import Reason
 from models.shards import shard_of
-from tests.streams.wallets import test_fx, test_till
+from tests.streams.wallets import test_fx, test_resolve, test_till
 from tests.streams.wallets.harness import (
     ASK_MS,
     DAY_MS,
@@ -662,6 +662,7 @@ class TestRefusals:
         # A return that waited in vain; what the company was not told; test_fx.py has leaping rates.
         elsewhere = {Reason.RETURN_WITHOUT_SALE, Reason.NOTICE_UNDELIVERED, Reason.RATE_IMPLAUSIBLE}
         elsewhere |= {Reason.LABEL_WITHOUT_SALE, Reason.NOT_INDEPENDENT}  # test_labels.py
+        elsewhere |= test_resolve.REFUSALS
         elsewhere |= {reason for reason, _ in test_fx.REFUSALS}
         elsewhere |= {reason for reason, _ in test_till.REFUSALS} - {Reason.CURRENCY_MISMATCH}
         assert {reason for reason, _ in REFUSALS} == set(booking) - elsewhere

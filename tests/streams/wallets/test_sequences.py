@@ -78,7 +78,7 @@ class Life:
         """Do something; the outcomes by both."""
         self.shard.now_ms += self.dice.choice((1, 1, 50, 900))
         moves = [self.sell] * 4 + [self.bring_back] * 4 + [self.move] * 5
-        moves += [self.redeem, self.expire, self.take, self.release]
+        moves += [self.resolve] * 2 + [self.redeem, self.expire, self.take, self.release]
         moves += [self.reinvest] + [self.clear] * 2
         moves += [self.authorise] * 3 + [self.capture] * 3 + [self.refund] * 2 + [self.void]
         moves += [self.quote] * 2 + [self.convert] * 2 + [self.pay_out]
@@ -234,6 +234,20 @@ class Life:
         state = self.dice.choice(sorted(AFTER["submitted"] | {"submitted"}))
         booked = self.book(self.shard.transit(payouts[number], state))
         return booked, self.ledger.move(number, state)
+
+    def resolve(self) -> tuple[str, str]:
+        payouts = list(self.fold.payouts)
+        if not payouts:
+            return self.sell()
+        unknown = [n for n, one in enumerate(self.ledger.payouts) if one.state == "unknown"]
+        number = self.dice.choice(unknown or range(len(payouts)))
+        state, by = self.dice.choice(("settled", "returned", "failed")), self.dice.choice("ab")
+        booked = self.book(self.event(
+            "resolve", "payout.resolved", payout=payouts[number], attempt=0, state=state,
+            currency="EUR", amount=self.fold.payouts[payouts[number]][2], by=by, why="called",
+            quiet_ms=-1_000_000_000,
+        ))  # fmt: skip
+        return booked, self.ledger.resolve(number, state, by)
 
     def redeem(self) -> tuple[str, str]:
         amount = self.dice.choice((1, 200, 900))

@@ -11,6 +11,7 @@ import redis
 from models.ids import derived
 from models.ledger import DEBT, LINES, REINVESTED, SETTLED, WRITE_OFF
 from models.releases import PENDING
+from models.resolutions import RESOLVED
 from models.reviews import LABEL
 from models.shards import shard_of
 from models.suspects import EXPLORED, PARTIAL, REJECTED
@@ -134,13 +135,14 @@ class TestACompanyThatWorked:
         assert [check.name for check in verdict.checks] == [rule.name for rule in RULES]
         idle = [check.name for check in verdict.checks if check.detail.startswith(("0 ", "not"))]
         # test_reinvest.py has reinvested earnings, test_till.py purchases, test_fx.py quotes,
-        # test_debt.py, test_takeback.py, test_lines.py, test_releases.py, test_labels.py the rest.
+        # test_debt.py, test_takeback.py, test_lines.py, test_releases.py, test_labels.py,
+        # test_resolve.py the rest.
         assert idle == [
             REINVESTED, LINES, SETTLED, "purchases are as the journal has them",
             "every authorisation ends", "quotes are used once, as the journal has them",
             "every quote ends", "discounts are as the journal has them", DEBT, WRITE_OFF,
             "debt is as old as the journal has it", PENDING, "every pending earning is released",
-            LABEL, PARTIAL, EXPLORED, REJECTED, "outboxes are empty or fresh",
+            LABEL, PARTIAL, EXPLORED, REJECTED, "outboxes are empty or fresh", RESOLVED,
         ]  # fmt: skip
         states = {state for state, *_ in verdict.fold.payouts.values()}
         assert states == {"settled"}
@@ -247,6 +249,7 @@ class TestAJournalThatIsWrong:
         await append(company, payout=[derived("uncommanded"), "reserved", "paypal", 5, 0])
         await append(company, budgets=[["c", "EUR", 5, 5, 3]])
         await append(company, payout=["nowhere", "submitted", "paypal", 5, 0])
+        await append(company, resolved=["Eva Klein", "called", ""])
         await append(company, at=old)
         seq = int(client.hget(META, "seq"))  # type: ignore[arg-type]
         client.xadd(f"{{s{SHARD}}}:o", {"ledger\tanna": "{}"}, id=f"{seq}-0")
@@ -258,6 +261,7 @@ class TestAJournalThatIsWrong:
         assert "/commissions EUR is 0 by" in found[FOLLOW]
         assert "anna: has and was paid" in found[EARNED]
         assert "was booked twice" in found[EFFECTS]
+        assert "resolves no payout" in found[RESOLVED]
         assert "the decision is not published" in found[DECISIONS]
         assert "was not booked" in found[COMMISSIONS] or "never sent" in found[COMMISSIONS]
         assert "tier 1 of anna" in found["a threshold's grant is active at most once"]
