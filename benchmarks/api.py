@@ -269,7 +269,10 @@ def _publish_slowly(brokers: str, sales: Sequence[Message], flowing: Event) -> N
         if number == WARM_UP_S * SALES_PER_S:
             flowing.set()
 
-    publish(brokers, sales, on_each=wait)
+    try:
+        publish(brokers, sales, on_each=wait)
+    finally:
+        flowing.set()
 
 
 def _percentile(waits: Sequence[float], percent: int) -> float:
