@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, LiteralString
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
@@ -28,33 +29,32 @@ def _currency(code: str) -> str:
     return code
 
 
-def _reportable(state: PayoutState) -> PayoutState:
-    if state not in REPORTED:
-        raise PydanticCustomError("not_reported", "a rail cannot know that state")
-    return state
+def _one_of(
+    states: Collection[PayoutState], code: LiteralString, words: LiteralString
+) -> AfterValidator:
+    def checked(state: PayoutState) -> PayoutState:
+        if state not in states:
+            raise PydanticCustomError(code, words)
+        return state
+
+    return AfterValidator(checked)
+
+
+def _schema_of(states: Collection[PayoutState]) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"type": "string", "enum": [state for state in PayoutState if state in states]}
+    )
 
 
 ReportedState = Annotated[
     PayoutState,
-    AfterValidator(_reportable),
-    WithJsonSchema(
-        {"type": "string", "enum": [state for state in PayoutState if state in REPORTED]}
-    ),
+    _one_of(REPORTED, "not_reported", "a rail cannot know that state"),
+    _schema_of(REPORTED),
 ]
-
-
-def _resolvable(state: PayoutState) -> PayoutState:
-    if state not in RESOLVED_AS:
-        raise PydanticCustomError("not_an_end", "nobody may end a payout as that")
-    return state
-
-
 ResolvedState = Annotated[
     PayoutState,
-    AfterValidator(_resolvable),
-    WithJsonSchema(
-        {"type": "string", "enum": [state for state in PayoutState if state in RESOLVED_AS]}
-    ),
+    _one_of(RESOLVED_AS, "not_an_end", "nobody may end a payout as that"),
+    _schema_of(RESOLVED_AS),
 ]
 """How a person may end a payout that stays unknown."""
 
