@@ -338,8 +338,11 @@ _SELLER_1H = FEATURES.index("sales_1h")
 _CARD_1H = FEATURES.index("card_1h")
 
 
-def facts_of(event: SaleCompleted, row: Sequence[float], profile: Profile | None) -> Facts:
-    """What the company's rules look at of a sale. ``row``: its vector."""
+def facts_of(
+    event: SaleCompleted, row: Sequence[float], profile: Profile | None, account_sellers: int = 0
+) -> Facts:
+    """What the company's rules look at of a sale. ``row``: its vector. ``account_sellers``: as
+    :func:`models.accounts.paid_to` counts them."""
     changed = joined = None
     country = event.country
     if profile is not None:
@@ -359,6 +362,7 @@ def facts_of(event: SaleCompleted, row: Sequence[float], profile: Profile | None
         expm1(row[_CARD_1H]) if event.instrument_ref is not None else 0.0,
         changed,
         joined,
+        account_sellers,
     )
 
 

@@ -2,8 +2,8 @@
 
 Pure. A rule names conditions, all of which have to fit: a list of sellers, cards, devices or
 countries (a blocklist), an amount or a number of sales (a hard limit), days since a seller joined
-or changed where she is paid to (a cool-down). What fits is held for review or rejected, and its
-decision names the rule's reason.
+or changed where she is paid to (a cool-down), a number of sellers who are paid to one account. What
+fits is held for review or rejected, and its decision names the rule's reason.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from models.accounts import SELLERS_MAX
 from models.config import Amounts, Section, wrong
 from models.debts import DAY_MS
 from models.schedules import CountryCode
@@ -57,6 +58,8 @@ class Facts(NamedTuple):
     """Since she changed where she is paid to; None: never, as far as is known."""
     since_joined_ms: int | None
     """None: not known."""
+    account_sellers: int = 0
+    """Other sellers who are paid to one of her accounts."""
 
 
 class FraudRule(Section):
@@ -89,6 +92,11 @@ class FraudRule(Section):
     joined_days: _Days | None = Field(
         None, description="fits so long after she joined, and where that is not known"
     )
+    account_sellers: Annotated[int, Field(strict=True, ge=1, le=SELLERS_MAX)] | None = Field(
+        None,
+        description="fits from so many other sellers on who are paid to one of her accounts, and "
+        "whose sales keep it known (90 days); needs `PAYOUTS_ACCOUNT_KEY`",
+    )
 
     @model_validator(mode="after")
     def _has_a_condition(self) -> Self:
@@ -112,6 +120,7 @@ class FraudRule(Section):
             and facts.card_sales >= (self.card_sales_hour or 0)
             and _within(self.changed_days, facts.since_changed_ms, unknown=False)
             and _within(self.joined_days, facts.since_joined_ms, unknown=True)
+            and facts.account_sellers >= (self.account_sellers or 0)
         )
 
     def _is_above(self, facts: Facts) -> bool:

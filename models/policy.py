@@ -223,6 +223,11 @@ class FraudPolicy(Section):
         return self.wait_cost / BASIS_POINTS
 
     @cached_property
+    def looks_at_accounts(self) -> bool:
+        """Whether a rule asks how many sellers are paid to one account."""
+        return any(rule.account_sellers for rule in self.rules)
+
+    @cached_property
     def digest(self) -> str:
         """Identifies in decisions what they were made by: SHA-256 of what is not the default."""
         body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)

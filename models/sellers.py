@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
+from models.accounts import account_key
 from models.events import SellerStatus, SellerUpdated
 from models.features import Profile
 from models.reinvestment import Standing
@@ -23,6 +24,7 @@ class Method(NamedTuple):
     ``destination`` is sealed. ``rails``: over which it may be paid. ``refused``: why it cannot be
     paid at all, as a code that the company can show; ``disabled``: why a rail refused it for good.
     ``until_ms``: from when on it cannot be paid (a card that expires); 0 for never.
+    ``account``: its fingerprint, by which sellers on one account are told; None: there is none.
     """
 
     destination: str
@@ -30,6 +32,7 @@ class Method(NamedTuple):
     refused: str | None = None
     disabled: str | None = None
     until_ms: int = 0
+    account: str | None = None
 
     def refusal(self, now_ms: int) -> str | None:
         """Why it cannot be paid now; None if it can."""
@@ -56,6 +59,12 @@ class Seller:
     tags: frozenset[str] = frozenset()
     reinvest: Mapping[str, Standing] = field(default_factory=dict)
     """What of her earnings she wants to become credit, by currency."""
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The keys under which is kept who else is paid to her accounts."""
+        named = dict.fromkeys(one.account for one in self.methods if one.account)
+        return tuple(map(account_key, named))
 
 
 @lru_cache(maxsize=65_536)
@@ -87,6 +96,7 @@ def _method(raw: dict[str, Any]) -> Method:
         raw.get("refused"),
         raw.get("disabled"),
         raw.get("until", 0),
+        raw.get("account"),
     )
 
 
@@ -128,4 +138,6 @@ def _stored(method: Method, disabled: str | None) -> dict[str, object]:
         raw["disabled"] = disabled
     if method.until_ms:
         raw["until"] = method.until_ms
+    if method.account:
+        raw["account"] = method.account
     return raw

@@ -8,6 +8,7 @@ from models.events import PayoutMethod, SellerUpdated
 from models.sellers import EXPIRED, Method
 from rails.destination import Seal, SealError
 from rails.expiry import expires_ms
+from rails.fingerprint import fingerprint
 from rails.rail import wall_clock_ms
 
 Refusal = Callable[[str], str | None]
@@ -26,11 +27,15 @@ class Inspector:
         seal: Seal,
         refusals: Mapping[str, Refusal],
         now_ms: Callable[[], int] = wall_clock_ms,
+        *,
+        account_key: bytes = b"",
     ) -> None:
-        """``refusals``: each rail's check, by the rail's name."""
+        """``refusals``: each rail's check, by the rail's name. ``account_key``: what accounts are
+        fingerprinted by; without it they are not."""
         self._seal = seal
         self._refusals = refusals
         self._now_ms = now_ms
+        self._account_key = account_key
 
     def methods(self, event: SellerUpdated) -> list[Method]:
         """The ways to pay a seller that a profile names, in her order, inspected."""
@@ -47,15 +52,17 @@ class Inspector:
         except SealError:
             return Method(method.destination, asked, UNREADABLE)
         until_ms = expires_ms(destination)
+        account = fingerprint(destination, self._account_key) if self._account_key else None
+        known = Method(method.destination, asked, until_ms=until_ms, account=account)
         if 0 < until_ms <= self._now_ms():
-            return Method(method.destination, asked, EXPIRED, until_ms=until_ms)
+            return known._replace(refused=EXPIRED)
         refusals = {
             rail: self._refusals[rail](destination) if rail in self._refusals else "rail_unknown"
             for rail in asked
         }
         rails = tuple(rail for rail, refusal in refusals.items() if refusal is None)
         if rails:
-            return Method(method.destination, rails, until_ms=until_ms)
+            return known._replace(rails=rails)
         # Of a kind that a rail does take, its own word is the one that helps.
         reasons = sorted(set(refusals.values()) - {None, OTHER_KIND}, key=str) or [OTHER_KIND]
-        return Method(method.destination, asked, reasons[0], until_ms=until_ms)
+        return known._replace(refused=reasons[0])

@@ -278,6 +278,11 @@ class Settings(_OfRails):
         description="by which chance draws sales that are let through, 16 to 64 characters; "
         "without it none are",
     )
+    account_key: SecretStr = Field(
+        SecretStr(""),
+        description="by which sellers who are paid to one account are told, 16 to 64 characters; "
+        "without it nobody is",
+    )
     seal_keys: SecretStr = Field(
         SecretStr(""),
         description="keys that seal destinations, as id:base64key,id2:base64key; the first seals",
@@ -369,7 +374,7 @@ class Settings(_OfRails):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("explore_key")
+    @field_validator("explore_key", "account_key")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         key = value.get_secret_value().encode()
@@ -412,6 +417,11 @@ class Settings(_OfRails):
     def draws_by(self) -> bytes:
         """The key by which chance draws sales to let through; empty: none are."""
         return self.explore_key.get_secret_value().encode()
+
+    @property
+    def accounts_by(self) -> bytes:
+        """The key that fingerprints accounts; empty: none are."""
+        return self.account_key.get_secret_value().encode()
 
     @property
     def event_retention_ms(self) -> int:

@@ -234,7 +234,11 @@ class Worker:
             self.wallets, cashier, rules, self._rounds(), clock=now_ms, metrics=self.metrics
         )
         self._sender, notices = self._notices(PendingNotices(server))
-        inspector = Inspector(seal, refusals(rail_settings))
+        inspector = Inspector(seal, refusals(rail_settings), account_key=settings.accounts_by)
+        if rules.policy.fraud.looks_at_accounts and not settings.accounts_by:
+            logger.warning(
+                "no rule on account_sellers ever fits: %s is not set", variable("account_key")
+            )
         handlers: dict[str, Callable[[], Handler]] = {
             "sales": lambda: self._sales(desk, rules),
             "commissions": lambda: Commissions(desk, rules),

@@ -152,7 +152,7 @@ def recruit(seed: int, count: int) -> Roster:
                 sponsor_id=None if sponsor is None else ids[sponsor],
                 joined_days=_joined_days(k, count),
                 suspended=k in suspended,
-                ways=ways.get(ids[k], ()),
+                ways=ways.get(ids[owners[k]], ()),
                 device=f"till-{seed}-{tills[k]}",
                 instrument=f"own-{seed}-{cards[k]}",
                 withheld_until=late.get(k),

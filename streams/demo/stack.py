@@ -40,6 +40,7 @@ for a dead member."""
 
 
 EXPLORE_KEY = "what a demo draws by"
+ACCOUNT_KEY = "how a demo tells accounts"
 
 POLICY = Path(__file__).parent / "policy.yaml"
 """The simulated company's terms for all its rails."""
@@ -233,6 +234,7 @@ class Stack:
             "fetch_wait_ms": 10,
             "seal_keys": self.seal_keys,
             "explore_key": EXPLORE_KEY,
+            "account_key": ACCOUNT_KEY,
             "metrics_port": self.metrics_port,
             "webhook_port": self.webhook_port,
             "policy": POLICY,

@@ -60,6 +60,13 @@ def test_what_is_not_known() -> None:
     assert rule(changed_days=1).fits(FACTS._replace(since_changed_ms=-DAY_MS))
 
 
+def test_sellers_on_one_account_fit_from_so_many_others_on() -> None:
+    shared = rule(account_sellers=2)
+    assert [shared.fits(FACTS._replace(account_sellers=n)) for n in (0, 1, 2, 8)] == [
+        False, False, True, True,
+    ]  # fmt: skip
+
+
 def test_those_that_fit_in_their_order() -> None:
     rules = [rule(reason=name, sellers=[seller]) for name, seller in
              (("a", "s-1"), ("b", "s-2"), ("c", "s-1"))]  # fmt: skip
@@ -75,6 +82,7 @@ def test_those_that_fit_in_their_order() -> None:
         ({"sellers": ["s"], "tier": "instant"}, "'hold' or 'reject'"),
         ({"changed_days": 0}, "greater than or equal to 1"),
         ({"card_sales_hour": 1.5}, "valid integer"),
+        ({"account_sellers": 9}, "less than or equal to 8"),
         ({"countries": ["de"]}, "should match pattern"),
     ],
 )
@@ -103,6 +111,7 @@ def test_facts_are_read_off_the_sale_its_vector_and_the_profile() -> None:
     assert facts[:6] == ("s", "c", "d", "FR", "EUR", 500)
     assert facts.seller_sales == pytest.approx(2)
     assert facts.card_sales == pytest.approx(2)
-    assert facts[8:] == (7, 5)
+    assert facts[8:] == (7, 5, 0)
+    assert facts_of(full, row, profile, 3).account_sellers == 3
     assert facts_of(bare, row, profile).country == "DE"
     assert len(row) == len(FEATURES)

@@ -62,6 +62,7 @@ METHODS = st.lists(
         st.none() | st.sampled_from(["iban_invalid", "rail_unknown"]),
         st.none(),
         st.integers(0, 2**45),
+        st.none() | st.text("abcdef", min_size=16, max_size=16),
     ),
     max_size=4,
 )

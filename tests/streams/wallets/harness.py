@@ -358,7 +358,9 @@ class Company:
             clock=self.clock, metrics=self.metrics,
         )  # fmt: skip
         inspector = Inspector(
-            self.seal, {name: provider(name).destination_refusal for name in gates}
+            self.seal,
+            {name: provider(name).destination_refusal for name in gates},
+            account_key=self.settings.accounts_by,
         )
         self.agents = {
             "sellers": Sellers(desk, self.rules, inspector),
