@@ -52,6 +52,10 @@ KEYS_LOOK_S = 1.0
 BACKLOG = 1_024
 """Connections that may wait to be taken."""
 
+KEEP_ALIVE_S = 75
+"""How long an idle connection stays open. Longer than a proxy keeps one (60 s at nginx and AWS):
+a request on a connection that is being closed here is lost on its way."""
+
 
 class Api:
     """One process of the API."""
@@ -181,6 +185,7 @@ class Api:
             backlog=BACKLOG,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=self.settings.drain_timeout_s,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -77,3 +78,19 @@ async def test_requests_on_one_connection_are_bounded_each(open_shop: Shop) -> N
         )
         await reader.readexactly(length)
     writer.close()
+
+
+async def test_a_connection_outlives_a_pause_between_two_requests(open_shop: Shop) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", open_shop.api.port)
+    try:
+        # Servers close after 5 s if nobody says otherwise, and a proxy's next request is lost.
+        for pause_s in (6, 0):
+            writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: till\r\n\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            assert head.startswith(b"HTTP/1.1 200")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            assert length
+            await reader.readexactly(int(length[1]))
+            await asyncio.sleep(pause_s)
+    finally:
+        writer.close()
