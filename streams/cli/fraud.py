@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.cli import patterns
+from streams.cli import accounts, patterns
 from streams.cli.console import console, remarks
 from streams.cli.errors import BadUse, CommandError, LineErrors
 
@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 patterns.register(group)
+accounts.register(group)
 
 
 @group.command()

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from models.accounts import account_key
 from models.shards import SHARDS
 from rails.fingerprint import fingerprint
+from streams.cli import app
 from streams.wallets.rebuild import rebuild
 from streams.wallets.verify import verify
 from tests.streams.wallets.harness import Company
@@ -32,6 +34,12 @@ fraud:
   rules:
     - {reason: shared_account, account_sellers: 2}
 """
+
+
+def listed(*arguments: str) -> Any:
+    result = CliRunner().invoke(app, ["fraud", "accounts", *arguments])
+    assert result.exit_code == 0, result.output
+    return result
 
 
 def account(holder: str, iban: str = IBAN) -> str:
@@ -59,7 +67,7 @@ async def sold(company: Company, *sellers: str) -> list[str]:
 
 
 async def test_from_so_many_sellers_on_the_sales_of_all_of_them_are_held(
-    own_broker: str, redis_url: str, client: redis.Redis
+    own_broker: str, redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Company(own_broker, redis_url, policy=POLICY, account_key=KEY) as company:
         await open_company(
@@ -78,6 +86,19 @@ async def test_from_so_many_sellers_on_the_sales_of_all_of_them_are_held(
         everything = b"".join(message.value or b"" for message in company.sent)
         assert IBAN.encode() not in everything
         assert fingerprint(account("x"), KEY.encode()).encode() in everything
+
+        monkeypatch.setenv("PAYOUTS_REDIS_URL", redis_url)
+        told = json.loads(listed("--json").stdout)
+        assert told == {
+            "accounts": [
+                {"account": fingerprint(account("x"), KEY.encode()),
+                 "sellers": ["anna", "ben", "cleo"]},
+            ],
+            "shared": 1, "profiles": 4, "profiles_with_account": 4,
+        }  # fmt: skip
+        assert listed("--seller", "dora", "--json").stdout.count("sellers") == 0
+        assert "anna, ben, cleo" in listed().stdout
+        assert "0 of the accounts of 4 sellers have 4 or more" in listed("--sellers", "4").stdout
 
         # What Redis loses of it comes back with the next sales; the fingerprints are journalled.
         client.flushall()

@@ -13,6 +13,7 @@ from redis.cluster import RedisCluster
 from models.ids import shard_of_payout
 from models.shards import SHARDS, shard_of
 from streams.demo.embedded import EmbeddedRedis
+from streams.fraud.accounts import shared_accounts
 from streams.notices.pending import Pending, PendingNotices
 from streams.wallets.server import RedisServer, meta_key
 from streams.wallets.shardstate import read_shards
@@ -105,6 +106,9 @@ async def test_every_call_works_over_all_nodes(cluster: str) -> None:
     statement = await asyncio.to_thread(read_statement, client, sellers[0])
     assert statement is not None
     assert len(statement["payouts"]) == 1
+
+    sharing = await asyncio.to_thread(shared_accounts, client)
+    assert (sharing.profiles, sharing.known, sharing.shared) == (200, 0, [])
 
     # An emptied node comes back with its functions and its shards redone.
     values = [entry.messages[0].value for entry in entries]
