@@ -22,6 +22,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple
 
+from models.beside import NOBODY, Beside
 from models.events import SaleCompleted
 from models.features import FEATURES, Profile
 from models.fraudrules import Facts, FraudRule
@@ -339,10 +340,10 @@ _CARD_1H = FEATURES.index("card_1h")
 
 
 def facts_of(
-    event: SaleCompleted, row: Sequence[float], profile: Profile | None, account_sellers: int = 0
+    event: SaleCompleted, row: Sequence[float], profile: Profile | None, around: Beside = NOBODY
 ) -> Facts:
-    """What the company's rules look at of a sale. ``row``: its vector. ``account_sellers``: as
-    :func:`models.accounts.paid_to` counts them."""
+    """What the company's rules look at of a sale. ``row``: its vector. ``around``: what is known of
+    others."""
     changed = joined = None
     country = event.country
     if profile is not None:
@@ -362,7 +363,7 @@ def facts_of(
         expm1(row[_CARD_1H]) if event.instrument_ref is not None else 0.0,
         changed,
         joined,
-        account_sellers,
+        *around,
     )
 
 

@@ -2,8 +2,9 @@
 
 Pure. A rule names conditions, all of which have to fit: a list of sellers, cards, devices or
 countries (a blocklist), an amount or a number of sales (a hard limit), days since a seller joined
-or changed where she is paid to (a cool-down), a number of sellers who are paid to one account. What
-fits is held for review or rejected, and its decision names the rule's reason.
+or changed where she is paid to (a cool-down), a number of sellers who are paid to one account, a
+share of returns. What fits is held for review or rejected, and its decision names the rule's
+reason.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Facts(NamedTuple):
     """None: not known."""
     account_sellers: int = 0
     """Other sellers who are paid to one of her accounts."""
+    upline_returns: float = 0.0
+    """The share that came back of what her upline's team sold, from 0 to 1."""
 
 
 class FraudRule(Section):
@@ -97,6 +100,11 @@ class FraudRule(Section):
         description="fits from so many other sellers on who are paid to one of her accounts, and "
         "whose sales keep it known (90 days); needs `PAYOUTS_ACCOUNT_KEY`",
     )
+    upline_returns: Annotated[int, Field(strict=True, ge=1, le=100)] | None = Field(
+        None,
+        description="fits where so many percent came back of what those sold whom her sponsor "
+        "recruited, with a half-life of a week",
+    )
 
     @model_validator(mode="after")
     def _has_a_condition(self) -> Self:
@@ -121,6 +129,7 @@ class FraudRule(Section):
             and _within(self.changed_days, facts.since_changed_ms, unknown=False)
             and _within(self.joined_days, facts.since_joined_ms, unknown=True)
             and facts.account_sellers >= (self.account_sellers or 0)
+            and facts.upline_returns * 100 >= (self.upline_returns or 0)
         )
 
     def _is_above(self, facts: Facts) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from time import perf_counter
 from typing import Any
 
-from models.accounts import paid_to
+from models.beside import NOBODY, Beside, beside, keys_of
 from models.decisions import Decision, Tier, decide, draw_of, facts_of, standing_of
 from models.events import SaleCompleted
 from models.features import Profile, entities, observe, subject_of
@@ -47,7 +47,7 @@ class Sales:
         self._challenger: Scorer | None = None
         self._drift: DriftWindow | None = None
         self._explore_key = explore_key
-        self._accounts = rules.policy.fraud.looks_at_accounts
+        self._looks_beside = rules.policy.fraud.looks_beside
         self._shared: dict[int, dict[str, str]] = {}
         self._tiers: Counter[str] = Counter()
         self._fired: Counter[str] = Counter()
@@ -106,23 +106,23 @@ class Sales:
         look = await self._look(taken)
         sellers = [seller_of(look, t.event.seller_id) for t in taken]
         states: dict[str, str | None] = dict(look.states)
-        if self._accounts:
-            states |= await self._look_at_accounts(sellers)
+        if self._looks_beside:
+            states |= await self._look_beside(sellers)
         looked = perf_counter()
         rows: list[list[float] | None] = []
         changed: list[dict[str, str]] = []
-        others: list[int] = []
+        around: list[Beside] = []
         for t, seller in zip(taken, sellers, strict=True):
             profile = seller.profile if seller else None
             row, updates = observe(states, t.event, profile)
-            beside = 0
-            if self._accounts and seller is not None and row is not None:
-                beside, named = paid_to(states, seller.accounts, seller.seller_id)
-                updates |= named
+            others = NOBODY
+            if self._looks_beside and seller is not None:
+                others, theirs = beside(states, t.event, seller)
+                updates |= theirs
             states.update(updates)
             rows.append(row)
             changed.append(updates)
-            others.append(beside)
+            around.append(others)
         self._shared = _shared(changed)
         scores = self._scores(rows, self._scorer)
         if self._scorer is not None:
@@ -132,9 +132,9 @@ class Sales:
         if self._drift is not None and (psi := self._drift.take(rows, scores)) is not None:
             self._desk.metrics.drift(psi)
         operations = [
-            self._operation(t, seller, row, score, rival, updates, beside)
-            for t, seller, row, score, rival, updates, beside in zip(
-                taken, sellers, rows, scores, rivals, changed, others, strict=True
+            self._operation(t, seller, row, score, rival, updates, others)
+            for t, seller, row, score, rival, updates, others in zip(
+                taken, sellers, rows, scores, rivals, changed, around, strict=True
             )
         ]
         self._desk.metrics.decided(self._tiers, self._fired, self._explored)
@@ -153,9 +153,9 @@ class Sales:
                     wanted[entity] = shard_of(entity)
         return await self._desk.wallets.look(sellers, wanted.items())
 
-    async def _look_at_accounts(self, sellers: Sequence[Seller | None]) -> dict[str, str]:
-        """Who else is paid to these sellers' accounts: a second read, since profiles name them."""
-        wanted = {key: shard_of(key) for seller in sellers if seller for key in seller.accounts}
+    async def _look_beside(self, sellers: Sequence[Seller | None]) -> dict[str, str]:
+        """What is known of those around these sellers: a second read, since profiles name them."""
+        wanted = {key: shard_of(key) for seller in sellers if seller for key in keys_of(seller)}
         if not wanted:
             return {}
         return (await self._desk.wallets.look((), wanted.items())).states
@@ -178,7 +178,7 @@ class Sales:
         score: float | None,
         rival: float | None,
         updates: dict[str, str],
-        beside: int,
+        others: Beside,
     ) -> Operation:
         event = taken.event
         state = updates["s:" + event.seller_id]
@@ -188,10 +188,10 @@ class Sales:
             return operation
         amount = self._rules.plan.retail(event.amount_minor, event.currency)
         profile = seller.profile if seller else None
-        decision, fits = self._decision(event, score, amount, profile, row, beside)
+        decision, fits = self._decision(event, score, amount, profile, row, others)
         booked = decision
         if seller is None:
-            booked, _ = self._decision(event, score, amount, _KNOWN, row, beside, explores=False)
+            booked, _ = self._decision(event, score, amount, _KNOWN, row, others, explores=False)
         operation = self._rules.sale(
             event, seller, amount, booked.tier, decision.score, booked.share_bp
         )
@@ -202,7 +202,7 @@ class Sales:
             taken, operation, decision, amount, profile, row, rival
         )
         if decision.explored:
-            held, _ = self._decision(event, score, amount, profile, row, beside, explores=False)
+            held, _ = self._decision(event, score, amount, profile, row, others, explores=False)
             self._explore(taken, operation, held, amount, profile, row, rival)
         self._tiers[decision.tier.value] += 1
         for rule in fits:
@@ -216,13 +216,13 @@ class Sales:
         amount: int,
         profile: Profile | None,
         row: list[float],
-        beside: int,
+        others: Beside,
         *,
         explores: bool = True,
     ) -> tuple[Decision, Sequence[FraudRule]]:
         """The decision, and the rules that fit."""
         scorer, key, policy = self._scorer, self._explore_key, self._rules.policy.fraud
-        fits = fired(policy.rules, facts_of(event, row, profile, beside)) if policy.rules else ()
+        fits = fired(policy.rules, facts_of(event, row, profile, others)) if policy.rules else ()
         decision = decide(
             score,
             amount,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from models.beside import Beside
 from models.debts import DAY_MS
 from models.decisions import facts_of
 from models.events import SaleCompleted
@@ -67,6 +68,13 @@ def test_sellers_on_one_account_fit_from_so_many_others_on() -> None:
     ]  # fmt: skip
 
 
+def test_returns_of_the_team_fit_from_such_a_share_on() -> None:
+    sent_back = rule(upline_returns=30)
+    shares = (0.0, 0.299, 0.3, 1.0)
+    fits = [sent_back.fits(FACTS._replace(upline_returns=share)) for share in shares]
+    assert fits == [False, False, True, True]
+
+
 def test_those_that_fit_in_their_order() -> None:
     rules = [rule(reason=name, sellers=[seller]) for name, seller in
              (("a", "s-1"), ("b", "s-2"), ("c", "s-1"))]  # fmt: skip
@@ -83,6 +91,7 @@ def test_those_that_fit_in_their_order() -> None:
         ({"changed_days": 0}, "greater than or equal to 1"),
         ({"card_sales_hour": 1.5}, "valid integer"),
         ({"account_sellers": 9}, "less than or equal to 8"),
+        ({"upline_returns": 101}, "less than or equal to 100"),
         ({"countries": ["de"]}, "should match pattern"),
     ],
 )
@@ -111,7 +120,7 @@ def test_facts_are_read_off_the_sale_its_vector_and_the_profile() -> None:
     assert facts[:6] == ("s", "c", "d", "FR", "EUR", 500)
     assert facts.seller_sales == pytest.approx(2)
     assert facts.card_sales == pytest.approx(2)
-    assert facts[8:] == (7, 5, 0)
-    assert facts_of(full, row, profile, 3).account_sellers == 3
+    assert facts[8:] == (7, 5, 0, 0.0)
+    assert facts_of(full, row, profile, Beside(3, 0.25))[10:] == (3, 0.25)
     assert facts_of(bare, row, profile).country == "DE"
     assert len(row) == len(FEATURES)

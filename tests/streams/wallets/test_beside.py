@@ -1,4 +1,5 @@
-"""Sellers who are paid to one account, from their profiles to the rule that holds their sales."""
+"""Those around a seller, from their profiles to the rules that hold her sales: who is paid to one
+account with her, and what her upline's team sends back."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from models.accounts import account_key
 from models.shards import SHARDS
+from models.uplines import upline_key
 from rails.fingerprint import fingerprint
 from streams.cli import app
 from streams.wallets.rebuild import rebuild
@@ -33,6 +35,7 @@ fraud:
   unscored_cap: {EUR: 100000}
   rules:
     - {reason: shared_account, account_sellers: 2}
+    - {reason: team_returns, upline_returns: 30}
 """
 
 
@@ -133,3 +136,25 @@ async def test_sales_of_one_batch_see_one_another(own_broker: str, redis_url: st
         # They come by partition: whoever is first and second, the others find two before them.
         tiers = [verdict.fold.tiers[sale["id"]] for sale in sales]
         assert (tiers.count("instant"), tiers.count("hold")) == (2, 4)
+
+
+async def test_a_team_that_sends_back_is_held_and_nobody_else(
+    own_broker: str, redis_url: str, client: redis.Redis
+) -> None:
+    async with Company(own_broker, redis_url, policy=POLICY, account_key=KEY) as company:
+        await company.wallets.heal(range(SHARDS))
+        for name in ("ann", "ben"):
+            company.publish("sellers", company.seller(name), key=name)
+        for name, sponsor in (("a1", "ann"), ("a2", "ann"), ("b1", "ben")):
+            company.publish("sellers", company.seller(name, sponsor_id=sponsor), key=name)
+        await company.work()
+        for name in ("a1", "a2", "b1"):
+            company.publish("sales", company.sale(name, 90_000, f"big-{name}"), key=name)
+            await company.work()
+        assert await sold(company, "a1", "b1") == ["instant", "instant"]
+        company.publish("sales", company.return_of("a1", 80_000, "big-a1"), key="a1")
+        await company.work()
+        # Of 2,000 sold by Ann's two and 500 more, 800 came back: a2 is one of them, though it was
+        # not she; Ben's are not, nor is Ann, whom nobody recruited.
+        assert await sold(company, "a2", "b1", "ann") == ["hold", "instant", "instant"]
+        assert len(list(client.scan_iter(f"*{upline_key('')}*"))) == 2
