@@ -19,7 +19,7 @@ WORDS = {"by": "Eva Klein", "why": "PayPal, case 4711"}
 PRINCIPAL, FEE = 981, 19
 
 REFUSALS = {
-    *(Reason.PAYOUT_NOT_UNKNOWN, Reason.PAYOUT_RESOLVED, Reason.ENQUIRY_DUE),
+    *(Reason.PAYOUT_NOT_UNKNOWN, Reason.PAYOUT_RESOLVED, Reason.ENQUIRY_DUE, Reason.ASKED_SINCE),
     *(Reason.AMOUNT_MISMATCH, Reason.REFERENCE_MISMATCH),
 }
 """Those that nothing but this gives; TestRefused has them, and what it shares with others."""
@@ -34,13 +34,15 @@ class Silent(Followed):
         self.payout = self.shard.only_payout()
         self.goes("submitted")
         self.goes("unknown", ask_ms=DAY_MS)
+        self.shard.now_ms += QUIET_MS
 
     def goes(self, state: str, **fields: Any) -> str:
         return self.do(self.shard.transit(self.payout, state, **fields))
 
     def resolve(self, state: str, **fields: Any) -> str:
         said = {"payout": self.payout, "attempt": 0, "state": state, "currency": "EUR",
-                "amount": PRINCIPAL, "quiet_ms": QUIET_MS, **WORDS}  # fmt: skip
+                "amount": PRINCIPAL, "said": self.shard.now_ms, "quiet_ms": QUIET_MS,
+                **WORDS}  # fmt: skip
         event = self.shard.event("resolve", "payout.resolved", **said | fields)
         return self.do({**event, "topic": "commissions"})
 
@@ -193,7 +195,32 @@ class TestRefused:
         anna.shard.now_ms += DAY_MS - ask_ms
         assert anna.resolve("failed") == outcome
 
+    @pytest.mark.parametrize(
+        ("after_ms", "outcome"),
+        [(-DAY_MS, "refused:asked_since"), (0, "refused:asked_since"),
+         (QUIET_MS - 1, "refused:asked_since"), (QUIET_MS, "booked"),
+         (DAY_MS, "booked")],
+    )  # fmt: skip
+    @pytest.mark.parametrize("state", ["failed", "returned"])
+    def test_is_not_paid_when_the_rail_was_asked_since(
+        self, anna: Silent, state: str, after_ms: int, outcome: str
+    ) -> None:
+        anna.goes("unknown", again=True, ask_ms=3 * DAY_MS)
+        asked_ms = anna.shard.now_ms
+        anna.shard.now_ms += DAY_MS // 2
+        assert anna.resolve(state, said=asked_ms + after_ms) == outcome
+
+    def test_is_not_what_a_clock_ahead_says_of_the_time_to_come(self, anna: Silent) -> None:
+        anna.goes("unknown", again=True, ask_ms=DAY_MS)
+        said = {"said": anna.shard.now_ms + DAY_MS}
+        assert anna.resolve("failed", **said) == "refused:asked_since"
+
     def test_is_never_paid_for_an_enquiry(self, anna: Silent) -> None:
+        anna.goes("unknown", again=True, ask_ms=DAY_MS)
+        assert anna.resolve("settled") == "booked"
+        assert anna.stored["state"] == "settled"
+
+    def test_is_never_paid_for_one_that_is_due(self, anna: Silent) -> None:
         anna.shard.now_ms += 2 * DAY_MS
         assert anna.resolve("settled") == "booked"
 
