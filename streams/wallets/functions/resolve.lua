@@ -6,6 +6,12 @@ local function taken(shard, op, payout)
   return whose and whose:match('^[^.]+') ~= op.payout
 end
 
+-- Whether it was said long enough behind a time. Whoever is ahead of our clock knows no more for that.
+local function said_after(shard, op, at)
+  local said = op.said < shard.now and op.said or shard.now
+  return said >= at + op.quiet_ms
+end
+
 -- Where a rail repeats the submission to ask, an enquiry may pay what is said not to be paid: one that is
 -- under way, that is soon to be, or that was since it was said, or while it was.
 local function may_pay(shard, op, payout)
@@ -13,9 +19,7 @@ local function may_pay(shard, op, payout)
   if ask_at and tonumber(ask_at) < shard.now + op.quiet_ms then
     return 'enquiry_due'
   end
-  -- Whoever is ahead of our clock knows no more for that.
-  local said = op.said < shard.now and op.said or shard.now
-  if said < payout.changed_ms + op.quiet_ms then
+  if not said_after(shard, op, payout.changed_ms) then
     return 'asked_since'
   end
 end
@@ -70,8 +74,10 @@ function operations.resolve(shard, op)
     return 'refused:' .. reason
   end
   payout.resolved = {state = op.state, by = op.by, why = op.why, reference = op.reference, at = shard.now}
-  -- Whoever asked knows more than a report that only hints.
-  payout.hinted = nil
+  -- Whoever asked knows more than a report that only hints; not than one that came since.
+  if said_after(shard, op, payout.hinted_ms or 0) then
+    payout.hinted = nil
+  end
   op.reason = 'resolved'
   if op.state ~= 'failed' then
     op.provider_ref, op.by_ref = op.reference, true

@@ -113,7 +113,20 @@ class TestResolved:
     def test_settles_a_hint_that_was_there(self, anna: Silent) -> None:
         hint = {"op": "ask", "id": "h", "shard": anna.shard.number, "payout": anna.payout}
         assert anna.do({**hint, "attempt": 0, "state": "failed"}) == "booked"
+        anna.shard.now_ms += QUIET_MS
         assert anna.resolve("settled") == "booked"
+        assert anna.asked_at is None
+
+    @pytest.mark.parametrize("after_ms", [-DAY_MS, 0, QUIET_MS - 1])
+    def test_leaves_a_hint_that_came_since_it_was_said(self, anna: Silent, after_ms: int) -> None:
+        hint = {"op": "ask", "id": "h", "shard": anna.shard.number, "payout": anna.payout}
+        assert anna.do({**hint, "attempt": 0, "state": "returned"}) == "booked"
+        hinted_ms = anna.shard.now_ms
+        anna.shard.now_ms += QUIET_MS
+        assert anna.resolve("settled", said=hinted_ms + after_ms) == "booked"
+        assert anna.asked_at == anna.shard.now_ms
+        assert anna.goes("returned", again=True, hints=1) == "booked"
+        assert anna.shard.balances() == (PRINCIPAL, 0, 0, 0, 0)
         assert anna.asked_at is None
 
     def test_twice_is_once(self, anna: Silent) -> None:
