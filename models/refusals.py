@@ -55,6 +55,7 @@ class Reason(StrEnum):
     AMOUNT_MISMATCH = "amount_mismatch"
     REFERENCE_MISMATCH = "reference_mismatch"
     ENQUIRY_DUE = "enquiry_due"
+    ASKED_SINCE = "asked_since"
     UNKNOWN_SELLER = "unknown_seller"
     SELLER_SUSPENDED = "seller_suspended"
     AUTHORISATION_REUSED = "authorisation_reused"

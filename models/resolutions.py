@@ -22,8 +22,9 @@ RESOLVED = "an unknown payout is resolved once, by somebody, for a reason"
 
 
 QUIET_MS = 60_000
-"""So long before the next enquiry nobody asks a payout's rail: an enquiry that is under way leaves
-its time in the past until its answer is booked. Clocks of workers differ by less."""
+"""So long before the next enquiry nobody asks a payout's rail, nor so long behind the last one: an
+enquiry that is under way leaves its time in the past until its answer is booked, and one that
+another worker makes as well is over by then. Clocks of workers differ by less."""
 
 
 _TOPIC = "commissions"
@@ -45,6 +46,7 @@ def resolution(event: PayoutResolved) -> dict[str, Any]:
         "amount": event.amount_minor,
         "by": event.by,
         "why": event.reason,
+        "said": event.occurred_ms,
         "quiet_ms": QUIET_MS,
     }
     return operation | ({} if event.reference is None else {"reference": event.reference})

@@ -205,6 +205,11 @@ def _require_quiet(settings: Any, payout: Mapping[str, Any]) -> None:
             f"{payout['rail']} is being asked about {payout['payout_id']}, or is within a minute: "
             "try again when it has been"
         )
+    if payout["changed_ms"] > now_ms - QUIET_MS:
+        raise CommandError(
+            f"{payout['rail']} was asked about {payout['payout_id']} within the last minute, which "
+            "may have paid it: ask again what became of it"
+        )
 
 
 def _found(limit: int, rail: str | None, before_ms: int | None) -> Unknowns:

@@ -58,6 +58,7 @@ SELDOM = {
     Reason.AMOUNT_MISMATCH,
     Reason.REFERENCE_MISMATCH,
     Reason.ENQUIRY_DUE,
+    Reason.ASKED_SINCE,
     Reason.LINES_CONFLICT,  # tests/models/test_events.py has it
     Reason.CONVERSION_TOO_SMALL,  # tests/streams/wallets/test_fx.py has all of these
     Reason.INSUFFICIENT_AVAILABLE,

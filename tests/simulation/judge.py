@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from models.money import BASIS_POINTS
-from models.payouts import IN_FLIGHT, PayoutState
+from models.payouts import IN_FLIGHT, PayoutState, may_follow
 from models.reinvestment import campaign_of
 from streams.demo.oracle import expected
 from streams.wallets import evidence, shardstate
@@ -287,6 +287,20 @@ def _written_off(world: World, found: Evidence) -> Iterator[str]:
             yield f"{key[0]} owes {have.get(key, 0)} less, by name {want.get(key, 0)}"
 
 
+def _resolved(world: World, found: Evidence) -> Iterator[str]:
+    """a payout is what somebody else than its seller said it is, or what may follow that"""
+    fold = found.journal.fold
+    for event in world.person.said:
+        if event["id"] not in fold.booked:
+            continue
+        payout, said = event["payout_id"], PayoutState(event["outcome"])
+        state = PayoutState(fold.payouts[payout][0])
+        if state is not said and not may_follow(said, state):
+            yield f"{payout} is {state}, {event['by']} said {said}"
+        if event["by"] == event["seller_id"]:
+            yield f"{payout} is {said}, as its seller said"
+
+
 def _reinvested(world: World, found: Evidence) -> Iterator[str]:
     """what returns left of the reinvested is there, if nothing is spent"""
     fold = found.journal.fold
@@ -363,7 +377,7 @@ def _ms(text: str) -> int:
 
 RULES = (
     *(_earned, _granted, _steady, _affordable, _bonuses, _finished, _waiting, _answered),
-    *(_owed, _written_off, _reinvested, _ended, _quoted, _released, _offered),
+    *(_owed, _written_off, _resolved, _reinvested, _ended, _quoted, _released, _offered),
 )
 """What only a simulation knows: each yields what breaks its docstring."""
 

@@ -8,6 +8,7 @@ had left is reported in the end: nobody asks about a payout that is settled.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ CAPABILITIES = Capabilities(
     destinations=frozenset({"email"}),
     can_report_by_webhook=True,
 )
+
+ON_ITS_WAY_S_MAX = 8.0
+"""How long a submission is on its way at most; of a process that is killed, some arrive later."""
 
 Step = tuple[PayoutState, FailureCategory | None]
 
@@ -97,6 +101,7 @@ class Bank:
         self._world = world
         self._submissions = 0
         self._reports = 0
+        self._may_come_s: dict[str, float] = {}
 
     def number(self) -> int:
         """A number for a submission."""
@@ -122,6 +127,22 @@ class Bank:
             if len(found.calls) > 1:
                 world.note("%s executes %s AGAIN", rail, attempt_id)
         return found
+
+    def expects(self, instruction: Instruction, within_s: float) -> None:
+        """A submission comes within so many seconds, if it ever does."""
+        self._may_come_s[instruction.attempt_id] = self._world.loop.time() + within_s
+
+    def told(self, attempt_id: str) -> PayoutState | None:
+        """What the bank's people say of an attempt; None if they cannot say it yet."""
+        one = self.executions.get(attempt_id)
+        if one is None:
+            late = self._world.loop.time() <= self._may_come_s.get(attempt_id, 0.0)
+            return None if late else S.FAILED
+        if one.state in PAID:
+            return S.SETTLED
+        if one.state is S.RETURNED:
+            return S.RETURNED
+        return S.FAILED if one.state in {S.FAILED, S.CANCELLED} else None
 
     def books(self) -> dict[str, Execution]:
         """The books, as the host's verification reads them: all attempts of a payout together."""
@@ -155,6 +176,8 @@ class Bank:
     def _report(self, one: _Execution, outcome: Outcome, *, must_come: bool) -> None:
         """Send a report: perhaps not, perhaps twice, perhaps late, perhaps denied afterwards."""
         dice = self._world.dice
+        if not must_come and self._world.person.is_mute(one.instruction.attempt_id):
+            return
         copies = 1 if self.calm else dice.one_of(((0, 20.0), (1, 65.0), (2, 15.0)))
         for _ in range(max(copies, 1) if must_come else copies):
             self._send(one, outcome)
@@ -197,20 +220,24 @@ class SimulatedRail:
         world, bank = self._world, self._world.bank
         call = bank.number()
         fate = "fine" if bank.calm else world.dice.one_of(_SUBMISSIONS)
+        fate = world.person.fate(fate)
         world.note("submit %s to %s: %s", instruction.attempt_id, self.name, fate)
         if fate == "not sent":
             await world.pause()
             return failed(F.RETRYABLE, "connection_refused")
         arrive = lambda: bank.execute(self.name, instruction, call)  # noqa: E731
         landed = self._launch(arrive)
+        bank.expects(instruction, ON_ITS_WAY_S_MAX)
         try:
             await world.pause()
         finally:
             landed()
+        late_s = world.dice.random() * 9 if fate == "late" else 0.0
+        bank.expects(instruction, late_s)
         if fate == "refused":
             return failed(world.dice.choice(tuple(F)), "refused")
         if fate == "late":
-            world.loop.call_later(world.dice.random() * 9, arrive)
+            world.loop.call_later(late_s, arrive)
         elif fate != "lost":
             execution = arrive()
         await world.pause()
@@ -224,7 +251,11 @@ class SimulatedRail:
         silent = not bank.calm and (
             world.dice.chance(0.15) or world.loop.time() < bank.down_until_s
         )
-        world.note("enquire %s%s", instruction.attempt_id, ": silence" if silent else "")
+        hushed = world.person.hushes(instruction.attempt_id)
+        silent = silent or (hushed and world.person.is_lost())
+        world.note("enquire %s%s", instruction.attempt_id, ": silence" if silent or hushed else "")
+        if hushed:
+            await asyncio.sleep(world.person.slow_s())
         await world.pause()
         if silent:
             return unknown("timed_out", instruction.provider_ref)
@@ -232,6 +263,8 @@ class SimulatedRail:
             return unknown("no_submission_time")
         execution = bank.execute(self.name, instruction, None)
         await world.pause()
+        if hushed:
+            return unknown("timed_out", instruction.provider_ref)
         return execution.outcome()
 
     async def cancel(self, instruction: Instruction) -> Outcome:

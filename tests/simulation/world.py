@@ -20,6 +20,7 @@ from uuid import UUID
 
 from redis.exceptions import ResponseError
 
+from models import resolutions
 from streams import janitor
 from streams.engine import Outgoing
 from streams.wallets import healing, wallets
@@ -34,6 +35,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.log import PARTITIONS, Log, Place, place_of
 from tests.simulation.loop import NothingHappens, VirtualLoop
 from tests.simulation.memory import MemoryRedis
+from tests.simulation.person import QUIET_MS, Person
 from tests.simulation.rail import Bank
 from tests.simulation.snapshots import SimulatedSnapshots
 from tests.simulation.worker import Asked, Request, SimulatedWorker, company, owner
@@ -122,6 +124,7 @@ class World:
         self.redis = MemoryRedis(self.now_ms)
         self.log = Log(self.now_ms, self._line if tracing else None)
         self.log.heard = self._heard
+        self.person = Person(self, seed)
         self.bank = Bank(self)
         self.snapshots = SimulatedSnapshots(self)
         self.workers: dict[str, SimulatedWorker] = {}
@@ -388,11 +391,17 @@ class World:
             for _ in range(request.times):
                 self._asking += 1
                 self.loop.call_at(request.at_s + self.dice.random(), self.ask, request)
+        self.person.plan(self._span_s)
         self.faults.plan(self._span_s)
         await asyncio.sleep(self._span_s + 1.0)
         await self._settle()
         if not self.violations and self._seed % REBUILD_EVERY == 0:
             await self._rebuild()
+
+    def send_later(self, after_s: float, message: Any) -> None:
+        """Somebody outside sends a message that is not in the script."""
+        self._unsent += 1
+        self.loop.call_later(after_s, self._publish, message)
 
     def _publish(self, message: Any) -> None:
         self._unsent -= 1
@@ -415,6 +424,10 @@ class World:
             due_ms = self._next_timer()
             if due_ms is None:
                 return
+            if (look_ms := self.person.looks_ms(due_ms)) is not None:
+                self.ahead_ms += look_ms - self.now_ms()
+                self.person.look()
+                continue
             self.ahead_ms += max(0, due_ms - self.now_ms()) + leap_ms
             leap_ms = min(leap_ms * 8, 3_600_000)
             self.note("the clock is set ahead, to the next timer")
@@ -535,7 +548,7 @@ def run(
     """
     world = World(seed, scale, tracing=tracing, source=source)
     nonces = Dice(seed)
-    before, interval_s = healing.uuid, janitor.ROUND_INTERVAL_S
+    before, interval_s, quiet_ms = healing.uuid, janitor.ROUND_INTERVAL_S, resolutions.QUIET_MS
     ours = {**PORTIONS, "HEALER_LOOK_S": scale.look_s}
     theirs = {name: getattr(healing, name) for name in ours}
     looks = {name: getattr(wallets, name) for name in LOOKS}
@@ -546,6 +559,7 @@ def run(
         # What a process draws from the system's chance has to follow from the seed as well.
         healing.uuid = _Nonces(nonces)  # type: ignore[assignment]
         janitor.ROUND_INTERVAL_S = ROUND_S
+        resolutions.QUIET_MS = QUIET_MS
         for name, value in ours.items():
             setattr(healing, name, value)
         for name, pause in LOOKS.items():
@@ -565,6 +579,7 @@ def run(
         for name, pause in looks.items():
             setattr(wallets, name, pause)
         janitor.ROUND_INTERVAL_S = interval_s
+        resolutions.QUIET_MS = quiet_ms
         logging.disable(logging.NOTSET)
         if collects:
             gc.enable()

@@ -472,6 +472,7 @@ function operations.ask(shard, op)
   local entry = new_entry(shard, op, 'payout.hinted', payout.currency)
   payout.hints = (payout.hints or 0) + 1
   payout.hinted = true
+  payout.hinted_ms = shard.now
   store_payout(entry, shard, payout)
   write(entry, 'ZADD', 'e', shard.now, op.payout)
   commit(shard, entry)

@@ -205,4 +205,10 @@ async def test_what_is_not_sent(company: Company, client: redis.Redis) -> None:
     refused = await run("resolve", anna, "--as", "returned", *EVA, "--yes")
     assert (refused.exit_code, "is being asked about" in refused.stderr) == (1, True)
     client.zadd(Shard(client, "anna").key("e"), {anna: due})
+    # It was, a moment ago.
+    key = Shard(client, "anna").key(f"y:{anna}")
+    stored = json.loads(client.get(key) or "")  # type: ignore[arg-type]
+    client.set(key, json.dumps(stored | {"changed_ms": company.clock.now_ms}))
+    refused = await run("resolve", anna, "--as", "failed", *EVA, "--yes")
+    assert (refused.exit_code, "within the last minute" in refused.stderr) == (1, True)
     assert await company.work() == 0

@@ -19,7 +19,7 @@ WORDS = {"by": "Eva Klein", "why": "PayPal, case 4711"}
 PRINCIPAL, FEE = 981, 19
 
 REFUSALS = {
-    *(Reason.PAYOUT_NOT_UNKNOWN, Reason.PAYOUT_RESOLVED, Reason.ENQUIRY_DUE),
+    *(Reason.PAYOUT_NOT_UNKNOWN, Reason.PAYOUT_RESOLVED, Reason.ENQUIRY_DUE, Reason.ASKED_SINCE),
     *(Reason.AMOUNT_MISMATCH, Reason.REFERENCE_MISMATCH),
 }
 """Those that nothing but this gives; TestRefused has them, and what it shares with others."""
@@ -34,13 +34,15 @@ class Silent(Followed):
         self.payout = self.shard.only_payout()
         self.goes("submitted")
         self.goes("unknown", ask_ms=DAY_MS)
+        self.shard.now_ms += QUIET_MS
 
     def goes(self, state: str, **fields: Any) -> str:
         return self.do(self.shard.transit(self.payout, state, **fields))
 
     def resolve(self, state: str, **fields: Any) -> str:
         said = {"payout": self.payout, "attempt": 0, "state": state, "currency": "EUR",
-                "amount": PRINCIPAL, "quiet_ms": QUIET_MS, **WORDS}  # fmt: skip
+                "amount": PRINCIPAL, "said": self.shard.now_ms, "quiet_ms": QUIET_MS,
+                **WORDS}  # fmt: skip
         event = self.shard.event("resolve", "payout.resolved", **said | fields)
         return self.do({**event, "topic": "commissions"})
 
@@ -111,7 +113,20 @@ class TestResolved:
     def test_settles_a_hint_that_was_there(self, anna: Silent) -> None:
         hint = {"op": "ask", "id": "h", "shard": anna.shard.number, "payout": anna.payout}
         assert anna.do({**hint, "attempt": 0, "state": "failed"}) == "booked"
+        anna.shard.now_ms += QUIET_MS
         assert anna.resolve("settled") == "booked"
+        assert anna.asked_at is None
+
+    @pytest.mark.parametrize("after_ms", [-DAY_MS, 0, QUIET_MS - 1])
+    def test_leaves_a_hint_that_came_since_it_was_said(self, anna: Silent, after_ms: int) -> None:
+        hint = {"op": "ask", "id": "h", "shard": anna.shard.number, "payout": anna.payout}
+        assert anna.do({**hint, "attempt": 0, "state": "returned"}) == "booked"
+        hinted_ms = anna.shard.now_ms
+        anna.shard.now_ms += QUIET_MS
+        assert anna.resolve("settled", said=hinted_ms + after_ms) == "booked"
+        assert anna.asked_at == anna.shard.now_ms
+        assert anna.goes("returned", again=True, hints=1) == "booked"
+        assert anna.shard.balances() == (PRINCIPAL, 0, 0, 0, 0)
         assert anna.asked_at is None
 
     def test_twice_is_once(self, anna: Silent) -> None:
@@ -193,7 +208,32 @@ class TestRefused:
         anna.shard.now_ms += DAY_MS - ask_ms
         assert anna.resolve("failed") == outcome
 
+    @pytest.mark.parametrize(
+        ("after_ms", "outcome"),
+        [(-DAY_MS, "refused:asked_since"), (0, "refused:asked_since"),
+         (QUIET_MS - 1, "refused:asked_since"), (QUIET_MS, "booked"),
+         (DAY_MS, "booked")],
+    )  # fmt: skip
+    @pytest.mark.parametrize("state", ["failed", "returned"])
+    def test_is_not_paid_when_the_rail_was_asked_since(
+        self, anna: Silent, state: str, after_ms: int, outcome: str
+    ) -> None:
+        anna.goes("unknown", again=True, ask_ms=3 * DAY_MS)
+        asked_ms = anna.shard.now_ms
+        anna.shard.now_ms += DAY_MS // 2
+        assert anna.resolve(state, said=asked_ms + after_ms) == outcome
+
+    def test_is_not_what_a_clock_ahead_says_of_the_time_to_come(self, anna: Silent) -> None:
+        anna.goes("unknown", again=True, ask_ms=DAY_MS)
+        said = {"said": anna.shard.now_ms + DAY_MS}
+        assert anna.resolve("failed", **said) == "refused:asked_since"
+
     def test_is_never_paid_for_an_enquiry(self, anna: Silent) -> None:
+        anna.goes("unknown", again=True, ask_ms=DAY_MS)
+        assert anna.resolve("settled") == "booked"
+        assert anna.stored["state"] == "settled"
+
+    def test_is_never_paid_for_one_that_is_due(self, anna: Silent) -> None:
         anna.shard.now_ms += 2 * DAY_MS
         assert anna.resolve("settled") == "booked"
 

@@ -245,7 +245,7 @@ class Life:
         booked = self.book(self.event(
             "resolve", "payout.resolved", payout=payouts[number], attempt=0, state=state,
             currency="EUR", amount=self.fold.payouts[payouts[number]][2], by=by, why="called",
-            quiet_ms=-1_000_000_000,
+            said=self.shard.now_ms, quiet_ms=-1_000_000_000,
         ))  # fmt: skip
         return booked, self.ledger.resolve(number, state, by)
 
