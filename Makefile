@@ -10,8 +10,11 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 ARGS ?=
 
-# Each process of the tests has its own servers, unless they are given ones that run.
-TEST_PROCESSES := $(if $(KAFKA_BOOTSTRAP)$(PAYOUTS_TEST_REDIS_URL),0,2)
+# Each process of the tests has its own servers, unless they are given ones that run. Three on two
+# cores: half of the time a test waits for a server, a session or a clock. Apache Kafka needs more of
+# them.
+TEST_PROCESSES := $(if $(KAFKA_BOOTSTRAP)$(PAYOUTS_TEST_REDIS_URL),0,3)
+KAFKA_TEST_PROCESSES := $(if $(KAFKA_BOOTSTRAP)$(PAYOUTS_TEST_REDIS_URL),0,2)
 
 # Apache Kafka's jars, kept between checkouts, unless the tests are given a Kafka that runs.
 KAFKA_VERSION := $(shell sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/kafka/pom.xml 2>/dev/null)
@@ -51,7 +54,7 @@ ifdef ARGS
 	@$(PY) -m pytest --kafka apache $(ARGS)
 else
 	@$(PY) -m pytest --kafka apache tests/kafka
-	@$(PY) -m pytest --kafka apache -n $(TEST_PROCESSES) --dist worksteal $(KAFKA_TESTS)
+	@$(PY) -m pytest --kafka apache -n $(KAFKA_TEST_PROCESSES) --dist worksteal $(KAFKA_TESTS)
 endif
 
 kafka: $(KAFKA) ## Apache Kafka's jars, with Java and Maven, into the cache

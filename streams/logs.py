@@ -30,16 +30,23 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:password@ in an address
     (re.compile(r"(?<=://)[^\s/@]*@"), MASK + "@"),
     (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE), r"\1 " + MASK),
-    # name=value, name: value and "name": "value" of what is called a secret
+    # name=value, name: value and "name": "value" of what is called a secret; as with the next
+    # rule, no run of characters is gone through twice: text of any kind may come to be logged
     (
         re.compile(
-            r"""([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|authorization)[\w.-]*
+            r"""((?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|authorization)[\w.-]*+
             ["']?\s*[=:]\s*)(?:"[^"]*"|'[^']*'|(?!Bearer|Basic)[^\s,;&)}\]]+)""",
             re.IGNORECASE | re.VERBOSE,
         ),
         r"\1" + MASK,
     ),
-    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), MASK + "@" + MASK),
+    # an e-mail address; those that hang together by what may be in a name are masked as one
+    (
+        re.compile(
+            r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+(?:[.+-][\w.+-]*+@[\w-]+(?:\.[\w-]+)+)*"
+        ),
+        MASK + "@" + MASK,
+    ),
     # an IBAN, printed in groups or not
     (
         re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"),

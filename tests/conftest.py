@@ -77,7 +77,10 @@ def broker(pytestconfig: pytest.Config) -> Iterator[str]:
         yield given
         return
     try:
-        server = ApacheKafka(jars_directory()) if _on_apache(pytestconfig) else EmbeddedBroker()
+        if _on_apache(pytestconfig):
+            server: ApacheKafka | EmbeddedBroker = ApacheKafka(jars_directory(), brief=True)
+        else:
+            server = EmbeddedBroker()
         server.start()
     except (EmbeddedUnavailable, ApacheUnavailable) as error:
         _unavailable(error)

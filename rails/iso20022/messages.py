@@ -11,17 +11,20 @@ import unicodedata
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pyiso20022.pacs.pacs_008_001_08 import pacs_008_001_08 as pacs008
-from pyiso20022.pacs.pacs_028_001_03 import pacs_028_001_03 as pacs028
-from pyiso20022.pain.pain_001_001_09 import pain_001_001_09 as pain001
 from xsdata.formats.dataclass.serializers import XmlSerializer
 from xsdata.formats.dataclass.serializers.config import SerializerConfig
 from xsdata.models.datatype import XmlDate, XmlDateTime
 
 from rails.accounts import Account
 from rails.rail import Instruction
+
+# Each is thousands of lines of dataclasses: a function that writes one imports it, so that a worker
+# which pays nothing by such messages does not wait for them at its start.
+if TYPE_CHECKING:
+    from pyiso20022.pacs.pacs_008_001_08 import pacs_008_001_08 as pacs008
+    from pyiso20022.pain.pain_001_001_09 import pain_001_001_09 as pain001
 
 Form = Literal["pacs.008", "pain.001"]
 """As what a payment is written: between banks, or as a customer's order to its bank."""
@@ -104,6 +107,8 @@ def question_written(
     question_id: str, payment_id: str, form: Form, debtor: Debtor, now: datetime
 ) -> bytes:
     """A request for a payment's status: pacs.028.001.03."""
+    from pyiso20022.pacs.pacs_028_001_03 import pacs_028_001_03 as pacs028  # noqa: PLC0415
+
     body = pacs028.FitoFipaymentStatusRequestV03(
         grp_hdr=pacs028.GroupHeader91(
             msg_id=question_id, cre_dt_tm=_moment(now), instg_agt=_agent(pacs028, debtor.bic)
@@ -119,7 +124,8 @@ def question_written(
 
 
 def _pacs008(transfer: _Transfer, debtor: Debtor, now: datetime) -> pacs008.Document:
-    m = pacs008
+    from pyiso20022.pacs.pacs_008_001_08 import pacs_008_001_08 as m  # noqa: PLC0415
+
     money = m.ActiveCurrencyAndAmount(value=transfer.amount, ccy=transfer.currency)
     header = m.GroupHeader93(
         msg_id=transfer.id,
@@ -155,7 +161,8 @@ def _pacs008(transfer: _Transfer, debtor: Debtor, now: datetime) -> pacs008.Docu
 
 
 def _pain001(transfer: _Transfer, debtor: Debtor, now: datetime) -> pain001.Document:
-    m = pain001
+    from pyiso20022.pain.pain_001_001_09 import pain_001_001_09 as m  # noqa: PLC0415
+
     money = m.ActiveOrHistoricCurrencyAndAmount(value=transfer.amount, ccy=transfer.currency)
     payer = m.PartyIdentification135(nm=writable(debtor.name, NAME_CHARS_MAX))
     transaction = m.CreditTransferTransaction34(

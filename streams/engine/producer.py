@@ -1,6 +1,7 @@
 """The idempotent producer: one future a batch, done when the broker has every message."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -252,6 +253,10 @@ class EngineProducer(Service):
         return self._producer
 
     def _collect(self, producer: Producer) -> None:
+        # A connection is made when the first message needs it, and an idempotent producer asks for
+        # its id on one that stands, or half a second later: the first batch would wait a second.
+        with contextlib.suppress(KafkaException):
+            producer.list_topics(timeout=_POLL_S)
         while not self._ended.is_set():
             producer.poll(_POLL_S)
 

@@ -176,6 +176,7 @@ class Ground(Stack):
             brokers=self._brokers,
             directory=self.directory / "kafka",
             advertised=[proxy.port for proxy in self.kafka_proxies],
+            brief=True,
         )
         for proxy, port in zip(self.kafka_proxies, self.apache.outside_ports, strict=True):
             proxy.lead_to(port)

@@ -38,7 +38,7 @@ def jars() -> Path:
 @pytest.fixture(scope="session")
 def brokers(jars: Path) -> Iterator[ApacheKafka]:
     """Three brokers of our own."""
-    with ApacheKafka(jars, brokers=3) as three:
+    with ApacheKafka(jars, brokers=3, brief=True) as three:
         yield three
 
 

@@ -103,7 +103,7 @@ def test_the_leader_of_sales_is_killed_with_a_worker(
 def test_the_only_broker_is_killed_and_keeps_what_it_acknowledged(
     jars: Path, undisturbed: Outcome
 ) -> None:
-    with ApacheKafka(jars) as alone:
+    with ApacheKafka(jars, brief=True) as alone:
         crash = BrokerCrash(alone, at_event=EVENTS // 4, down_s=1.0)
         disturbed = go(GivenKafka(alone.bootstrap, partitions=PARTITIONS), on_progress=crash)
     assert crash.back

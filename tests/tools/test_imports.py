@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,12 +177,18 @@ def modules() -> list[Path]:
     return sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 
 
+@pytest.fixture(scope="module")
+def trees() -> Mapping[str, ast.Module]:
+    """What all rules read, parsed once: path to syntax tree."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in modules()
+    }
+
+
 @pytest.mark.parametrize("rule", RULES, ids=[rule.__name__ for rule in RULES])
-def test_the_product_keeps_the_rule(rule: Rule) -> None:
-    found = []
-    for path in modules():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        found += [str(one) for one in rule(path.relative_to(ROOT).as_posix(), tree)]
+def test_the_product_keeps_the_rule(rule: Rule, trees: Mapping[str, ast.Module]) -> None:
+    found = [str(one) for path, tree in trees.items() for one in rule(path, tree)]
     assert not found, "\n" + "\n".join(found)
 
 

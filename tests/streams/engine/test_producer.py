@@ -1,6 +1,8 @@
 """Producing whole batches on a real broker."""
 
+import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -46,6 +48,20 @@ async def test_a_batch_is_stored_when_the_call_returns(
     assert {(m.key(), m.value()) for m in stored} == {(each.key, each.value) for each in sent}
     assert all(m.headers() == [("n", b"1")] for m in stored)
     assert producer.counters.produced - before == 300
+
+
+async def test_the_first_batch_does_not_wait_for_the_producer_s_id(broker: str, topic: str) -> None:
+    took_s = []
+    for _ in range(4):
+        began_s = time.monotonic()
+        late = EngineProducer(settings(broker, "producer"), EngineCounters())
+        await late.start()
+        await asyncio.sleep(0.05)  # what a process does meanwhile
+        await late.send_batch([Outgoing(topic, b"seller", b"")])
+        took_s.append(time.monotonic() - began_s)
+        await late.stop()
+    # A tenth of a second or half of one; a whole one if the connection was not made at the start.
+    assert min(took_s) < 0.9
 
 
 async def test_the_key_decides_the_partition_as_in_java(

@@ -19,9 +19,10 @@ RATE = 300.0
 
 
 @pytest.fixture
-def ground() -> Iterator[Ground]:
+def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """Three workers, or as many as a test asks for."""
     try:
-        with Ground(workers=3) as ground:
+        with Ground(workers=getattr(request, "param", 3)) as ground:
             yield ground
     except EmbeddedUnavailable as error:
         pytest.skip(str(error))
@@ -57,6 +58,7 @@ def thief(field: Field, _: Fault) -> Strike:
     yield from ()
 
 
+@pytest.mark.parametrize("ground", [1], indirect=True)
 @pytest.mark.timeout(180)
 def test_what_does_not_hold_is_seen(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     done = {**strikes.STRIKES, "redis-flushed": thief}
@@ -67,6 +69,7 @@ def test_what_does_not_hold_is_seen(ground: Ground, monkeypatch: pytest.MonkeyPa
     assert ground.kept
 
 
+@pytest.mark.parametrize("ground", [2], indirect=True)
 @pytest.mark.timeout(180)
 def test_a_worker_that_ends_without_a_fault_is_seen(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
@@ -83,6 +86,7 @@ def test_a_worker_that_ends_without_a_fault_is_seen(
     assert "worker 0 ended with -9" in report.violations[0].detail
 
 
+@pytest.mark.parametrize("ground", [1], indirect=True)
 def test_a_group_that_never_forms_is_told_apart_from_a_product_that_is_stuck(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
