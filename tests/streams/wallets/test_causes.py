@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from models.causes import CAUSE, Cause, read_cause
 from models.shards import SHARDS, shard_of
+from streams.cli import app
 from streams.deadletters import read
 from streams.engine import Outgoing
 from streams.engine.errors import DeliveryFailed
@@ -72,7 +74,7 @@ async def earned(company: Company) -> dict[str, int]:
 
 
 async def test_a_sale_that_comes_to_something_else_takes_its_commission_with_it(
-    own_broker: str, redis_url: str, client: redis.Redis
+    own_broker: str, redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Dying(own_broker, redis_url, policy=POLICY) as first:
         await lost_sale(first, client)
@@ -84,6 +86,11 @@ async def test_a_sale_that_comes_to_something_else_takes_its_commission_with_it(
         [letter] = list(read(second.settings.kafka_client()))
         assert (letter.reason, letter.source.topic) == ("cause_void", "commissions")
         assert letter.value == commission.value
+        monkeypatch.setenv("PAYOUTS_KAFKA_BROKERS", own_broker)
+        result = CliRunner().invoke(app, ["dead-letters", "replay", "--topic", "commissions", "-y"])
+        assert result.exit_code == 1
+        assert "1 cause_void left out" in result.output
+        assert await second.work() == 0
 
 
 async def test_a_sale_that_comes_to_the_same_sends_it_again_and_it_counts_once(
