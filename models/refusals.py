@@ -56,6 +56,7 @@ class Reason(StrEnum):
     REFERENCE_MISMATCH = "reference_mismatch"
     ENQUIRY_DUE = "enquiry_due"
     ASKED_SINCE = "asked_since"
+    CAUSE_VOID = "cause_void"
     UNKNOWN_SELLER = "unknown_seller"
     SELLER_SUSPENDED = "seller_suspended"
     AUTHORISATION_REUSED = "authorisation_reused"

@@ -16,13 +16,16 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic_core import to_json
 
+from models.causes import CAUSE, Cause, read_cause
 from models.events import body_hash, decode
 from models.refusals import Reason, Refused
+from models.shards import SHARDS
 from streams.deadletters import dead_letter
 from streams.engine import Batch, Outgoing, RawMessage
 from streams.logs import seller_hash
 from streams.metrics import Metrics
 from streams.tracing import UNTRACED, Untraced, UntracedBatch
+from streams.wallets.causes import void
 from streams.wallets.store import Clock, Operation
 from streams.wallets.wallets import Wallets
 
@@ -111,6 +114,7 @@ class Desk:
         """
         started = perf_counter()
         taken, letters = self._decode(batch.messages)
+        taken = await self._caused(taken, letters)
         self.metrics.stage_took("decode", perf_counter() - started)
         traced = self._traces.batch(batch, taken)
         settled, published = await self._book(taken, decide, traced)
@@ -163,6 +167,22 @@ class Desk:
             else:
                 taken.append(Taken(message, event))
         return taken, letters
+
+    async def _caused(self, taken: list[Taken], letters: list[Letter]) -> list[Taken]:
+        """Those whose cause counts, or that have none; of the others there are letters more."""
+        causes = [_cause(t.message) for t in taken]
+        named = {cause for cause in causes if cause is not None}
+        never = await void(self.wallets, named) if named else named
+        if not never:
+            return taken
+        kept = []
+        for t, cause in zip(taken, causes, strict=True):
+            if cause is None or cause not in never:
+                kept.append(t)
+                continue
+            detail = f"entry {cause.seq} of shard {cause.shard} never came into the ledger"
+            letters.append(self._letter(t.message, Reason.CAUSE_VOID, detail))
+        return kept
 
     def _letter(
         self, message: RawMessage, reason: Reason, detail: str, operation: Operation | None = None
@@ -220,6 +240,14 @@ def _told(letters: Sequence[Letter]) -> Counter[str]:
     for reason, letter in firsts.items():
         logger.warning("%d dead letters, %s", counts[reason], reason.value, extra=letter.fields)
     return counts
+
+
+def _cause(message: RawMessage) -> Cause | None:
+    """The entry that a message follows from, if it names one."""
+    for name, value in message.headers or ():
+        if name == CAUSE:
+            return read_cause(value, SHARDS)
+    return None
 
 
 def _texts(headers: Sequence[tuple[str, bytes | None]] | None) -> Mapping[str, str]:

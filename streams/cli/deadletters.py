@@ -125,9 +125,18 @@ def replay(
     """
     if not (places or reason or topic or since):
         raise BadUse("say which: places, or --reason, --topic or --since")
-    letters = _read(_filter(reason, topic, since, places or ()), limit)
-    if not letters:
+    meant = _read(_filter(reason, topic, since, places or ()), limit)
+    if not meant:
         raise CommandError("no dead letter is meant by that")
+    letters = [letter for letter in meant if letter.reason != Reason.CAUSE_VOID]
+    if len(letters) < len(meant):
+        remarks().print(
+            f"{len(meant) - len(letters)} {Reason.CAUSE_VOID} left out: the event behind it was "
+            "taken again, and said anew what is so",
+            soft_wrap=True,
+        )
+    if not letters:
+        raise CommandError("nothing to send")
     if not yes:
         _print_table(letters)
         typer.confirm(f"Send {len(letters)} again?", abort=True, err=True)

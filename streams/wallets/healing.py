@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from models.causes import CAUSE, Cause
 from models.timeline import Timeline
 from streams.engine import Outgoing
 from streams.wallets.journal import Journal, Journaled, head, marker
@@ -57,6 +58,9 @@ HEALER_SILENT_S = 5.0
 ROUNDS_MAX = 200
 """Tries to heal shards, each of which found them changed by somebody else or by another loss."""
 
+CAUSED_TOPICS = frozenset({"commissions"})
+"""Topics whose messages move money, in whichever shard, and are believed as they stand."""
+
 HEALER_LOOK_S = 0.05
 """Time between two looks at what another healer does."""
 
@@ -90,12 +94,29 @@ async def publish(send: Send, entries: Sequence[OutboxEntry]) -> Mapping[tuple[s
     """Publish outbox entries: first what follows from them, then the entries themselves.
 
     An entry in the ledger is proof that all that follows from it is there. The other way round the
-    rest would be lost if both the process and Redis died in between. Returns offsets in the ledger.
+    rest would be lost if both the process and Redis died in between. What other shards book of it
+    names the entry, which may never come. Returns offsets in the ledger.
     """
-    rest = [message for entry in entries for message in entry.messages[1:]]
+    rest = [message for entry in entries for message in _caused(entry)]
     if rest:
         await send(rest)
     return await send([entry.messages[0] for entry in entries]) if entries else {}
+
+
+def _caused(entry: OutboxEntry) -> Sequence[Outgoing]:
+    """What follows from an entry, as it is published."""
+    first, *rest = entry.messages
+    if all(message.topic not in CAUSED_TOPICS for message in rest):
+        return rest
+    at = head(first.value or b"")
+    # Entries of one event count together or not at all.
+    cause = (CAUSE, Cause(at.shard, at.epoch, at.seq + at.more).text())
+    return [
+        message._replace(headers=[*(message.headers or ()), cause])
+        if message.topic in CAUSED_TOPICS
+        else message
+        for message in rest
+    ]
 
 
 async def require_held(store: Store, shards: Iterable[int], nonce: str) -> None:

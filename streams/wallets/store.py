@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
+from models.causes import Cause
 from models.payouts import PayoutState
 from models.shards import SHARDS
 from streams.engine import Outgoing
@@ -65,6 +66,8 @@ class Worth(StrEnum):
     """The shard was healed without them: their events have to be taken again."""
     UNHEALED = "unhealed"
     """Nobody can say before the shard is healed."""
+    FORGOTTEN = "forgotten"
+    """Of an epoch that is over for so long that nobody knows. Only said of a cause."""
 
 
 class Standing(NamedTuple):
@@ -234,6 +237,13 @@ class Store:
             ]
         )
         return {s: Worth(str(r, "ascii")) for s, r in zip(asked, replies, strict=True)}
+
+    async def worths(self, causes: Sequence[Cause]) -> list[Worth]:
+        """What entries are worth from which something follows. Raises :class:`RedisGone`."""
+        replies = await self._call(
+            [("counts", one.shard, str(one.epoch), str(one.seq)) for one in causes], read_only=True
+        )
+        return [Worth(str(reply, "ascii")) for reply in replies]
 
     async def look(
         self, asks: Mapping[int, tuple[Sequence[str], Sequence[str]]], *, waiting: bool = False

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic_core import from_json, to_json
 
+from models.causes import Cause
 from models.events import CLOCK_AHEAD_MAX
 from models.fx import Rate, pair
 from models.ids import shard_of_payout
@@ -367,6 +368,18 @@ class Wallets:
         wanted = list(shards)
         if wanted:
             await self._with_patience(lambda: self._heal(wanted))
+
+    async def heal_behind(self, causes: Iterable[Cause]) -> None:
+        """Heal shards of which somebody has seen these entries. Raises what :meth:`heal` raises."""
+        for shard, epoch, seq in sorted(causes):
+            known = self._shards[shard]
+            known.epoch, known.seq = max((known.epoch, known.seq), (epoch, seq))
+        await self.heal({cause.shard for cause in causes})
+
+    async def worths(self, causes: Sequence[Cause]) -> dict[Cause, Worth]:
+        """What entries are worth from which something follows."""
+        found = await self._with_patience(lambda: self.store.worths(causes))
+        return dict(zip(causes, found, strict=True))
 
     async def _heal(self, shards: Sequence[int]) -> None:
         standings = await self._restore(shards)

@@ -59,6 +59,7 @@ SELDOM = {
     Reason.REFERENCE_MISMATCH,
     Reason.ENQUIRY_DUE,
     Reason.ASKED_SINCE,
+    Reason.CAUSE_VOID,  # tests/streams/wallets/test_causes.py has it
     Reason.LINES_CONFLICT,  # tests/models/test_events.py has it
     Reason.CONVERSION_TOO_SMALL,  # tests/streams/wallets/test_fx.py has all of these
     Reason.INSUFFICIENT_AVAILABLE,

@@ -353,6 +353,7 @@ BOOKING = {
     Reason.REFERENCE_MISMATCH,
     Reason.ENQUIRY_DUE,
     Reason.ASKED_SINCE,
+    Reason.CAUSE_VOID,
     Reason.UNKNOWN_SELLER,
     Reason.SELLER_SUSPENDED,
     Reason.AUTHORISATION_REUSED,
