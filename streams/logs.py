@@ -34,7 +34,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # rule, no run of characters is gone through twice: text of any kind may come to be logged
     (
         re.compile(
-            r"""((?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|authorization)[\w.-]*+
+            r"""((?:passw(?:or)?d|passphrase|secret|token|authorization
+            |(?:api|seal|explore|account|webhook)[_-]?keys?)[\w.-]*+
             ["']?\s*[=:]\s*)(?:"[^"]*"|'[^']*'|(?!Bearer|Basic)[^\s,;&)}\]]+)""",
             re.IGNORECASE | re.VERBOSE,
         ),
