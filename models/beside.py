@@ -31,9 +31,8 @@ NOBODY = Beside()
 
 def keys_of(seller: Seller) -> tuple[str, ...]:
     """The keys of the states that :func:`beside` needs."""
-    return seller.accounts if seller.sponsor_id is None else (
-        *seller.accounts, upline_key(seller.sponsor_id)
-    )  # fmt: skip
+    upline = () if seller.sponsor_id is None else (upline_key(seller.sponsor_id),)
+    return (*seller.accounts, *upline)
 
 
 def beside(
@@ -44,10 +43,8 @@ def beside(
     others, updates = paid_to(states, seller.accounts, seller.seller_id) if sale else (0, {})
     share = 0.0
     if seller.sponsor_id is not None:
-        key, amount = (
-            upline_key(seller.sponsor_id),
-            reference_amount(event.amount_minor, event.currency),
-        )
+        key = upline_key(seller.sponsor_id)
+        amount = reference_amount(event.amount_minor, event.currency)
         sold, returned = (amount, 0.0) if sale else (0.0, amount)
         share, updates[key] = team(states.get(key), event.occurred_ms // 1000, sold, returned)
     return Beside(others, share), updates

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from models.shards import SHARDS
+
 CAUSE = "cause"
 """The header that names the entry, as ``<shard>.<epoch>.<seq>``."""
 
@@ -30,10 +32,10 @@ class Cause(NamedTuple):
         return b"%d.%d.%d" % self
 
 
-def read_cause(value: bytes | None, shards: int) -> Cause | None:
-    """The entry that a header names; None of what names none of so many shards."""
+def read_cause(value: bytes | None) -> Cause | None:
+    """The entry that a header names; None of what names none."""
     found = _TEXT.fullmatch(value or b"")
     if found is None:
         return None
     cause = Cause(*map(int, found.groups()))
-    return cause if cause.shard < shards else None
+    return cause if cause.shard < SHARDS else None

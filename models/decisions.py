@@ -363,7 +363,8 @@ def facts_of(
         expm1(row[_CARD_1H]) if event.instrument_ref is not None else 0.0,
         changed,
         joined,
-        *around,
+        around.account_sellers,
+        around.upline_returns,
     )
 
 

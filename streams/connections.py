@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import redis
@@ -11,6 +13,9 @@ from streams.settings import Settings
 from streams.wallets.server import RedisServer
 
 _STOP_MARGIN_S = 10.0
+
+PAGE_KEYS = 5_000
+"""Keys that a walk through the key space reads in one round trip."""
 
 
 def engine_settings(settings: Settings, **changes: Any) -> EngineSettings:
@@ -61,6 +66,21 @@ def redis_client(settings: Settings, timeout_s: float = 5.0) -> Any:
     if settings.redis_cluster:
         return redis.RedisCluster.from_url(settings.redis_url, **options)
     return redis.Redis.from_url(settings.redis_url, **options)
+
+
+def stored(client: Any, match: str) -> Iterator[tuple[bytes, bytes]]:
+    """The keys that match, and their texts, page by page; by a blocking client.
+
+    A walk through the key space: what is there from its beginning to its end comes, perhaps twice.
+    """
+    keys = client.scan_iter(match=match, count=PAGE_KEYS)
+    while page := list(islice(keys, PAGE_KEYS)):
+        pipe = client.pipeline(transaction=False)
+        for key in page:
+            pipe.get(key)
+        for key, value in zip(page, pipe.execute(), strict=True):
+            if value is not None:
+                yield key, value
 
 
 def redis_server(settings: Settings) -> RedisServer:

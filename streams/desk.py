@@ -19,7 +19,6 @@ from pydantic_core import to_json
 from models.causes import CAUSE, Cause, read_cause
 from models.events import body_hash, decode
 from models.refusals import Reason, Refused
-from models.shards import SHARDS
 from streams.deadletters import dead_letter
 from streams.engine import Batch, Outgoing, RawMessage
 from streams.logs import seller_hash
@@ -114,8 +113,8 @@ class Desk:
         """
         started = perf_counter()
         taken, letters = self._decode(batch.messages)
-        taken = await self._caused(taken, letters)
         self.metrics.stage_took("decode", perf_counter() - started)
+        taken = await self._caused(taken, letters)
         traced = self._traces.batch(batch, taken)
         settled, published = await self._book(taken, decide, traced)
         return Handled(settled, self._finish(batch, settled, letters, published, traced))
@@ -246,7 +245,7 @@ def _cause(message: RawMessage) -> Cause | None:
     """The entry that a message follows from, if it names one."""
     for name, value in message.headers or ():
         if name == CAUSE:
-            return read_cause(value, SHARDS)
+            return read_cause(value)
     return None
 
 

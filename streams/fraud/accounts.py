@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.sellers import Seller, read_seller
-
-PAGE_PROFILES = 1_000
-"""Profiles that are read in one round trip."""
+from models.sellers import read_seller
+from streams.connections import stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,8 @@ def shared_accounts(client: Any, *, least: int = 2, seller_id: str | None = None
     named: dict[str, set[str]] = {}
     known: set[str] = set()
     profiles: set[str] = set()
-    for seller in _sellers(client):
+    for key, value in stored(client, "{s*}:p:*"):
+        seller = read_seller(key.decode().split(":", 2)[2], value)
         profiles.add(seller.seller_id)
         for method in seller.methods:
             if method.account:
@@ -52,23 +50,3 @@ def shared_accounts(client: Any, *, least: int = 2, seller_id: str | None = None
     ]
     shared.sort(key=lambda one: (-len(one.sellers), one.fingerprint))
     return Sharing(shared, len(profiles), len(known))
-
-
-def _sellers(client: Any) -> Iterator[Seller]:
-    """Each seller's profile; SCAN may return one twice."""
-    page: list[bytes] = []
-    for key in client.scan_iter(match="{s*}:p:*", count=PAGE_PROFILES):
-        page.append(key)
-        if len(page) == PAGE_PROFILES:
-            yield from _read(client, page)
-            page = []
-    yield from _read(client, page)
-
-
-def _read(client: Any, keys: list[bytes]) -> Iterator[Seller]:
-    pipe = client.pipeline(transaction=False)
-    for key in keys:
-        pipe.get(key)
-    for key, stored in zip(keys, pipe.execute(), strict=True):
-        if stored is not None:
-            yield read_seller(key.decode().split(":", 2)[2], stored)

@@ -12,15 +12,13 @@ from models.ledger import SELLER_ACCOUNTS
 from models.releases import read_pending
 from models.sellers import Method, read_seller
 from models.shards import shard_of
+from streams.connections import stored
 
 PAYOUTS_MAX = 1_000
 """Payouts that a statement shows: the newest."""
 
 PENDING_MAX = 1_000
 """Pending earnings that a statement shows: the first to be released."""
-
-SCAN_KEYS = 5_000
-"""Keys that Redis looks at in one step of the search for payouts."""
 
 _PAYOUT_FIELDS = (
     *("payout_id", "state", "rail", "currency", "amount_minor", "fee_minor", "cause"),
@@ -169,15 +167,10 @@ def discounts_of(discounts: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
 
 
 def _payouts(client: Any, prefix: str, seller_id: str) -> Iterator[dict[str, Any]]:
-    keys = list(client.scan_iter(match=f"{prefix}y:*", count=SCAN_KEYS))
-    for first in range(0, len(keys), SCAN_KEYS):
-        pipe = client.pipeline(transaction=False)
-        for key in keys[first : first + SCAN_KEYS]:
-            pipe.get(key)
-        for value in pipe.execute():
-            payout = from_json(value) if value else {}
-            if payout.get("seller_id") == seller_id:
-                yield payout
+    for _, value in stored(client, f"{prefix}y:*"):
+        payout = from_json(value)
+        if payout.get("seller_id") == seller_id:
+            yield payout
 
 
 def _newest(payouts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -79,6 +79,17 @@ PAY: Mapping[str, Any] = {
 """Terms of a payout: 10 and 1 %, at most 100."""
 
 
+TERMS = """
+currencies:
+  EUR: {min: 500, max: 500000}
+fee_bearer: seller
+rails:
+  paypal:
+    currencies: [EUR]
+"""
+"""What a payout policy has to say, for tests that add what they are about."""
+
+
 class Shard:
     """One shard in a real Redis, booked to by the library's own function."""
 

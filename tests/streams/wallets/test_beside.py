@@ -18,18 +18,13 @@ from rails.fingerprint import fingerprint
 from streams.cli import app
 from streams.wallets.rebuild import rebuild
 from streams.wallets.verify import verify
-from tests.streams.wallets.harness import Company
+from tests.streams.wallets.harness import TERMS, Company
 
 KEY = "sixteen or more characters"
 IBAN = "DE89370400440532013000"
-POLICY = """
-currencies:
-  EUR: {min: 500, max: 500000}
-fee_bearer: seller
-rails:
-  paypal:
-    currencies: [EUR]
-instant: [instant]
+POLICY = (
+    TERMS
+    + """instant: [instant]
 fraud:
   hold_score: 0.999
   unscored_cap: {EUR: 100000}
@@ -37,6 +32,7 @@ fraud:
     - {reason: shared_account, account_sellers: 2}
     - {reason: team_returns, upline_returns: 30}
 """
+)
 
 
 def listed(*arguments: str) -> Any:

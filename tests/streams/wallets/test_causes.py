@@ -21,20 +21,16 @@ from streams.wallets.rebuild import rebuild
 from streams.wallets.server import meta_key
 from streams.wallets.store import Worth
 from streams.wallets.verify import verify
-from tests.streams.wallets.harness import Company
+from tests.streams.wallets.harness import TERMS, Company
 
-POLICY = """
-currencies:
-  EUR: {min: 500, max: 500000}
-fee_bearer: seller
-rails:
-  paypal:
-    currencies: [EUR]
-instant: [instant]
+POLICY = (
+    TERMS
+    + """instant: [instant]
 fraud:
   hold_score: 0.999
   unscored_cap: {EUR: 100000}
 """
+)
 REJECTING = POLICY + "  rules: [{reason: stolen, tier: reject, cards: [tok-1]}]\n"
 
 
@@ -154,14 +150,14 @@ async def test_what_an_entry_is_worth(own_broker: str, redis_url: str, client: r
     ],
 )
 def test_a_header_names_an_entry_or_nothing(value: bytes | None, cause: Cause | None) -> None:
-    assert read_cause(value, SHARDS) == cause
+    assert read_cause(value) == cause
     if cause is not None:
         assert cause.text() == value
 
 
 def _placed(message: Outgoing) -> tuple[int, int]:
     [value] = [value for name, value in message.headers or () if name == CAUSE]
-    cause = read_cause(value, SHARDS)
+    cause = read_cause(value)
     assert cause is not None
     assert cause.shard == shard_of("anna")
     return cause.epoch, cause.seq

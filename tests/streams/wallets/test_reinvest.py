@@ -15,7 +15,7 @@ from models.reinvestment import Standing
 from models.shards import SHARDS
 from streams.wallets.rebuild import rebuild
 from streams.wallets.verify import verify
-from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Company, Shard, Told
+from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, TERMS, Company, Shard, Told
 from tests.streams.wallets.test_rebuild import keys
 
 BONUS = ReinvestPolicy.model_validate({"bonus": 5, "bonus_days": 30})
@@ -303,16 +303,12 @@ class TestRule:
         assert REINVESTED in {each.invariant for each in anna.fold.violations}
 
 
-POLICY = """
-currencies:
-  EUR: {min: 500, max: 500000}
-fee_bearer: seller
-rails:
-  paypal:
-    currencies: [EUR]
-fraud: {hold_score: 0.35, unscored_cap: {EUR: 100000}}
+POLICY = (
+    TERMS
+    + """fraud: {hold_score: 0.35, unscored_cap: {EUR: 100000}}
 reinvest: {bonus: 5, bonus_days: 90}
 """
+)
 
 
 async def test_from_the_profile_to_verify_and_again_from_the_journal(

@@ -22,7 +22,16 @@ from streams.statements.past import read_past
 from streams.wallets.rebuild import rebuild
 from streams.wallets.statement import read_statement
 from streams.wallets.verify import verify
-from tests.streams.wallets.harness import DAY_MS, NOW_MS, PAY, Company, Shard, Told, commission_id
+from tests.streams.wallets.harness import (
+    DAY_MS,
+    NOW_MS,
+    PAY,
+    TERMS,
+    Company,
+    Shard,
+    Told,
+    commission_id,
+)
 from tests.streams.wallets.test_rebuild import keys
 
 UNTIL_MS = NOW_MS + 14 * DAY_MS
@@ -370,19 +379,15 @@ class TestRule:
         assert PENDING in {each.invariant for each in anna.fold.violations}
 
 
-POLICY = """
-currencies:
-  EUR: {min: 500, max: 500000}
-fee_bearer: seller
-rails:
-  paypal:
-    currencies: [EUR]
-fraud: {hold_score: 0.35, unscored_cap: {EUR: 100000}}
+POLICY = (
+    TERMS
+    + """fraud: {hold_score: 0.35, unscored_cap: {EUR: 100000}}
 release:
   - {reason: fitting_room, products: [shoes], share: 50, days: 30}
   - {tiers: [gold], share: 0, days: 1}
   - {countries: [DE], share: 20, days: 14}
 """
+)
 
 
 async def broken(company: Company) -> list[str]:

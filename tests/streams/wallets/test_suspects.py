@@ -25,7 +25,7 @@ from streams.cli import app
 from streams.settings import DEFAULTS
 from streams.wallets.rebuild import rebuild
 from streams.wallets.verify import verify
-from tests.streams.wallets.harness import DAY_MS, PAY, Company, Followed, Shard, campaign
+from tests.streams.wallets.harness import DAY_MS, PAY, TERMS, Company, Followed, Shard, campaign
 from tests.streams.wallets.test_rebuild import keys
 from tests.streams.wallets.test_releases import UNTIL_MS, Releasing
 
@@ -198,14 +198,9 @@ class TestExplored:
         assert policy.shard_day_max("USD") == 0
 
 
-POLICY = """
-currencies:
-  EUR: {min: 500, max: 500000}
-fee_bearer: seller
-rails:
-  paypal:
-    currencies: [EUR]
-instant: [instant, partial]
+POLICY = (
+    TERMS
+    + """instant: [instant, partial]
 fraud:
   hold_score: 0.999
   unscored_cap: {EUR: 2000}
@@ -215,6 +210,7 @@ fraud:
     - {reason: stolen, tier: reject, cards: [tok-stolen]}
     - {reason: large, above: {EUR: 5000000}}
 """
+)
 KEY = b"drawn by this key"
 
 
