@@ -127,7 +127,9 @@ class Grammar:
         age = self.random.choice(ages[:1] * 6 + ages)
         age += timedelta(milliseconds=self.random.randrange(60_000))
         minutes = self.random.choice((0, 0, 0, 60, -210, 345, 840, -720, 1439, -1439))
-        return (self._now - age).astimezone(timezone(timedelta(minutes=minutes))).isoformat()
+        at = (self._now - age).astimezone(timezone(timedelta(minutes=minutes)))
+        # Of one length whatever the clock: what is drawn next hangs on how long this is.
+        return at.isoformat(timespec="microseconds")
 
     def _amount(self, least: int = 0) -> int:
         if self._chance(0.2):

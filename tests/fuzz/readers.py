@@ -351,7 +351,7 @@ class Readers:
         ]
         told = self._spoiled([("notificationType", text("payouts")), ("payout", payout)])
         kind = self.random.choice(("Notification", "Notification", "SubscriptionConfirmation"))
-        moment = datetime.fromtimestamp(self._now_ms / 1000, UTC).isoformat()
+        moment = datetime.fromtimestamp(self._now_ms / 1000, UTC).isoformat(timespec="microseconds")
         query = f"?Action=ConfirmSubscription&TopicArn={TOPIC_ARN}"
         fields = {
             "Message": told.decode("utf-8", "replace"),
