@@ -127,7 +127,7 @@ class BareLoop:
             context = {"now": at_ms, "known": 0, "epoch": self._epochs[shard]}
             calls.append(("FCALL", "book", shard, to_json(context), to_json(group), static))
         outboxes: dict[int, list[Any]] = {}
-        for shard, (_, outcomes, outbox) in zip(by_shard, self._call(calls), strict=True):
+        for shard, (_, outcomes, outbox, _) in zip(by_shard, self._call(calls), strict=True):
             if any(outcome != b"booked" for outcome in outcomes):
                 raise RuntimeError(f"not every sale was booked: {set(outcomes)}")
             outboxes[shard] = outbox

@@ -28,7 +28,7 @@ from models.sellers import Seller, read_seller, stored_profile
 from models.shards import shard_of
 from streams.settings import Settings, load_settings
 from streams.wallets.store import Operation
-from streams.wallets.wallets import Terms
+from streams.wallets.terms import Terms
 from streams.worker import ASK_AFTER_MS, company_rules, now_ms
 
 BATCHES = (1, 200, 1_000)

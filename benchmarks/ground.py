@@ -32,7 +32,7 @@ from streams.wallets.journal import Journal
 from streams.wallets.rebuild import Sender
 from streams.wallets.server import RedisServer
 from streams.wallets.store import Operation, Store
-from streams.wallets.wallets import Terms
+from streams.wallets.terms import Terms
 from streams.worker import ASK_AFTER_MS, company_rules, now_ms
 
 SESSION_TIMEOUT_MS = 6_000

@@ -56,7 +56,7 @@ class Sales:
         shard = shard_of(event.seller_id)
         epoch = await self._epoch(shard)
         context = to_json({"now": now_ms(), "known": 0, "epoch": epoch})
-        _, [outcome], outbox = await self._call(
+        _, [outcome], outbox, _ = await self._call(
             "FCALL", "book", shard, context, to_json([operation]), deciding.static
         )
         if outcome != b"booked":

@@ -58,7 +58,8 @@ from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.movements import SpotCheck, moved
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import Store, Timers
-from streams.wallets.wallets import Terms, Wallets
+from streams.wallets.terms import Terms
+from streams.wallets.wallets import Wallets
 from streams.webhooks import kept
 
 logger = logging.getLogger(__name__)
@@ -115,8 +116,10 @@ def open_wallets(
     *,
     outage_s_max: float,
     traces: Untraced = UNTRACED,
+    ahead: Send | None = None,
 ) -> Wallets:
-    """The wallets of a process. ``outage_s_max``: how long Redis may be away."""
+    """The wallets of a process. ``outage_s_max``: how long Redis may be away; ``ahead``: see
+    :class:`Wallets`."""
     return Wallets(
         store,
         Journal(settings.kafka_client()),
@@ -135,6 +138,7 @@ def open_wallets(
         outage_s_max=outage_s_max,
         snapshots=Snapshots(settings.kafka_client(), settings.partitions),
         traces=traces,
+        ahead=ahead,
     )
 
 

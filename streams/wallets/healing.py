@@ -194,10 +194,12 @@ class Healer:
     async def republish(self, shards: Iterable[int]) -> int:
         """Publish what the outboxes of sound shards hold; how many entries."""
         leftovers = await self._store.leftovers(shards)
-        if not leftovers:
-            return 0
+        return await self.publish_left(leftovers, self._send) if leftovers else 0
+
+    async def publish_left(self, leftovers: Mapping[int, Sequence[OutboxEntry]], send: Send) -> int:
+        """Publish what outboxes hold, by shard, and have it leave them; how many entries."""
         entries = [entry for some in leftovers.values() for entry in some]
-        offsets = await publish(self._send, entries)
+        offsets = await publish(send, entries)
         await self._store.confirm(
             {
                 shard: Confirming(

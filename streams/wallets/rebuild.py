@@ -25,7 +25,7 @@ from streams.wallets.healing import Diverged, Healer, HealingFailed
 from streams.wallets.journal import Journal, JournalUnreadable
 from streams.wallets.snapshots import Snapshots
 from streams.wallets.store import RedisGone, Store, meta_key
-from streams.wallets.wallets import forget_ms
+from streams.wallets.terms import forget_ms
 
 DELETED_MAX = 1_000
 """Keys that are deleted in one round trip."""

@@ -103,6 +103,8 @@ class Booked(NamedTuple):
     seq: int
     outcomes: list[str]
     outbox: list[OutboxEntry]
+    front: list[OutboxEntry]
+    """What stood in the outbox before, if it was asked for and is not more than that."""
 
 
 class Holdings(NamedTuple):
@@ -212,10 +214,9 @@ class Store:
         for shard, reply in zip(batches, replies, strict=True):
             if _is(reply, "UNHEALED"):
                 continue
-            seq, outcomes, outbox = _result(reply)
-            booked[shard] = Booked(
-                int(seq), [_word(text) for text in outcomes], [_entry(e) for e in outbox]
-            )
+            seq, outcomes, *entries = _result(reply)
+            outbox, front = ([_entry(each) for each in some] for some in entries)
+            booked[shard] = Booked(int(seq), [_word(text) for text in outcomes], outbox, front)
         return booked
 
     async def confirm(self, asked: Mapping[int, Confirming]) -> dict[int, Worth]:

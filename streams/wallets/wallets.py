@@ -13,16 +13,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from models.causes import Cause
-from models.events import CLOCK_AHEAD_MAX
 from models.fx import Rate, pair
 from models.ids import shard_of_payout
-from models.money import BASIS_POINTS
 from models.shards import shard_of
 from models.till import Authorised
 from streams.tracing import UNTRACED, Untraced
@@ -46,6 +43,7 @@ from streams.wallets.store import (
     Unhealed,
     Worth,
 )
+from streams.wallets.terms import Terms, forget_ms
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +65,9 @@ CONFIRM_LOOK_GROWTH = 1.25
 
 CONFIRM_PATIENCE_S = 1.0
 """How long another worker may take to publish what it booked before this one publishes it too."""
+
+FRONT_MAX = 8
+"""Entries in front of a booking that are published with it; behind more of them it waits."""
 
 
 class WalletMetrics(Protocol):
@@ -122,41 +123,6 @@ class _Effects:
                 each.exception()
 
 
-def forget_ms(retention_ms: int) -> int:
-    """How long ids are kept, in milliseconds: longer than events are taken.
-
-    An event may be dated ahead, so that its repeat is taken for so much longer.
-    """
-    return retention_ms + CLOCK_AHEAD_MAX // timedelta(milliseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What every booking is told: times in milliseconds, and the campaigns."""
-
-    retention_ms: int
-    wait_ms: int
-    ask_ms: int
-    campaigns: Sequence[Mapping[str, Any]]
-    debt_bp: int = BASIS_POINTS
-    """The share of an earning that pays debt, in basis points."""
-    spent_is_debt: bool = False
-    """Whether credit that was spent, and whose grant is undone, is taken back otherwise."""
-
-    def json(self) -> bytes:
-        """The part of a call's context that never changes."""
-        return to_json(
-            {
-                "retention_ms": forget_ms(self.retention_ms),
-                "wait_ms": self.wait_ms,
-                "ask_ms": self.ask_ms,
-                "campaigns": self.campaigns,
-                "debt_bp": self.debt_bp,
-                "spent_is_debt": self.spent_is_debt,
-            }
-        )
-
-
 class Wallets:
     """Books operations and publishes what follows from them."""
 
@@ -173,8 +139,12 @@ class Wallets:
         outage_s_max: float = OUTAGE_MAX_S,
         snapshots: Snapshots | None = None,
         traces: Untraced = UNTRACED,
+        ahead: Send | None = None,
     ) -> None:
+        """``ahead`` publishes at once what others have booked in front, and are about to publish:
+        for a process whose callers wait. Without it that is waited for."""
         self.store = store
+        self._ahead = ahead
         self._traces = traces
         self.healer = Healer(
             store,
@@ -445,6 +415,7 @@ class Wallets:
             self._forget([s for s in result if self._shards[s].epoch != epochs[s]])
             # Also what was booked before the rest could not be.
             effects = _Effects(result)
+            self._publish_ahead(result)
             publishing = asyncio.ensure_future(self._publish(result, epochs, effects))
             self._publishing[publishing] = frozenset(result)
             publishing.add_done_callback(self._published)
@@ -457,7 +428,8 @@ class Wallets:
 
     def _context(self, shard: int) -> dict[str, Any]:
         known = self._shards[shard]
-        return {"now": self._clock(), "known": known.seq, "epoch": known.epoch}
+        context = {"now": self._clock(), "known": known.seq, "epoch": known.epoch}
+        return context if self._ahead is None else context | {"front": FRONT_MAX}
 
     async def _with_patience(self, call: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
@@ -517,6 +489,27 @@ class Wallets:
         except BaseException as error:
             effects.fail(error)
             raise
+
+    def _publish_ahead(self, booked: Mapping[int, Booked]) -> None:
+        """Begin to publish what others have in front of this, if nothing of it is of this process.
+
+        They publish it too, so nobody has to know whether this failed: it is waited for then.
+        """
+        here = self._helped.union(*self._publishing.values())
+        front = {shard: of.front for shard, of in booked.items() if of.front and shard not in here}
+        if self._ahead is None or not front:
+            return
+        self._helped |= front.keys()
+        helping = asyncio.ensure_future(self.healer.publish_left(front, self._ahead))
+        self._sending.add(helping)
+
+        def done(_: asyncio.Future[int]) -> None:
+            self._helped -= front.keys()
+            self._sending.discard(helping)
+            if not helping.cancelled():
+                helping.exception()
+
+        helping.add_done_callback(done)
 
     async def _sent(self, booked: Mapping[int, Booked]) -> Mapping[tuple[str, int], int]:
         """Publish what was booked; the ledger's offsets."""

@@ -19,7 +19,7 @@ from models.shards import shard_of
 from streams.settings import Settings
 from streams.wallets.server import RedisServer
 from streams.wallets.store import Operation, Store
-from streams.wallets.wallets import Terms
+from streams.wallets.terms import Terms
 from streams.worker import ASK_AFTER_MS, company_rules
 from tests.docs.test_pages import block
 from tests.streams.wallets.harness import opened

@@ -78,6 +78,8 @@ class Expected(NamedTuple):
     """Whether campaigns give discounts, and bonuses on what is reinvested."""
     suspecting: bool
     """Whether sales are scored, and held in part, rejected or let through by chance."""
+    impatient: bool
+    """Whether what others have in front of a booking is published by whoever books."""
 
 
 @cache
@@ -189,6 +191,7 @@ class Client:
             self._releasing is not None,
             self._offering is not None,
             self._suspecting is not None,
+            self._only_in(0.2, "impatient") is not None,
         )
 
     def _only_in(self, share: float, part: str) -> Dice | None:

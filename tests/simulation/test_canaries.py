@@ -212,7 +212,7 @@ class TestBrokenHost:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(rules, "GIVES_BACK", frozenset())
-        caught(BOOKS, first=500)
+        caught(BOOKS, first=670)
 
     def test_nobody_asks_about_payouts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def enquire(self: Cashier, payouts: object) -> None:

@@ -51,7 +51,8 @@ from streams.engine.stream import Inbox
 from streams.janitor import Janitor, Round
 from streams.metrics import Metrics
 from streams.wallets.store import Operation, Store, Timers
-from streams.wallets.wallets import Terms, Wallets
+from streams.wallets.terms import Terms
+from streams.wallets.wallets import Wallets
 from streams.worker import OWN_TOPICS, PUBLISHING_MAX, ROLE_TOPICS
 from tests.simulation import client
 from tests.simulation.log import PARTITIONS, Place, SimulatedJournal, SimulatedProducer
@@ -174,6 +175,7 @@ class SimulatedWorker:
             clock=world.now_ms,
             metrics=world,
             snapshots=world.snapshots,  # type: ignore[arg-type]
+            ahead=self.producer.send if world.script.impatient else None,
         )
         desk = Desk(
             self.wallets, self.producer.send, metrics,

@@ -1,13 +1,15 @@
 -- book: apply a batch of operations to one shard, atomically.
 -- KEYS[1] "{s<n>}:m". ARGV[1] context JSON: now (ms), known (the highest seq the caller has seen), epoch
--- (the one the caller takes the shard to be in). ARGV[2] operations, a JSON list; each has op, id,
+-- (the one the caller takes the shard to be in), front (of the entries in front, how many are returned; if
+-- there are more, or without it, none). ARGV[2] operations, a JSON list; each has op, id,
 -- seller; from an event also kind, hash, topic, partition, offset; from a request that came over no topic
 -- kind and hash; if it was decided upon a profile also rev.
 -- ARGV[3] terms JSON, which seldom change: retention_ms, wait_ms, ask_ms, debt_bp (of an earning, to pay
 -- debt with), spent_is_debt (whether spent credit of an undone grant is), campaigns (list of {id, metric,
 -- expires_ms, steps {currency → {{tier, threshold, credit, percent bp, cap}}}}); without it the context
 -- carries them.
--- Returns {seq, {outcome of each}, {{seq, {field, value, …}}, …}}: outbox entries made by this call.
+-- Returns {seq, {outcome of each}, {{seq, {field, value, …}}, …}, {…}}: outbox entries made by this call,
+-- and those in front of them.
 -- Outcomes: booked, of a request booked:<JSON of when, and what its seller's accounts are at behind it>;
 -- parked, repeat (same id, same body), of a request repeat:<outcome>; stale (offset already applied),
 -- ignored:<why>, refused:<reason> (of its own id_reused and balance_too_large; the others stand at the
@@ -109,6 +111,12 @@ local function apply_one(shard, op)
   return outcome
 end
 
+-- What others may not have published yet, unless it is too much.
+local function in_front(shard, most)
+  local found = leftovers(shard.prefix, '-', most + 1)
+  return #found <= most and found or {}
+end
+
 local function book(keys, args)
   enter()
   local context = decode(args[1])
@@ -131,8 +139,9 @@ local function book(keys, args)
     end
     outcomes[i] = outcome
   end
+  local front = context.front and in_front(shard, context.front) or {}
   close_shard(shard)
-  return {int(shard.seq), outcomes, shard.outbox}
+  return {int(shard.seq), outcomes, shard.outbox, front}
 end
 
 redis.register_function{function_name = FUNCTION('book'), callback = book}

@@ -3,12 +3,7 @@
 -- Returns {{seq, {field, value, …}}, …} as book() does.
 local function outbox(keys, args)
   enter()
-  local found = {}
-  local entries = call('XRANGE', keys[1]:sub(1, -2) .. 'o', args[1] .. '-0', '+', 'COUNT', args[2])
-  for i, entry in ipairs(entries) do
-    found[i] = {entry[1]:match('^%d+'), entry[2]}
-  end
-  return found
+  return leftovers(keys[1]:sub(1, -2), args[1] .. '-0', args[2])
 end
 
 redis.register_function{function_name = FUNCTION('outbox'), callback = outbox, flags = {'no-writes'}}

@@ -530,6 +530,15 @@ local function join(shard, before)
   end
 end
 
+-- So many entries that the outbox holds from a stream id on, as book() returns them.
+local function leftovers(prefix, first, most)
+  local found = {}
+  for i, entry in ipairs(call('XRANGE', prefix .. 'o', first, '+', 'COUNT', most)) do
+    found[i] = {entry[1]:match('^%d+'), entry[2]}
+  end
+  return found
+end
+
 -- Write back what commit() left in memory for the whole call: outbox, wallets, house, fences, seq.
 local function close_shard(shard)
   for _, entry in ipairs(shard.outbox) do

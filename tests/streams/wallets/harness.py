@@ -52,7 +52,8 @@ from streams.wallets.journal import LEDGER, Journal
 from streams.wallets.library import library
 from streams.wallets.server import RedisServer, meta_key
 from streams.wallets.store import Store, Timers
-from streams.wallets.wallets import Terms, Wallets, forget_ms
+from streams.wallets.terms import Terms, forget_ms
+from streams.wallets.wallets import Wallets
 
 NOW_MS = time.time_ns() // 1_000_000
 """The present: Redis forgets by its own clock what was to be kept until a time in the past."""

@@ -48,7 +48,7 @@ class Source:
         return [self.shard.sale(amount, partition=self.partition, **fields) for _ in range(count)]
 
 
-def other_wallets(company: Company, store: Store) -> Wallets:
+def other_wallets(company: Company, store: Store, ahead: Any = None) -> Wallets:
     """A second worker's wallets."""
     return Wallets(
         store,
@@ -58,6 +58,7 @@ def other_wallets(company: Company, store: Store) -> Wallets:
         partitions=PARTITIONS,
         clock=company.clock,
         metrics=company,
+        ahead=ahead,
     )
 
 
@@ -330,6 +331,104 @@ class TestTwoWorkers:
                 await each
         company.wallets._send = send
         await company.wallets.republish([SHARD])
+        await holds(company)
+
+
+class TestBookingBehindAnother:
+    """A process whose callers wait publishes what another has in front, and is about to publish."""
+
+    @pytest.fixture
+    async def hasty(
+        self, company: Company, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[Wallets]:
+        monkeypatch.setattr(wallets, "CONFIRM_PATIENCE_S", 60.0)
+        store = Store(RedisServer(company.settings.redis_url))
+        made = other_wallets(company, store, self._ahead)
+        self.company = company
+        self.ahead: list[Outgoing] = []
+        await made.heal(range(SHARDS))
+        company.sent.clear()
+        yield made
+        await store.close()
+
+    async def _ahead(self, messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+        self.ahead.extend(messages)
+        return await asyncio.to_thread(self.company._send, messages)
+
+    async def test_it_does_not_wait_for_the_other(
+        self, company: Company, hasty: Wallets, client: redis.Redis
+    ) -> None:
+        slow = Source(client, 1)
+        sales = slow.sales(2, pay=PAY)
+        assert slow.shard.book(*sales) == ["booked"] * 2
+        assert await hasty.post(Source(client, 0).sales(1)) == ["booked"]
+        topics = [message.topic for message in self.ahead]
+        assert topics[-2:] == ["ledger"] * 2, "an entry came before what follows from it"
+        assert topics.count("payouts.commands") == 2
+        assert [m.topic for m in company.sent] == ["ledger"], "counted as if it were its own"
+        assert client.xlen(f"{{s{SHARD}}}:o") == 0
+        # The other publishes the same, and learns that it counts.
+        assert await company.wallets.post(sales) == ["stale"] * 2
+        await holds(company)
+
+    async def test_both_publish_and_it_counts_once(
+        self, company: Company, hasty: Wallets, client: redis.Redis
+    ) -> None:
+        free, entered = asyncio.Event(), asyncio.Event()
+
+        async def slowly(messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+            entered.set()
+            await free.wait()
+            return await company.send(messages)
+
+        company.wallets._send = slowly
+        first = asyncio.create_task(company.wallets.post(Source(client, 1).sales(3)))
+        await entered.wait()
+        mine = Source(client, 0)
+        assert await hasty.post(mine.sales(1)) == ["booked"]
+        assert not first.done()
+        free.set()
+        assert await first == ["booked"] * 3
+        assert mine.shard.balances() == (4_000, 0, 0, 0, 0)
+        assert len([m for m in (*self.ahead, *company.sent) if m.topic == "ledger"]) == 7
+        await holds(company)
+
+    async def test_behind_many_entries_it_waits(
+        self, company: Company, hasty: Wallets, client: redis.Redis
+    ) -> None:
+        slow = Source(client, 1)
+        slow.shard.book(*slow.sales(wallets.FRONT_MAX + 1))
+        booking = await hasty.book(Source(client, 0).sales(1))
+        await asyncio.gather(*booking.sent)
+        assert not self.ahead
+        assert not booking.safe[0].done()
+        await company.wallets.republish([SHARD])
+        await booking.published
+        await holds(company)
+
+    async def test_what_it_publishes_itself_is_published_once(
+        self, company: Company, hasty: Wallets, client: redis.Redis
+    ) -> None:
+        source = Source(client)
+        bookings = [await hasty.book(source.sales(1)) for _ in range(5)]
+        await asyncio.gather(*(booking.published for booking in bookings))
+        assert not self.ahead
+        await holds(company)
+
+    async def test_it_waits_when_the_broker_does_not_take_what_is_in_front(
+        self, company: Company, hasty: Wallets, client: redis.Redis
+    ) -> None:
+        async def refused(messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+            raise DeliveryFailed(len(messages), len(messages), "timed out")
+
+        hasty._ahead = refused
+        slow = Source(client, 1)
+        slow.shard.book(*slow.sales(1))
+        booking = await hasty.book(Source(client, 0).sales(1))
+        await asyncio.gather(*booking.sent)
+        assert not booking.safe[0].done()
+        await company.wallets.republish([SHARD])
+        await booking.published
         await holds(company)
 
 
