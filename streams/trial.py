@@ -303,7 +303,7 @@ class _Trial:
             library().function("book"), 1, meta_key(shard),
             to_json(context), to_json([operation]), self._terms,
         )  # fmt: skip
-        _, [outcome], entries = reply
+        _, [outcome], entries, _ = reply
         for seq, fields in entries:
             for name, value in zip(fields[::2], fields[1::2], strict=True):
                 topic = name.partition(b"\t")[0]
