@@ -273,7 +273,7 @@ class TestBrokenHost:
             began(self, *args, ahead=None if ahead is None else nothing, **fields)
 
         monkeypatch.setattr(Wallets, "__init__", begin)
-        caught(SEQUENCE)
+        caught(SEQUENCE, first=260)
 
     def test_nobody_asks_about_payouts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def enquire(self: Cashier, payouts: object) -> None:
