@@ -67,7 +67,8 @@ CONFIRM_PATIENCE_S = 1.0
 """How long another worker may take to publish what it booked before this one publishes it too."""
 
 FRONT_MAX = 8
-"""Entries in front of a booking that are published with it; behind more of them it waits."""
+"""Entries in front of a booking that are published with it; behind more of them it waits, and while
+others are published like that."""
 
 
 class WalletMetrics(Protocol):
@@ -493,11 +494,13 @@ class Wallets:
     def _publish_ahead(self, booked: Mapping[int, Booked]) -> None:
         """Begin to publish what others have in front of this, if nothing of it is of this process.
 
-        They publish it too, so nobody has to know whether this failed: it is waited for then.
+        They publish it too, so nobody has to know whether this failed: it is waited for then. So
+        few at a time, or processes that are busy would publish each other's all day.
         """
-        here = self._helped.union(*self._publishing.values())
+        here = frozenset[int]().union(*self._publishing.values())
         front = {shard: of.front for shard, of in booked.items() if of.front and shard not in here}
-        if self._ahead is None or not front:
+        entries = sum(map(len, front.values()))
+        if self._ahead is None or self._helped or not 0 < entries <= FRONT_MAX:
             return
         self._helped |= front.keys()
         helping = asyncio.ensure_future(self.healer.publish_left(front, self._ahead))

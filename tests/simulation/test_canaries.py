@@ -214,53 +214,6 @@ class TestBrokenHost:
         monkeypatch.setattr(rules, "GIVES_BACK", frozenset())
         caught(BOOKS, first=670)
 
-    def test_nobody_asks_what_entries_are_worth(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def confirm(self: Wallets, asked: object, effects: Any) -> None:
-            for safe in effects.safe.values():
-                safe.set_result(None)
-
-        monkeypatch.setattr(Wallets, "_confirm", confirm)
-        caught(EVENTS, first=288)
-
-    def test_void_entries_are_redone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Trusting(Timeline[Any]):
-            def take(self, entry: Any, offset: int) -> Iterator[Any]:
-                epoch = self.epoch if entry.seq else entry.epoch
-                yield from super().take(entry._replace(epoch=epoch), offset)
-
-        monkeypatch.setattr(healing, "Timeline", Trusting)
-        # Seldom is anybody so late.
-        caught((SEQUENCE, REDONE), first=40)
-
-    def test_a_portion_claims_what_the_next_one_redoes(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        apply = Store.apply
-
-        async def claim(self: Store, shard: int, entries: Sequence[bytes], redo: Redo) -> int:
-            return await apply(self, shard, entries, redo._replace(journal=redo.journal + 2))
-
-        monkeypatch.setattr(Store, "apply", claim)
-        caught((SEQUENCE, EVENTS, REDONE))
-
-    def test_the_dead_letter_of_what_was_refused_is_forgotten(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        finish = Desk._finish
-
-        async def forget(self: Desk, batch: Batch, settled: Any, *rest: Any) -> None:
-            kept = [one for one in settled if not one.outcome.startswith("refused:")]
-            await finish(self, batch, kept, *rest)
-
-        monkeypatch.setattr(Desk, "_finish", forget)
-        caught(EVENTS)
-
-    def test_reports_that_money_comes_back_are_believed(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(rules, "GIVES_BACK", frozenset())
-        caught(BOOKS, first=670)
-
     def test_what_is_in_front_leaves_the_outbox_unpublished(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
