@@ -35,7 +35,7 @@ class Found(NamedTuple):
     partition: int
     offset: int
     decisions: int
-    """How many the event has: more than one if its booking was lost and made again."""
+    """How many different ones the event has: two if its booking was lost and made again."""
     looked_at: int
     """Decisions that were read."""
 
@@ -84,7 +84,8 @@ def find(client: Mapping[str, Any], event_id: str, seller_id: str | None) -> Fou
         record = read_record(value)
     except ValueError as error:
         raise Unexplained(f"{TOPIC}:{partition}:{offset}: {error}") from None
-    return Found(record, partition or 0, offset or 0, len(found), looked_at)
+    different = {value for *_, value in found}
+    return Found(record, partition or 0, offset or 0, len(different), looked_at)
 
 
 def derive(record: Record, scorer: Scorer | None, policy: FraudPolicy) -> Derived:

@@ -274,19 +274,22 @@ async def test_from_the_sale_to_verify_to_the_explanation_and_again_from_the_jou
         await asyncio.to_thread(rebuild, company.settings)
         assert keys(client) == before
 
+        # What two publish comes twice.
+        await company.send([message for message in company.sent if message.topic == "decisions"])
         monkeypatch.setenv("PAYOUTS_KAFKA_BROKERS", own_broker)
         monkeypatch.setenv("PAYOUTS_POLICY", str(policy))
         for event in (stolen["id"], large["id"], part["id"], through, held):
             result = await asyncio.to_thread(explain, event, "--json")
             assert result.exit_code == 0, result.output
             told = json.loads(result.stdout)
+            assert told["found"]["decisions"] == 1
             derived = told["derived"]
             assert derived["same"]
             assert derived["score"] == told["decision"]["score"]
             shares = [one["share"] for one in derived["shares"]]
             assert math.fsum((derived["intercept"], *shares)) == derived["logit"]
             assert 1 / (1 + math.exp(-derived["logit"])) == pytest.approx(derived["score"])
-        assert told["found"]["looked_at"] == 5
+        assert told["found"]["looked_at"] == 10
         assert told["decision"]["propensity"] == 0.5
         await asyncio.to_thread(_is_told, held, policy, tmp_path)
 
@@ -319,7 +322,7 @@ def _is_told(event: str, policy: Path, tmp_path: Path) -> None:
     changed.write_text(json.dumps(artefact))
     damaged.write_text(text[:-5])
     for arguments, code, words in (
-        (("ev-none",), 1, "no decision of ev-none in the 5 of all partitions that decisions still"),
+        (("ev-none",), 1, "no decision of ev-none in the 10 of all partitions that decisions"),
         (("ev-none", "--seller", "ben"), 1, "of the partition of ben"),
         ((event, "--policy", str(other)), 1, "name its file with --policy"),
         ((event, "--policy", str(tmp_path / "no.yaml")), 2, "cannot be read"),
