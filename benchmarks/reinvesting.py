@@ -18,13 +18,12 @@ from pathlib import Path
 from pydantic_core import from_json, to_json
 from rich.console import Console
 
-from benchmarks.events import PAID_CURRENCIES, profiles_and_sales
+from benchmarks.events import PAID_CURRENCIES, Workload, workload
 from benchmarks.ground import Kafka, new_seal_keys, seal_of
 from benchmarks.measure import Figures, measure, product
 from streams.demo.messages import Message
 from streams.settings import DEFAULTS
 
-WARM_UP_SALES = 1_000
 PERCENT = 20
 BONUS = {"  bonus: 0": "  bonus: 5", "  bonus_days: 0": "  bonus_days: 90"}
 
@@ -58,15 +57,10 @@ class Reinvesting:
 
 
 def measure_reinvesting(
-    profiles: Sequence[Message],
-    warm_up: Sequence[Message],
-    sales: Sequence[Message],
-    seal_keys: str,
-    *,
-    rounds: int,
-    kafka: Kafka = "embedded",
+    work: Workload, seal_keys: str, *, rounds: int, kafka: Kafka = "embedded"
 ) -> Reinvesting:
     """Book the sales in each way, round after round."""
+    profiles, warm_up, sales = work
     wanting = [_wanting(message) for message in profiles]
     taken: dict[str, list[float]] = {"plain": [], "reinvesting": [], "bonus": []}
     with tempfile.TemporaryDirectory(prefix="payouts-bench-") as directory:
@@ -109,10 +103,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     keys = new_seal_keys()
-    count = WARM_UP_SALES + options.events
-    profiles, sales = profiles_and_sales(options.seed, count, seal=seal_of(keys))
-    warm_up, measured = sales[:WARM_UP_SALES], sales[WARM_UP_SALES:]
-    found = measure_reinvesting(profiles, warm_up, measured, keys, rounds=options.rounds)
+    work = workload(options.seed, options.events, seal=seal_of(keys))
+    found = measure_reinvesting(work, keys, rounds=options.rounds)
     Console().print(found.text)
 
 

@@ -23,14 +23,13 @@ from typing import Any
 from pydantic_core import from_json, to_json
 from rich.console import Console
 
-from benchmarks.events import profiles_and_sales
+from benchmarks.events import WARM_UP_SALES, profiles_and_sales
 from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.measure import Figures, measure, product
 from models.shards import partition_of
 from streams.demo.messages import Message
 from streams.topics import PARTITIONS_EMBEDDED
 
-WARM_UP_SALES = 1_000
 WORKERS = (1, 2)
 
 

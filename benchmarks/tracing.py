@@ -15,12 +15,11 @@ from threading import Thread
 
 from rich.console import Console
 
-from benchmarks.events import profiles_and_sales
+from benchmarks.events import workload
 from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.measure import measure, product
 
 RATIOS = (0.0, 0.01, 1.0)
-WARM_UP_SALES = 1_000
 
 
 def main() -> None:
@@ -31,16 +30,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     keys = new_seal_keys()
-    profiles, sales = profiles_and_sales(
-        options.seed, WARM_UP_SALES + options.events, seal=seal_of(keys)
-    )
-    warm_up, measured = sales[:WARM_UP_SALES], sales[WARM_UP_SALES:]
+    profiles, warm_up, sales = workload(options.seed, options.events, seal=seal_of(keys))
     found: dict[float, list[float]] = {ratio: [] for ratio in RATIOS}
     with _collector() as url:
         for _ in range(options.rounds):
             for ratio in RATIOS:
                 changes = {"traces_ratio": ratio, "traces_url": url}
-                run = measure(product(), profiles, warm_up, measured, keys, changes=changes)
+                run = measure(product(), profiles, warm_up, sales, keys, changes=changes)
                 found[ratio].append(run.worker_cpu_us_per_event)
     console = Console()
     off = statistics.median(found[0.0])

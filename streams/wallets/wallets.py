@@ -497,10 +497,11 @@ class Wallets:
         They publish it too, so nobody has to know whether this failed: it is waited for then. So
         few at a time, or processes that are busy would publish each other's all day.
         """
+        if self._ahead is None or self._helped:
+            return
         here = frozenset[int]().union(*self._publishing.values())
         front = {shard: of.front for shard, of in booked.items() if of.front and shard not in here}
-        entries = sum(map(len, front.values()))
-        if self._ahead is None or self._helped or not 0 < entries <= FRONT_MAX:
+        if not 0 < sum(map(len, front.values())) <= FRONT_MAX:
             return
         self._helped |= front.keys()
         helping = asyncio.ensure_future(self.healer.publish_left(front, self._ahead))
