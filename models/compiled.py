@@ -13,16 +13,19 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import find_spec
 from pkgutil import get_data
 
-MODULES = ("conduct", "features", "labelled", "spending")
+MODULES = ("conduct", "decisions", "features", "labelled", "spending")
 """The modules that are compiled, by their names in this package."""
 
-_SHARED = ("packing.pxd",)  # is compiled into some of them
+_TYPES = tuple(f"{name}.pxd" for name in (*MODULES, "packing"))
+
+RUN = {"compiled": "compiled", "python": "in plain Python", "mixed": "partly compiled"}
+"""What :func:`form` says, in words."""
 
 
 def digest_of(module: str) -> str:
-    """The digest of a module's source and of its C types."""
+    """The digest of a module's source, and of all C types, which they share."""
     digest = blake2b(digest_size=16)
-    for name in (f"{module}.py", f"{module}.pxd", *_SHARED):
+    for name in (f"{module}.py", *_TYPES):
         digest.update(get_data("models", name) or b"")
     return digest.hexdigest()
 
@@ -32,8 +35,8 @@ def check(name: str, digest: str) -> None:
     module = name.removeprefix("models.")
     if digest_of(module) != digest:
         raise ImportError(
-            f"models/{module}.py changed after it was compiled: `make compiled` compiles it again, "
-            "`make uncompiled` goes without"
+            f"models/{module}.py or its types changed after it was compiled: `make compiled` "
+            "compiles it again, `make uncompiled` goes without"
         )
 
 

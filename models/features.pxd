@@ -37,7 +37,7 @@ cpdef double reference_amount(double amount_minor, currency)
     ways=CConduct, form=cython.longlong, last=cython.longlong, first=cython.longlong, n=cython.longlong, mean=double,
     variance=double, c1=double, c24=double, c7=double, s24=double, s7=double, r7=double,
     level=double, spread=double, surprise=double, tenure=double, changed=double, foreign=double,
-    row=list, updates=dict, card=str, device=str, paid_with=cython.longlong,
+    row=list, updates=dict, mark=cython.longlong, card=str, device=str, paid_with=cython.longlong,
     beside=tuple, stranger=bint, key_of_card=str, buyer=cython.longlong, of_card=CCardFigures,
     spent=CSpendingFigures, used=CUse, after=CSpending, key_of_device=str, of_device=CDeviceFigures,
     of_conduct=CConductFigures,

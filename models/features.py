@@ -286,16 +286,14 @@ def observe(
     updates = {key: ""}  # hers is written below: the seller's comes first
 
     card, device, customer = event.instrument_ref, event.device_ref, event.customer_ref
-    paid_with, beside, stranger = 0, _NOBODY, False
+    mark, paid_with, beside, stranger = _mark(seller), 0, _NOBODY, False
     if card is None:
         row += _NO_CARD
     else:
         key_of_card = "i:" + card
         paid_with = _mark(card)
         buyer = 0 if customer is None else _mark(customer)
-        of_card, spent, used, after = _card(
-            states.get(key_of_card), at, _mark(seller), buyer, c7, x
-        )
+        of_card, spent, used, after = _card(states.get(key_of_card), at, mark, buyer, c7, x)
         updates[key_of_card] = packing.card_text(used, after)
         beside = (used[8], used[9], used[10])
         row += of_card
@@ -307,7 +305,7 @@ def observe(
         row += _NO_DEVICE
     else:
         key_of_device = "d:" + device
-        of_device, used = _device(states.get(key_of_device), at, _mark(seller))
+        of_device, used = _device(states.get(key_of_device), at, mark)
         updates[key_of_device] = packing.device_text(used)
         beside += (used[8], used[9], used[10])
         row += of_device

@@ -26,7 +26,7 @@ Use = tuple[int, int, float, float, float, float, int, int, int, int, int]
 """Of a card or a device: format, last second, the figures, the last customer and four sellers."""
 
 Labels = tuple[int, float, float, int, int, int, int]
-"""What labels told: last second; frauds, genuine; last genuine, run's first, last fraud; the run."""
+"""What labels told: last second; frauds, genuine; last genuine, run's first, last fraud; run."""
 
 SELLER = Struct("<BIHH8f" + CONDUCT_FORMAT)
 CARD = Struct("<BI4f5H" + SPENDING_FORMAT + "xx")
