@@ -50,7 +50,7 @@ def seller_text(selling: Selling, ways: Conduct) -> str:
 def read_seller(text: str) -> tuple[Selling, Conduct]:
     """A seller and her conduct. Raises :data:`UNREADABLE`, as all that read do."""
     state = _unpack_seller(a2b_base64(text))
-    return state[:12], state[12:]  # type: ignore[return-value]
+    return state[:12], state[12:]
 
 
 def card_text(use: Use, spent: Spending) -> str:
@@ -61,7 +61,7 @@ def card_text(use: Use, spent: Spending) -> str:
 def read_card(text: str) -> tuple[Use, Spending]:
     """A card and its spending."""
     state = _unpack_card(a2b_base64(text))
-    return state[:11], state[11:]  # type: ignore[return-value]
+    return state[:11], state[11:]
 
 
 def device_text(use: Use) -> str:
@@ -71,7 +71,7 @@ def device_text(use: Use) -> str:
 
 def read_device(text: str) -> Use:
     """A device."""
-    return _unpack_device(a2b_base64(text))  # type: ignore[return-value]
+    return _unpack_device(a2b_base64(text))
 
 
 def labels_text(labels: Labels) -> str:
@@ -81,4 +81,4 @@ def labels_text(labels: Labels) -> str:
 
 def read_labels(text: str) -> Labels:
     """What labels told of a card or a device."""
-    return _unpack_labels(a2b_base64(text))  # type: ignore[return-value]
+    return _unpack_labels(a2b_base64(text))
