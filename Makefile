@@ -84,6 +84,14 @@ chart: $(VENV)/.dev ## the chart's copies of topics, alerts and dashboards
 	@for file in grafana/dashboards/*.json; do \
 	  [ ! -e "$$file" ] || cp "$$file" helm/payout-streams/files/dashboards/; done
 
+compiled: $(VENV)/.demo ## features and decisions as extension modules; needs a C compiler
+	@$(PIP) install --require-hashes -r requirements/compiled.lock
+	@rm -f models/*.so
+	@PAYOUTS_COMPILED=1 $(PY) setup.py --quiet build_ext --inplace
+
+uncompiled: ## back to features and decisions in Python
+	@rm -rf models/*.so build/compiled
+
 lint: $(VENV)/.dev ## style and mistakes
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -112,9 +120,11 @@ lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
 	  --upgrade --extra demo --extra fast --extra fraud --extra dashboards --extra statements --extra traces --extra test pyproject.toml requirements/build.in \
 	  --constraint requirements/demo.lock --output-file requirements/dev.lock
+	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet \
+	  --upgrade requirements/compiled.in --output-file requirements/compiled.lock
 
 clean: ## remove what the targets made
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) build models/*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # An environment that works is kept; one whose interpreter is gone is made anew.
 $(VENV)/.created:
@@ -168,4 +178,4 @@ $(PRISM):
 	    || { rm -rf $$part; exit 1; }; } \
 	  && chmod 755 $$part && mv $$part $@
 
-.PHONY: help setup demo test simulate test-kafka kafka peers helm compose prometheus dashboards pictures chart lint types check bench faults fuzz lock clean
+.PHONY: help setup demo test simulate test-kafka kafka peers helm compose prometheus dashboards pictures chart compiled uncompiled lint types check bench faults fuzz lock clean

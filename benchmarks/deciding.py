@@ -3,8 +3,8 @@
 The product has its own agent and desk for this (:mod:`streams.agents.sales`); the models, rules and
 Redis functions are the same.
 
-``python -m benchmarks.deciding`` tells what features, score and decision with its record cost a
-sale, without Redis, by the number of sales in a batch.
+``python -m benchmarks.deciding`` tells what features, score and decision cost a sale, without and
+with the decision's record and without Redis, by the number of sales in a batch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from time import process_time
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from rich.console import Console
 
 from benchmarks.events import profiles_and_sales
 from benchmarks.ground import new_seal_keys, seal_of
+from models.compiled import form
 from models.decisions import Decision, decide, facts_of, standing_of
 from models.events import SaleCompleted, body_hash, decode
 from models.features import entities, observe
@@ -139,6 +142,27 @@ class Deciding:
         score: float,
     ) -> tuple[int, Decision, str]:
         """What a sale earns, its decision, and the record of that."""
+        amount, decision = self._decision(event, seller, row, score)
+        record = decision.record(
+            event_id=event.id,
+            seller_id=event.seller_id,
+            topic=source.topic,
+            partition=source.partition,
+            offset=source.offset,
+            vector=row,
+            model=self._scorer.digest,
+            at_ms=event.occurred_ms,
+            amount_minor=amount,
+            currency=event.currency,
+            standing=standing_of(seller.profile),
+            policy=self.rules.policy.fraud.digest,
+            sale_id=event.sale_id,
+        )
+        return amount, decision, record
+
+    def _decision(
+        self, event: SaleCompleted, seller: Seller, row: list[float], score: float
+    ) -> tuple[int, Decision]:
         rules, scorer = self.rules, self._scorer
         amount = rules.plan.retail(event.amount_minor, event.currency)
         policy = rules.policy.fraud
@@ -152,22 +176,7 @@ class Deciding:
             explain=lambda: scorer.reasons(row),
             fits=fits,
         )
-        record = decision.record(
-            event_id=event.id,
-            seller_id=event.seller_id,
-            topic=source.topic,
-            partition=source.partition,
-            offset=source.offset,
-            vector=row,
-            model=scorer.digest,
-            at_ms=event.occurred_ms,
-            amount_minor=amount,
-            currency=event.currency,
-            standing=standing_of(seller.profile),
-            policy=policy.digest,
-            sale_id=event.sale_id,
-        )
-        return amount, decision, record
+        return amount, decision
 
     def sellers(self, profiles: Iterable[bytes]) -> dict[str, Seller]:
         """Sellers by id, from messages of ``sellers``; none can be paid."""
@@ -179,9 +188,14 @@ class Deciding:
         return found
 
     def measured(
-        self, sales: Sequence[SaleCompleted], sellers: Mapping[str, Seller], batch: int
+        self,
+        sales: Sequence[SaleCompleted],
+        sellers: Mapping[str, Seller],
+        batch: int,
+        *,
+        recorded: bool,
     ) -> float:
-        """CPU microseconds a sale, of features, score, and decision with its record."""
+        """CPU microseconds a sale, of features, score, and decision; of its record, if recorded."""
         states: dict[str, str | None] = {}
         source = Source("sales", 0, 0, b"")
         started = process_time()
@@ -194,24 +208,56 @@ class Deciding:
                 rows.append(row or [])
             scores = self._scorer.score(rows).tolist()
             for event, row, score in zip(some, rows, scores, strict=True):
-                self.decide(source, event, sellers[event.seller_id], row, score)
+                seller = sellers[event.seller_id]
+                if recorded:
+                    self.decide(source, event, seller, row, score)
+                else:
+                    self._decision(event, seller, row, score)
         return (process_time() - started) / len(sales) * 1e6
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What deciding costs a sale, in CPU microseconds."""
+
+    batch: int
+    """Sales in a batch."""
+    decided: float
+    """Features, score and decision."""
+    recorded: float
+    """The same, and the decision's record."""
+
+
+def measure_deciding(*, seed: int, events: int, rounds: int) -> list[Cost]:
+    """The least of some rounds, for each size of a batch."""
+    keys = new_seal_keys()
+    profiles, sales = profiles_and_sales(seed, events, seal=seal_of(keys))
+    deciding = Deciding(load_settings(seal_keys=keys))
+    decoded = deciding.decode(Source("sales", 0, i, sale.value) for i, sale in enumerate(sales))
+    sellers = deciding.sellers(profile.value for profile in profiles)
+
+    def least(batch: int, *, recorded: bool) -> float:
+        measured = partial(deciding.measured, decoded, sellers, batch, recorded=recorded)
+        return round(min(measured() for _ in range(rounds)), 1)
+
+    return [
+        Cost(batch, least(batch, recorded=False), least(batch, recorded=True)) for batch in BATCHES
+    ]
+
+
 def main() -> None:
-    """Measure, and print a line for each size of a batch: the best of some rounds."""
+    """Measure, and print a line for each size of a batch."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.deciding", description=__doc__)
     parser.add_argument("--events", type=int, default=10_000, help="sales")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="the best counts")
     options = parser.parse_args()
-    keys = new_seal_keys()
-    profiles, sales = profiles_and_sales(7, options.events, seal=seal_of(keys))
-    deciding = Deciding(load_settings(seal_keys=keys))
-    events = deciding.decode(Source("sales", 0, i, sale.value) for i, sale in enumerate(sales))
-    sellers = deciding.sellers(profile.value for profile in profiles)
-    for batch in BATCHES:
-        best = min(deciding.measured(events, sellers, batch) for _ in range(options.rounds))
-        Console().print(f"{batch:>5} in a batch: {best:.1f} us a sale")
+    console = Console()
+    console.print(f"features and decisions: {form()}")
+    for cost in measure_deciding(seed=7, events=options.events, rounds=options.rounds):
+        console.print(
+            f"{cost.batch:>5} in a batch: {cost.decided:.1f} us a sale for features, score and "
+            f"decision, {cost.recorded:.1f} with its record"
+        )
 
 
 if __name__ == "__main__":

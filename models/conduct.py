@@ -11,8 +11,8 @@ card that such a sale was paid with.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
-from math import exp, log
 
 from models.decay import DAY_S, PER_HOUR, PER_WEEK
 
@@ -70,10 +70,10 @@ def conduct(  # noqa: PLR0917 - called for each sale
     if passed <= 0:
         at = seen
     elif seen:
-        hour = exp(passed * PER_HOUR)
+        hour = math.exp(passed * PER_HOUR)
         alike *= hour
         strangers *= hour
-        own *= exp(passed * PER_WEEK)
+        own *= math.exp(passed * PER_WEEK)
     if linked and at - linked > _LINKED_S:
         a = b = c = d = 0
     share = own / (sold + _VOLUME)
@@ -85,7 +85,7 @@ def conduct(  # noqa: PLR0917 - called for each sale
         met.discard(0)
         others = len(met)
         for mark in beside:
-            if mark and mark not in {a, b, c, d}:
+            if mark and mark not in (a, b, c, d):
                 a, b, c, d = mark, a, b, c
         linked = at
     elif a:
@@ -94,10 +94,10 @@ def conduct(  # noqa: PLR0917 - called for each sale
     figures = (
         buys,
         share if share < 1.0 else 1.0,
-        log(1.0 + alike + same),
-        log(1.0 + strangers),
-        log(1.0 + others),
-        log(1.0 + (end - at) / 3600),
+        math.log(1.0 + alike + same),
+        math.log(1.0 + strangers),
+        math.log(1.0 + others),
+        math.log(1.0 + (end - at) / 3600),
     )
     if buys:
         own += size

@@ -10,6 +10,7 @@ bit: :func:`read_record`, :func:`decide_again`.
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64decode
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
-from math import expm1, isfinite
 from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple
@@ -62,11 +62,15 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"  # it has not come
 
 
+# What most decisions come to, at hand: a member of an enumeration takes a while to look up.
+_ACTIVE, _INSTANT = Standing.ACTIVE, Tier.INSTANT
+
+
 def standing_of(profile: Profile | None) -> Standing:
     """How a seller stands."""
     if profile is None:
         return Standing.UNKNOWN
-    return Standing.SUSPENDED if profile.suspended else Standing.ACTIVE
+    return Standing.SUSPENDED if profile.suspended else _ACTIVE
 
 
 class Decision(NamedTuple):
@@ -255,18 +259,18 @@ def _decide(  # noqa: PLR0917 - what a sale is decided from
     fits: Sequence[FraudRule],
     draw: Callable[[], float] | None,
 ) -> Decision:
-    if score is not None and not isfinite(score):
+    if score is not None and not math.isfinite(score):
         score = None
     cost = _cost(score, amount_minor, currency, policy)
-    if fits or standing is not Standing.ACTIVE or score is None:
+    if fits or standing is not _ACTIVE or score is None:
         settled = _settled(score, amount_minor, currency, policy, standing, fits, cost)
         if settled is not None:
             return settled
     if score is None:
-        return Decision(Tier.INSTANT, (), None)
+        return Decision(_INSTANT, (), None)
     share_bp = _share(score, cost, currency, policy)
     if share_bp == BASIS_POINTS:
-        return Decision(Tier.INSTANT, (), score, cost)
+        return Decision(_INSTANT, (), score, cost)
     drawn, chance = None, 0.0
     explore = policy.explore
     if not share_bp and explore and draw and amount_minor <= explore.max.get(currency, 0):
@@ -359,8 +363,8 @@ def facts_of(
         country,
         event.currency,
         event.amount_minor,
-        expm1(row[_SELLER_1H]),
-        expm1(row[_CARD_1H]) if event.instrument_ref is not None else 0.0,
+        math.expm1(row[_SELLER_1H]),
+        math.expm1(row[_CARD_1H]) if event.instrument_ref is not None else 0.0,
         changed,
         joined,
         around.account_sellers,

@@ -22,31 +22,20 @@ if it came at that last time.
 
 from __future__ import annotations
 
-from binascii import a2b_base64
-from binascii import b2a_base64 as _text
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import copysign, exp, log, sqrt
-from struct import Struct
-from struct import error as StructError
 from zlib import crc32
 
-from models.conduct import CONDUCT_FEATURES, CONDUCT_FORMAT, NEW, Conduct, conduct
+from models import conduct, labelled, packing, spending
+from models.conduct import CONDUCT_FEATURES, NEW, Conduct
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
-from models.labelled import UNLABELLED, known, labelled
+from models.labelled import UNLABELLED
 from models.money import exponent
-from models.spending import (
-    NO_SPENDING,
-    SPENDING_FEATURES,
-    SPENDING_FORMAT,
-    Spending,
-    is_high,
-    is_sound,
-    no_spending,
-    spend,
-)
+from models.packing import UNREADABLE, Selling, Use
+from models.spending import NO_SPENDING, SPENDING_FEATURES, Spending, SpendingFigures
 from models.verdicts import subject, taught
 
 STATE_CHARS_MAX = 100
@@ -201,25 +190,13 @@ _VARIANCE_MIN = 0.01  # a seller of one fixed price still has some spread
 _GAP_MIN = 1440.0  # minutes since the last sale, when there was none
 
 _FORMAT = 2
-# Format, last s, first day, sales, then the figures; her conduct.
-_SELLER = Struct("<BIHH8f" + CONDUCT_FORMAT)
-# Format, last s, the figures, the last customer and four sellers; of a card its spending too.
-_DEVICE = Struct("<BI4f5Hxx")
-_CARD = Struct("<BI4f5H" + SPENDING_FORMAT + "xx")
-_pack_seller, _unpack_seller = _SELLER.pack, _SELLER.unpack
-_pack_device, _unpack_device = _DEVICE.pack, _DEVICE.unpack
-_pack_card, _unpack_card = _CARD.pack, _CARD.unpack
 
-_STRUCTS = (_SELLER, _CARD, _DEVICE)
-if any(each.size % 3 for each in _STRUCTS):
-    raise RuntimeError("a state would need padding")
-if max(each.size for each in _STRUCTS) // 3 * 4 != STATE_CHARS_MAX:
+if max(packing.SELLER.size, packing.CARD.size, packing.DEVICE.size) // 3 * 4 != STATE_CHARS_MAX:
     raise RuntimeError("the longest state is not as long as stated")
 
-_Seller = tuple[
-    float, int, int, int, float, float, float, float, float, float, float, float, Conduct
-]
-_Thing = tuple[int, int, float, float, float, float, int, int, int, int, int]
+_Known = tuple[int, Selling, Conduct]
+_CardFigures = tuple[float, float, float, float, float, float, float]
+_DeviceFigures = tuple[float, float, float, float, float]
 
 _scales: dict[str, float] = {}
 
@@ -275,33 +252,32 @@ def observe(
     seller = event.seller_id
     key = "s:" + seller
     x = reference_amount(event.amount_minor, event.currency)
-    passed, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways = _seller(
-        states.get(key), at
-    )
+    passed, selling, ways = _seller(states.get(key), at)
+    form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = selling
     if event.type == "sale.returned":
-        r7 += x
-        packed = _pack_seller(
-            _FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, *ways
-        )
-        return None, {key: _text(packed, newline=False).decode()}
+        return None, {
+            key: packing.seller_text(
+                (form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 + x), ways
+            )
+        }
 
-    level = log(1.0 + x)
-    spread = sqrt(variance + _VARIANCE_MIN)
+    level = math.log(1.0 + x)
+    spread = math.sqrt(variance + _VARIANCE_MIN)
     surprise = (level - mean) / spread
     if not -_SURPRISE_MAX <= surprise <= _SURPRISE_MAX:
-        surprise = copysign(_SURPRISE_MAX, surprise)
+        surprise = math.copysign(_SURPRISE_MAX, surprise)
     tenure, changed, foreign = _standing(event, profile, at, first)
     row = [
         level,
         surprise,
-        log(1.0 + c1),
-        log(1.0 + c24),
-        log((c1 + 1.0) / (c7 / _HOURS_A_WEEK + 1.0)),
-        log((s24 + x + _VOLUME) / (s7 / _DAYS_A_WEEK + _VOLUME)),
+        math.log(1.0 + c1),
+        math.log(1.0 + c24),
+        math.log((c1 + 1.0) / (c7 / _HOURS_A_WEEK + 1.0)),
+        math.log((s24 + x + _VOLUME) / (s7 / _DAYS_A_WEEK + _VOLUME)),
         r7 / (r7 + s7 + _VOLUME),
         tenure,
-        log(1.0 + n),
-        log(1.0 + (passed / 60.0 if n else _GAP_MIN)),
+        math.log(1.0 + n),
+        math.log(1.0 + (passed / 60.0 if n else _GAP_MIN)),
         changed,
         foreign,
     ]
@@ -309,35 +285,40 @@ def observe(
     n = n + 1 if n < _COUNT_MAX else n
     updates = {key: ""}  # hers is written below: the seller's comes first
 
-    mark = _mark(seller)
     card, device, customer = event.instrument_ref, event.device_ref, event.customer_ref
-    paid_with, others, stranger = 0, _NOBODY, False
+    mark, paid_with, beside, stranger = _mark(seller), 0, _NOBODY, False
     if card is None:
         row += _NO_CARD
     else:
+        key_of_card = "i:" + card
         paid_with = _mark(card)
         buyer = 0 if customer is None else _mark(customer)
-        figures, others, updates["i:" + card] = _card(
-            states.get("i:" + card), at, mark, buyer, c7, x
-        )
-        stranger = not figures[_EXPERIENCE]
-        row += figures
+        of_card, spent, used, after = _card(states.get(key_of_card), at, mark, buyer, c7, x)
+        updates[key_of_card] = packing.card_text(used, after)
+        beside = (used[8], used[9], used[10])
+        row += of_card
+        row += spent
+        stranger = spent[0] == 0.0  # no payment before this one
         told = states.get("li:" + card)
-        row += _UNTOLD if told is None else known(told, at)[2:5]
+        row += _UNTOLD if told is None else labelled.known(told, at)[2:5]
     if device is None:
         row += _NO_DEVICE
     else:
         key_of_device = "d:" + device
-        figures, beside, updates[key_of_device] = _device(states.get(key_of_device), at, mark)
-        others += beside
-        row += figures
+        of_device, used = _device(states.get(key_of_device), at, mark)
+        updates[key_of_device] = packing.device_text(used)
+        beside += (used[8], used[9], used[10])
+        row += of_device
         told = states.get("ld:" + device)
-        row += UNLABELLED if told is None else known(told, at)
-    figures, ways = conduct(ways, at, x, s7, customer == seller, paid_with, stranger, others)
-    row += figures
+        row += UNLABELLED if told is None else labelled.known(told, at)
+    of_conduct, ways = conduct.conduct(
+        ways, at, x, s7, customer == seller, paid_with, stranger, beside
+    )
+    row += of_conduct
     c1, c24, c7, s24, s7 = c1 + 1.0, c24 + 1.0, c7 + 1.0, s24 + x, s7 + x
-    packed = _pack_seller(_FORMAT, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, *ways)
-    updates[key] = _text(packed, newline=False).decode()
+    updates[key] = packing.seller_text(
+        (form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7), ways
+    )
     return row, updates
 
 
@@ -359,17 +340,16 @@ def learn(
         return {}
     at = (event.occurred_ms if at_ms is None else at_ms) // 1000
     keys = taught(of, fraud=fraud)
-    return {key: labelled(states.get(key), at, fraud=fraud) for key in keys}
+    return {key: labelled.labelled(states.get(key), at, fraud=fraud) for key in keys}
 
 
 def subject_of(event: SaleCompleted, row: Sequence[float]) -> str | None:
     """What has to be kept of a sale for its label: see :mod:`models.verdicts`."""
-    high = is_high(row[_AGAINST_OWN])
+    high = spending.is_high(row[_AGAINST_OWN])
     return subject(event.instrument_ref, event.device_ref, high=high)
 
 
 _AGAINST_OWN = FEATURES.index("card_amount_against_own")
-_EXPERIENCE = FEATURES.index("card_experience") - FEATURES.index("card_1h")  # in a card's figures
 _NOBODY: tuple[int, ...] = ()
 
 _UNTOLD = UNLABELLED[2:5]  # what a card's labels come to when there are none
@@ -382,40 +362,28 @@ _NO_DEVICE = (0.0, 0.0, 0.0, 0.0, 0.0, *UNLABELLED)
 
 def _card(  # noqa: PLR0917 - called for each sale
     text: str | None, at: int, seller: int, customer: int, seller_sales: float, amount: float
-) -> tuple[tuple[float, ...], tuple[int, ...], str]:
-    """A card's figures before a payment, the marks of its other sellers, and its state after it."""
-    state = None if text is None else _card_state(text)
-    thing, spending = (_unused(at), no_spending(at)) if state is None else state
-    t1, t24, t7, fresh, others, _, changed, passed, week, used = _use(thing, at, seller, customer)
+) -> tuple[_CardFigures, SpendingFigures, Use, Spending]:
+    """A card's figures before a payment, those of its spending, and both states after it."""
+    use, before = _card_state(text, at)
+    used, t1, t24, t7, fresh, others, _, changed, passed, week = _use(use, at, seller, customer)
+    spent, after = spending.spend(before, used[1], passed, week, amount, t7)
     share = t7 / (seller_sales + 1.0)
-    spent, spending = spend(spending, used[1], passed, week, amount, t7)
-    return (
-        (
-            log(1.0 + t1),
-            log(1.0 + t24),
-            others,
-            log(1.0 + fresh),
-            share if share < 1.0 else 1.0,
-            changed,
-            log(1.0 + t7),
-            *spent,
-        ),
-        used[8:],
-        _text(_pack_card(*used, *spending), newline=False).decode(),
+    figures = (
+        math.log(1.0 + t1),
+        math.log(1.0 + t24),
+        others,
+        math.log(1.0 + fresh),
+        share if share < 1.0 else 1.0,
+        changed,
+        math.log(1.0 + t7),
     )
+    return figures, spent, used, after
 
 
-def _device(
-    text: str | None, at: int, seller: int
-) -> tuple[tuple[float, ...], tuple[int, ...], str]:
+def _device(text: str | None, at: int, seller: int) -> tuple[_DeviceFigures, Use]:
     """The same of a device."""
-    state = None if text is None else _device_state(text)
-    t1, _, t7, fresh, others, new, _, _, _, used = _use(state or _unused(at), at, seller, 0)
-    return (
-        (log(1.0 + t1), others, log(1.0 + fresh), new, log(1.0 + t7)),
-        used[8:],
-        _text(_pack_device(*used), newline=False).decode(),
-    )
+    used, t1, _, t7, fresh, others, new, _, _, _ = _use(_device_state(text, at), at, seller, 0)
+    return (math.log(1.0 + t1), others, math.log(1.0 + fresh), new, math.log(1.0 + t7)), used
 
 
 @lru_cache(maxsize=65_536)
@@ -429,7 +397,7 @@ def _learnt(
     """A seller's mean and variance after a sale, of whose surprise they take only a part."""
     weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
     if not -_LEARN_MAX <= surprise <= _LEARN_MAX:
-        surprise = copysign(_LEARN_MAX, surprise)
+        surprise = math.copysign(_LEARN_MAX, surprise)
     step = surprise * spread
     mean += step / weight
     return mean, variance + (step * step - variance) / weight
@@ -442,26 +410,27 @@ def _standing(
     days = at / DAY_S - first
     changed = foreign = 0.0
     if profile is not None:
-        if profile.joined_ms is not None:
-            days = (at - profile.joined_ms / 1000) / DAY_S
-        if profile.payout_changed_ms is not None:
-            since = at - profile.payout_changed_ms / 1000
-            changed = exp(since * PER_DAY) if since > 0 else 1.0
-        if event.country != profile.country and event.country and profile.country:
+        joined_ms, changed_ms = profile.joined_ms, profile.payout_changed_ms
+        sold_in, lives_in = event.country, profile.country
+        if joined_ms is not None:
+            days = (at - joined_ms / 1000) / DAY_S
+        if changed_ms is not None:
+            since = at - changed_ms / 1000
+            changed = math.exp(since * PER_DAY) if since > 0 else 1.0
+        if sold_in != lives_in and sold_in and lives_in:
             foreign = 1.0
-    return log(1.0 + days) if days > 0 else 0.0, changed, foreign
+    return math.log(1.0 + days) if days > 0 else 0.0, changed, foreign
 
 
-def _seller(text: str | None, at: int) -> _Seller:
-    """A seller's figures decayed to second ``at``; in place of the format, how long that took."""
+def _seller(text: str | None, at: int) -> _Known:
+    """How long it took until second ``at``, and a seller's figures decayed to it."""
     if text is None:
         return _fresh_seller(at)
     try:
-        state = _unpack_seller(a2b_base64(text))
-    except (ValueError, StructError):
+        selling, ways = packing.read_seller(text)
+    except UNREADABLE:
         return _fresh_seller(at)
-    form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = state[:12]
-    ways: Conduct = state[12:]
+    form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = selling
     # A slower counter never holds less than a faster one. The comparisons also refuse NaN,
     # infinities, and whatever else was never written here.
     if not (
@@ -479,24 +448,25 @@ def _seller(text: str | None, at: int) -> _Seller:
         return _fresh_seller(at)
     passed = at - last
     if passed <= 0:
-        return 0, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways
-    day, week = exp(passed * PER_DAY), exp(passed * PER_WEEK)
-    c1 *= exp(passed * PER_HOUR)
+        return 0, selling, ways
+    day, week = math.exp(passed * PER_DAY), math.exp(passed * PER_WEEK)
+    c1 *= math.exp(passed * PER_HOUR)
     c24 *= day
     c7 *= week
     s24 *= day
     s7 *= week
     r7 *= week
-    return passed, at, first, n, mean, variance, c1, c24, c7, s24, s7, r7, ways
+    return passed, (form, at, first, n, mean, variance, c1, c24, c7, s24, s7, r7), ways
 
 
-def _fresh_seller(at: int) -> _Seller:
-    return 0, at, at // DAY_S, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NEW
+def _fresh_seller(at: int) -> _Known:
+    day = at // DAY_S
+    return 0, (_FORMAT, at, day, 0, _MEAN, _VARIANCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), NEW
 
 
 def _use(
-    thing: _Thing, at: int, seller: int, customer: int
-) -> tuple[float, float, float, float, float, float, float, int, float, _Thing]:
+    use: Use, at: int, seller: int, customer: int
+) -> tuple[Use, float, float, float, float, float, float, float, int, float]:
     """A card's or a device's figures before a sale by ``seller``, and itself after it.
 
     The figures: sales decayed by 1 h, 24 h and 7 d, arrivals of new sellers decayed by 7 d, other
@@ -504,13 +474,13 @@ def _use(
     used it last, seconds since the sale before and what of a figure is left by then that decays by
     7 d. Sellers and customers come as marks, 0 for none.
     """
-    _, last, t1, t24, t7, fresh, known, a, b, c, d = thing
+    _, last, t1, t24, t7, fresh, known, a, b, c, d = use
     passed, week = at - last, 1.0
     if passed > 0:
         last = at
-        week = exp(passed * PER_WEEK)
-        t1 *= exp(passed * PER_HOUR)
-        t24 *= exp(passed * PER_DAY)
+        week = math.exp(passed * PER_WEEK)
+        t1 *= math.exp(passed * PER_HOUR)
+        t24 *= math.exp(passed * PER_DAY)
         t7 *= week
         fresh *= week
     else:
@@ -533,31 +503,33 @@ def _use(
             a, b, c, d = seller, a, b, c
     used = (_FORMAT, last, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, customer, a, b, c, d)
     other = 1.0 if known and customer and known != customer else 0.0
-    return t1, t24, t7, fresh, others, new, other, passed, week, used
+    return used, t1, t24, t7, fresh, others, new, other, passed, week
 
 
-def _unused(at: int) -> _Thing:
+def _unused(at: int) -> Use:
     return _FORMAT, at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0
 
 
-def _device_state(text: str) -> _Thing | None:
-    try:
-        state: _Thing = _unpack_device(a2b_base64(text))
-    except (ValueError, StructError):
-        return None
-    return state if _is_sound(state) else None
+def _device_state(text: str | None, at: int) -> Use:
+    if text is not None:
+        try:
+            use = packing.read_device(text)
+        except UNREADABLE:
+            return _unused(at)
+        form, _, t1, t24, t7, fresh, _, _, _, _, _ = use
+        if form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7:
+            return use
+    return _unused(at)
 
 
-def _card_state(text: str) -> tuple[_Thing, Spending] | None:
-    try:
-        state = _unpack_card(a2b_base64(text))
-    except (ValueError, StructError):
-        return None
-    thing: _Thing = state[:11]
-    spending: Spending = state[11:]
-    return (thing, spending) if _is_sound(thing) and is_sound(spending, thing[1]) else None
-
-
-def _is_sound(thing: _Thing) -> bool:
-    form, _, t1, t24, t7, fresh, _, _, _, _, _ = thing
-    return form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7
+def _card_state(text: str | None, at: int) -> tuple[Use, Spending]:
+    if text is not None:
+        try:
+            use, spent = packing.read_card(text)
+        except UNREADABLE:
+            return _unused(at), spending.no_spending(at)
+        form, last, t1, t24, t7, fresh, _, _, _, _, _ = use
+        sound = form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7
+        if sound and spending.is_sound(spent, last):
+            return use, spent
+    return _unused(at), spending.no_spending(at)

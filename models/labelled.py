@@ -9,12 +9,11 @@ A till that was tampered with shows as a run that nothing genuine interrupts.
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
-from math import exp, log
-from struct import Struct
-from struct import error as StructError
+import math
 
+from models import packing
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_MONTH
+from models.packing import UNREADABLE, Labels
 
 LABELLED_CHARS = 36
 """Length of a state, in base64."""
@@ -22,16 +21,12 @@ LABELLED_CHARS = 36
 UNLABELLED = (0.0, NEVER, NEVER, NEVER, 0.0, 0.0)
 """The figures of an entity that no label concerns."""
 
-_STATE = Struct("<Iff3IHx")  # last s, frauds, genuine, last genuine, run's first, last fraud, run
-_pack, _unpack = _STATE.pack, _STATE.unpack
-
-if 4 * _STATE.size != 3 * LABELLED_CHARS:
+if 4 * packing.LABELS.size != 3 * LABELLED_CHARS:
     raise RuntimeError("a state is not as long as stated")
 
 _RUN_MAX = 60_000  # fits the state's 16 bits
-_FRESH = (0, 0.0, 0.0, 0, 0, 0, 0)
+_FRESH: Labels = (0, 0.0, 0.0, 0, 0, 0, 0)
 
-_Labelled = tuple[int, float, float, int, int, int, int]
 _Figures = tuple[float, float, float, float, float, float]
 
 
@@ -46,15 +41,15 @@ def known(text: str, at: int) -> _Figures:
     if not last:
         return UNLABELLED
     if at > last:
-        faded = exp((at - last) * PER_MONTH)
+        faded = math.exp((at - last) * PER_MONTH)
         frauds *= faded
         genuine *= faded
     return (
-        log(1.0 + run),
+        math.log(1.0 + run),
         _days(at, first) if run else NEVER,
         _days(at, fraud_last),
         _days(at, genuine_last),
-        log(1.0 + frauds),
+        math.log(1.0 + frauds),
         frauds / (frauds + genuine + 1.0),
     )
 
@@ -68,12 +63,12 @@ def labelled(text: str | None, at: int, *, fraud: bool) -> str:
     last, frauds, genuine, genuine_last, first, fraud_last, run = state
     weight = 1.0
     if at >= last:
-        faded = exp((at - last) * PER_MONTH) if last else 1.0
+        faded = math.exp((at - last) * PER_MONTH) if last else 1.0
         frauds *= faded
         genuine *= faded
         last = at
     else:
-        weight = exp((last - at) * PER_MONTH)
+        weight = math.exp((last - at) * PER_MONTH)
     if fraud:
         frauds += weight
         fraud_last = max(fraud_last, at)
@@ -86,20 +81,19 @@ def labelled(text: str | None, at: int, *, fraud: bool) -> str:
             genuine_last = at
             # What is known of frauds after it goes on with the last one, and begins there.
             run, first = (1, fraud_last) if at < fraud_last and run else (0, 0)
-    packed = _pack(last, frauds, genuine, genuine_last, first, fraud_last, run)
-    return b2a_base64(packed, newline=False).decode()
+    return packing.labels_text((last, frauds, genuine, genuine_last, first, fraud_last, run))
 
 
 def _days(at: int, since: int) -> float:
     if not since:
         return NEVER
-    return log(1.0 + (at - since) / DAY_S) if at > since else 0.0
+    return math.log(1.0 + (at - since) / DAY_S) if at > since else 0.0
 
 
-def _state(text: str) -> _Labelled:
+def _state(text: str) -> Labels:
     try:
-        state: _Labelled = _unpack(a2b_base64(text))
-    except (ValueError, StructError):
+        state = packing.read_labels(text)
+    except UNREADABLE:
         return _FRESH
     last, frauds, genuine, genuine_last, first, fraud_last, _ = state
     # The comparisons also refuse a NaN and infinities.

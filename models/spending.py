@@ -9,7 +9,7 @@ shows as several within days, before anyone complained.
 
 from __future__ import annotations
 
-from math import exp, log
+import math
 
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_MONTH
 
@@ -45,10 +45,12 @@ _USUAL_MIN = 0.01  # reference units; keeps the ratio finite for a card that pay
 _USUAL_MAX = 1e8
 _HIGH = 2.0  # times the usual
 _WEIGHT_MAX = 3.0  # of one high amount: its ratio above one, and no more than this
-_HIGH_LOG = log(_HIGH)
+_HIGH_LOG = math.log(_HIGH)
 
 Spending = tuple[int, int, float, float, float, float, int, int, int, int]
-_Figures = tuple[float, ...]
+
+SpendingFigures = tuple[float, float, float, float, float, float, float, float, float, float, float]
+"""What :data:`SPENDING_FEATURES` name."""
 
 
 def no_spending(at: int) -> Spending:
@@ -58,7 +60,7 @@ def no_spending(at: int) -> Spending:
 
 def spend(  # noqa: PLR0917 - called for each sale
     state: Spending, at: int, passed: int, week: float, amount: float, payments: float
-) -> tuple[_Figures, Spending]:
+) -> tuple[SpendingFigures, Spending]:
     """The figures before a payment of ``amount`` reference units in second ``at``; the state after.
 
     ``passed``: seconds since the one before, ``week`` what of a figure is left by then if a half is
@@ -68,21 +70,21 @@ def spend(  # noqa: PLR0917 - called for each sale
     if passed:
         spent *= week
         high *= week
-        high28 *= exp(passed * PER_MONTH)
+        high28 *= math.exp(passed * PER_MONTH)
     ratio = amount / usual
     age = at / DAY_S - first
     figures = (
-        log(1.0 + n),
-        log(1.0 + age) if age > 0 else 0.0,
-        log(1.0 + passed / DAY_S) if n else NEVER,
-        log((amount + 1.0) / (usual + 1.0)),
-        log(1.0 + spent / (usual * (payments + 1.0))),
-        log(1.0 + high) if high else 0.0,
-        log(1.0 + high28) if high28 else 0.0,
-        log(1.0 + (at - one) / DAY_S) if one else NEVER,
-        log(1.0 + (at - two) / DAY_S) if two else NEVER,
-        log(1.0 + (at - three) / DAY_S) if three else NEVER,
-        log(1.0 + (at - four) / DAY_S) if four else NEVER,
+        math.log(1.0 + n),
+        math.log(1.0 + age) if age > 0 else 0.0,
+        math.log(1.0 + passed / DAY_S) if n else NEVER,
+        math.log((amount + 1.0) / (usual + 1.0)),
+        math.log(1.0 + spent / (usual * (payments + 1.0))),
+        math.log(1.0 + high) if high else 0.0,
+        math.log(1.0 + high28) if high28 else 0.0,
+        math.log(1.0 + (at - one) / DAY_S) if one else NEVER,
+        math.log(1.0 + (at - two) / DAY_S) if two else NEVER,
+        math.log(1.0 + (at - three) / DAY_S) if three else NEVER,
+        math.log(1.0 + (at - four) / DAY_S) if four else NEVER,
     )
     # No amount counts for more than twice the usual.
     weight = (n if n < _SALES_MAX else _SALES_MAX) + 1 + _PRIOR_SALES

@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 from redis.exceptions import RedisClusterException
 
 from models.campaigns import Campaigns
+from models.compiled import RUN, form
 from models.config import ConfigError, Section, load
 from models.plan import CommissionPlan
 from models.policy import PayoutPolicy
@@ -81,6 +82,7 @@ def _environment(environ: Mapping[str, str]) -> Iterator[Finding]:
         # One without a near match comes from Kubernetes more likely than from a slip.
         if meant is not None:
             yield _warn("environment", f"{name} is no setting", f"did you mean {meant}?")
+    yield _ok("features", f"they and decisions run {RUN[form()]}")
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from aiohttp import web
 from pydantic_core import from_json
 
 from models.campaigns import Campaigns, check_levels
+from models.compiled import RUN, form
 from models.config import load
 from models.ids import shard_of_payout
 from models.notices import TOPICS as NOTICE_TOPICS
@@ -306,6 +307,7 @@ class Worker:
             self.metrics, self.health, settings.metrics_host, settings.metrics_port
         ) as server:
             logger.info("metrics at %s/metrics", server.url)
+            logger.info("features and decisions run %s", RUN[form()])
             spare_garbage_collection()
             return run_worker(self.app)
 

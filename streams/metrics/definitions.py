@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
 
+from models.compiled import form
 from models.verdicts import Verdict
 from streams.metrics.engine import EngineCollector
 from streams.metrics.kinds import PREFIX, Maker
@@ -72,9 +73,20 @@ class Definitions:
     def _of_process(self, make: Maker) -> None:
         make.section("Process")
         text = "The version that runs; always 1."
-        make.describe("build_info", "info", text, version="the product's", python="Python's")
+        make.describe(
+            "build_info", "info", text,
+            version="the product's",
+            python="Python's",
+            features="`compiled` or `python`: [how they are computed](fraud.md#compiled)",
+        )  # fmt: skip
         build = Info(f"{PREFIX}_build", text, registry=make.registry)
-        build.info({"version": version("payout-streams"), "python": platform.python_version()})
+        build.info(
+            {
+                "version": version("payout-streams"),
+                "python": platform.python_version(),
+                "features": form(),
+            }
+        )
         ProcessCollector(registry=make.registry)
 
     def _of_events(self, make: Maker) -> None:

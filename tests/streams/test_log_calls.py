@@ -28,7 +28,10 @@ NOT_OURS_TO_RUN = ("streams/demo/", "streams/faults/", "rails/sandbox/", "stream
 """Tools beside the product: what they write is for the person who started them."""
 
 OF_THE_PROCESS = {
-    "streams/worker.py": {"no fraud model", "metrics at", "webhooks at port", "no rule on"},
+    "streams/worker.py": {
+        *("no fraud model", "metrics at", "webhooks at port", "no rule on"),
+        "features and decisions run",
+    },
     "streams/agents/notices.py": {"notices wait for Redis"},
     "streams/agents/sales.py": {
         *("news of cards and devices are lost", "nothing is let through by chance"),

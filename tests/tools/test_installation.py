@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,11 +53,41 @@ def test_both_locks_agree() -> None:
         assert dev[name].splitlines()[0] == first, name
 
 
+def test_what_compiles_is_locked_by_itself_and_nothing_that_runs_needs_it() -> None:
+    entry = locked("compiled.lock")["cython"]
+    assert "--hash=sha256:" in entry
+    assert set(locked("compiled.lock")) == {"cython"}
+    assert not {"cython"} & (set(locked("demo.lock")) | set(locked("dev.lock")))
+
+
+def test_without_being_asked_nothing_is_compiled(tmp_path: Path) -> None:
+    """`make setup` must not fail for lack of Cython or a compiler."""
+    (tmp_path / "Cython").mkdir()
+    (tmp_path / "Cython" / "__init__.py").touch()
+    (tmp_path / "Cython" / "Build.py").write_text("raise RuntimeError('asked for Cython')\n")
+    environment = {"PATH": "", "PYTHONPATH": str(tmp_path)}
+
+    def build(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", str(tmp_path)],
+            cwd=ROOT,
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert build().returncode == 0
+    assert not list(tmp_path.rglob("*.so"))
+    assert "asked for Cython" in build(PAYOUTS_COMPILED="1").stderr
+
+
 def test_every_direct_dependency_is_explained() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text().lower()
     wanted = [*project["project"]["dependencies"]]
     for extra in project["project"]["optional-dependencies"].values():
         wanted += extra
+    wanted += ["cython"]
     unexplained = [name for name in map(named, wanted) if name not in page]
     assert not unexplained
 
@@ -122,6 +153,7 @@ def test_help_lists_every_target(checkout: Path) -> None:
     told = make(checkout, path=str(checkout / "tools")).stdout
     for target in ("setup", "demo", "test", "lint", "types", "check", "bench", "lock", "clean"):
         assert f"  {target} " in told
+    assert "  compiled " in told
 
 
 def test_ci_runs_the_developers_targets() -> None:
@@ -129,6 +161,6 @@ def test_ci_runs_the_developers_targets() -> None:
     assert os.access(script, os.X_OK)
     text = script.read_text()
     assert "set -euo pipefail" in text
-    for target in ("lint", "types", "simulate", "test-kafka", "test"):
+    for target in ("lint", "types", "simulate", "test-kafka", "uncompiled", "compiled", "test"):
         assert re.search(rf"\bmake {target}(?![\w-])", text), target
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0

@@ -9,6 +9,7 @@ import redis
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
+from models.compiled import RUN, form
 from models.refusals import Reason
 from streams.cli import app
 from streams.deadletters import dead_letter
@@ -141,6 +142,7 @@ def test_a_new_installation_warns_only(topics: None, wallets: EmbeddedRedis) -> 
     }
     assert found["redis persistence"]["status"] == "ok"
     assert found["redis memory"]["status"] == "ok"
+    assert found["features"]["detail"] == f"they and decisions run {RUN[form()]}"
     assert found["shards"]["status"] == "warn"
     assert found["functions"]["status"] == "warn"
     assert found["seal keys"]["status"] == "warn"

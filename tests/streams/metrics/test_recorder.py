@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from models.compiled import form
 from models.payouts import PayoutState
 from models.refusals import Reason
 from streams.engine import EngineCounters
@@ -234,6 +235,7 @@ def test_names_follow_the_rules(metrics: Metrics) -> None:
 def test_build_information(metrics: Metrics) -> None:
     text = metrics.exposition().decode()
     assert re.search(r'^payouts_build_info\{.*version="\d+\.\d+.*"\} 1\.0$', text, re.MULTILINE)
+    assert re.search(rf'^payouts_build_info\{{.*features="{form()}"', text, re.MULTILINE)
 
 
 def test_what_became_of_notices_is_there_from_the_start(metrics: Metrics) -> None:
