@@ -43,7 +43,8 @@ def _compiled() -> None:
     if compiled.form() != "compiled":
         reason = f"the form is {compiled.form()}; `make compiled` compiles"
         # As for servers: in CI a skip would hide every test.
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        wanted = os.environ.get("CI") and os.environ.get("COMPILER") != "none"
+        pytest.fail(reason) if wanted else pytest.skip(reason)
 
 
 @contextmanager
