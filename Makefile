@@ -85,6 +85,8 @@ chart: $(VENV)/.dev ## the chart's copies of topics, alerts and dashboards
 	  [ ! -e "$$file" ] || cp "$$file" helm/payout-streams/files/dashboards/; done
 
 compiled: $(VENV)/.demo ## features and decisions as extension modules; needs a C compiler
+	@command -v cc >/dev/null || { \
+	  echo 'No cc on the PATH: install a C compiler (Debian: apt install gcc libc6-dev)' >&2; exit 1; }
 	@$(PIP) install --require-hashes -r requirements/compiled.lock
 	@rm -f models/*.so
 	@PAYOUTS_COMPILED=1 $(PY) setup.py --quiet build_ext --inplace
