@@ -103,7 +103,8 @@ types: $(VENV)/.dev ## types, strictly
 
 check: lint types test ## all that CI does
 
-bench: $(VENV)/.dev ## side by side with stock Faust and a bare loop, into benchmarks/
+bench: $(VENV)/.dev ## compiled, if it can be, side by side with stock Faust and a bare loop, into benchmarks/
+	@if command -v cc >/dev/null; then $(MAKE) --no-print-directory compiled; fi
 	@$(PY) -m benchmarks $(ARGS)
 
 simulate: $(VENV)/.dev ## histories on virtual time; more with ARGS='--first 10000 --seeds 1000000'
