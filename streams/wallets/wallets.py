@@ -23,6 +23,7 @@ from models.ids import shard_of_payout
 from models.shards import shard_of
 from models.till import Authorised
 from streams.tracing import UNTRACED, Untraced
+from streams.wallets.effects import Effects
 from streams.wallets.healing import Healer, Send, publish
 from streams.wallets.journal import Journal
 from streams.wallets.snapshots import Snapshots
@@ -104,26 +105,6 @@ class Booking(NamedTuple):
     """Done when an operation counts for ever, whatever the other shards wait for."""
 
 
-class _Effects:
-    """What follows from operations, on its way to the broker and until it counts for ever."""
-
-    def __init__(self, shards: Iterable[int]) -> None:
-        loop = asyncio.get_running_loop()
-        self.sent: asyncio.Future[None] = loop.create_future()
-        self.safe: dict[int, asyncio.Future[None]] = {s: loop.create_future() for s in shards}
-
-    def fail(self, error: BaseException) -> None:
-        """Whoever waits is told; nobody may."""
-        for each in (self.sent, *self.safe.values()):
-            if each.done():
-                continue
-            if isinstance(error, asyncio.CancelledError):
-                each.cancel()
-            else:
-                each.set_exception(error)
-                each.exception()
-
-
 class Wallets:
     """Books operations and publishes what follows from them."""
 
@@ -172,6 +153,8 @@ class Wallets:
         """What is on its way to the broker, and the shards it is of."""
         self._helped: set[int] = set()
         """Shards of which this process publishes what another has left."""
+        self._helping: asyncio.Future[int] | None = None
+        """What is published ahead of bookings, if anything is."""
         self._lost: EntriesVoid | None = None
 
     async def post(self, operations: Sequence[Operation]) -> list[str]:
@@ -385,7 +368,7 @@ class Wallets:
 
     async def _patiently(
         self, batches: Mapping[int, list[Operation]]
-    ) -> tuple[dict[int, Booked], _Effects, asyncio.Future[None]]:
+    ) -> tuple[dict[int, Booked], Effects, asyncio.Future[None]]:
         """Book, and start to publish what follows; heal and try again while Redis is away."""
         result: dict[int, Booked] = {}
         epochs: dict[int, int] = {}
@@ -415,7 +398,7 @@ class Wallets:
             # verdict.
             self._forget([s for s in result if self._shards[s].epoch != epochs[s]])
             # Also what was booked before the rest could not be.
-            effects = _Effects(result)
+            effects = Effects(result)
             self._publish_ahead(result)
             publishing = asyncio.ensure_future(self._publish(result, epochs, effects))
             self._publishing[publishing] = frozenset(result)
@@ -471,7 +454,7 @@ class Wallets:
             raise self._lost
 
     async def _publish(
-        self, booked: Mapping[int, Booked], epochs: Mapping[int, int], effects: _Effects
+        self, booked: Mapping[int, Booked], epochs: Mapping[int, int], effects: Effects
     ) -> None:
         """Publish what was booked, and return when no loss of Redis can undo it."""
         try:
@@ -506,8 +489,10 @@ class Wallets:
         self._helped |= front.keys()
         helping = asyncio.ensure_future(self.healer.publish_left(front, self._ahead))
         self._sending.add(helping)
+        self._helping = helping
 
         def done(_: asyncio.Future[int]) -> None:
+            self._helping = None
             self._helped -= front.keys()
             self._sending.discard(helping)
             if not helping.cancelled():
@@ -524,12 +509,13 @@ class Wallets:
         sending.add_done_callback(self._sending.discard)
         return await sending
 
-    async def _confirm(self, asked: dict[int, Confirming], effects: _Effects) -> None:
+    async def _confirm(self, asked: dict[int, Confirming], effects: Effects) -> None:
         """Wait until entries count for ever. Raises :class:`EntriesVoid` if they never will."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         pause = CONFIRM_LOOK_S
         while asked:
+            await self._until_helped(asked, pause)
             worths = await self._worths(asked)
             void = [shard for shard, worth in worths.items() if worth is Worth.VOID]
             if void:
@@ -542,10 +528,19 @@ class Wallets:
             if unhealed:
                 await self._mend(unhealed)
             elif asked:
-                await asyncio.sleep(pause)
+                if not await self._until_helped(asked, pause):
+                    await asyncio.sleep(pause)
                 pause = min(pause * CONFIRM_LOOK_GROWTH, CONFIRM_PATIENCE_S)
                 if loop.time() - began > CONFIRM_PATIENCE_S:
                     await self._help(asked)
+
+    async def _until_helped(self, shards: Mapping[int, object], patience_s: float) -> bool:
+        """Wait for what is published ahead of these shards, if anything is: whether it was."""
+        helping = self._helping
+        if helping is None or self._helped.isdisjoint(shards):
+            return False
+        await asyncio.wait([helping], timeout=patience_s)
+        return True
 
     async def _help(self, shards: Iterable[int]) -> None:
         """Publish what others leave in front of what is booked here; several may wait for it."""

@@ -393,6 +393,20 @@ class TestBookingBehindAnother:
         assert len([m for m in (*self.ahead, *company.sent) if m.topic == "ledger"]) == 7
         await holds(company)
 
+    async def test_it_looks_again_as_soon_as_that_is_published(
+        self, hasty: Wallets, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def later(messages: Sequence[Outgoing]) -> Mapping[tuple[str, int], int]:
+            await asyncio.sleep(0.2)  # its own entry is in the ledger by then
+            return await self._ahead(messages)
+
+        monkeypatch.setattr(wallets, "CONFIRM_LOOK_S", 50.0)
+        hasty._ahead = later
+        slow = Source(client, 1)
+        slow.shard.book(*slow.sales(1))
+        async with asyncio.timeout(20):
+            assert await hasty.post(Source(client, 0).sales(1)) == ["booked"]
+
     async def test_behind_many_entries_it_waits(
         self, company: Company, hasty: Wallets, client: redis.Redis
     ) -> None:
