@@ -231,7 +231,7 @@ class _Load:
         """Wait until the API answers."""
         until = time.monotonic() + TIMEOUT_S
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, EOFError):
                 status, _ = await self._answered(f"GET /healthz HTTP/1.1\r\n{self._headers}\r\n")
                 if status == 200:
                     return

@@ -85,13 +85,11 @@ cdef CUsed _use(CUse use, long long at, long long seller, long long customer)
 
 cdef CUse _unused(long long at)
 
-@cython.locals(
-    use=CUse, form=cython.longlong, t1=double, t24=double, t7=double, fresh=double,
-)
+@cython.locals(use=CUse)
 cdef CUse _device_state(str text, long long at)
 
-@cython.locals(
-    use=CUse, spent=CSpending, form=cython.longlong, last=cython.longlong, t1=double, t24=double,
-    t7=double, fresh=double, sound=bint,
-)
+@cython.locals(use=CUse, spent=CSpending)
 cdef CCard _card_state(str text, long long at)
+
+@cython.locals(form=cython.longlong, t1=double, t24=double, t7=double, fresh=double)
+cdef bint _is_sound(CUse use)

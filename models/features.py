@@ -516,8 +516,7 @@ def _device_state(text: str | None, at: int) -> Use:
             use = packing.read_device(text)
         except UNREADABLE:
             return _unused(at)
-        form, _, t1, t24, t7, fresh, _, _, _, _, _ = use
-        if form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7:
+        if _is_sound(use):
             return use
     return _unused(at)
 
@@ -528,8 +527,11 @@ def _card_state(text: str | None, at: int) -> tuple[Use, Spending]:
             use, spent = packing.read_card(text)
         except UNREADABLE:
             return _unused(at), spending.no_spending(at)
-        form, last, t1, t24, t7, fresh, _, _, _, _, _ = use
-        sound = form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7
-        if sound and spending.is_sound(spent, last):
+        if _is_sound(use) and spending.is_sound(spent, use[1]):
             return use, spent
     return _unused(at), spending.no_spending(at)
+
+
+def _is_sound(use: Use) -> bool:
+    form, _, t1, t24, t7, fresh, _, _, _, _, _ = use
+    return form == _FORMAT and 0.0 <= t1 <= t24 <= t7 <= FIGURE_MAX and 0.0 <= fresh <= t7

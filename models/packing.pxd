@@ -36,18 +36,18 @@ cdef packed struct SellerBytes:
     uint16_t marks[5]
     uint32_t linked
 
-cdef packed struct DeviceBytes:
+cdef packed struct UseBytes:
     uint8_t form
     uint32_t last
     float figures[4]
     uint16_t marks[5]
+
+cdef packed struct DeviceBytes:
+    UseBytes use
     uint8_t rest[2]
 
 cdef packed struct CardBytes:
-    uint8_t form
-    uint32_t last
-    float figures[4]
-    uint16_t marks[5]
+    UseBytes use
     uint16_t first, n
     float spent[4]
     uint32_t times[4]
@@ -192,15 +192,28 @@ cdef inline bint fits(CUse use) noexcept:
     )
 
 
+cdef inline UseBytes packed_use(CUse use) noexcept:
+    cdef UseBytes raw
+    raw.form, raw.last = use[0], use[1]
+    raw.figures[0], raw.figures[1], raw.figures[2], raw.figures[3] = use[2], use[3], use[4], use[5]
+    raw.marks[0], raw.marks[1], raw.marks[2] = use[6], use[7], use[8]
+    raw.marks[3], raw.marks[4] = use[9], use[10]
+    return raw
+
+
+cdef inline CUse unpacked_use(UseBytes raw) noexcept:
+    return (
+        raw.form, raw.last, raw.figures[0], raw.figures[1], raw.figures[2], raw.figures[3],
+        raw.marks[0], raw.marks[1], raw.marks[2], raw.marks[3], raw.marks[4],
+    )
+
+
 cdef inline str device_text(CUse use):
     cdef DeviceBytes raw
     if not fits(use):
         from models import packing
         return packing.device_text(use)
-    raw.form, raw.last = use[0], use[1]
-    raw.figures[0], raw.figures[1], raw.figures[2], raw.figures[3] = use[2], use[3], use[4], use[5]
-    raw.marks[0], raw.marks[1], raw.marks[2] = use[6], use[7], use[8]
-    raw.marks[3], raw.marks[4] = use[9], use[10]
+    raw.use = packed_use(use)
     raw.rest[0] = raw.rest[1] = 0
     return written(<const uint8_t *>&raw, sizeof(raw))
 
@@ -210,10 +223,7 @@ cdef inline CUse read_device(str text) except *:
     if not was_read(text, <uint8_t *>&raw, sizeof(raw)):
         from models import packing
         return packing.read_device(text)
-    return (
-        raw.form, raw.last, raw.figures[0], raw.figures[1], raw.figures[2], raw.figures[3],
-        raw.marks[0], raw.marks[1], raw.marks[2], raw.marks[3], raw.marks[4],
-    )
+    return unpacked_use(raw.use)
 
 
 cdef inline str card_text(CUse use, CSpending spent):
@@ -226,10 +236,7 @@ cdef inline str card_text(CUse use, CSpending spent):
     ):
         from models import packing
         return packing.card_text(use, spent)
-    raw.form, raw.last = use[0], use[1]
-    raw.figures[0], raw.figures[1], raw.figures[2], raw.figures[3] = use[2], use[3], use[4], use[5]
-    raw.marks[0], raw.marks[1], raw.marks[2] = use[6], use[7], use[8]
-    raw.marks[3], raw.marks[4] = use[9], use[10]
+    raw.use = packed_use(use)
     raw.first, raw.n = spent[0], spent[1]
     raw.spent[0], raw.spent[1], raw.spent[2], raw.spent[3] = spent[2], spent[3], spent[4], spent[5]
     raw.times[0], raw.times[1], raw.times[2], raw.times[3] = spent[6], spent[7], spent[8], spent[9]
@@ -243,10 +250,7 @@ cdef inline CCard read_card(str text) except *:
         from models import packing
         return packing.read_card(text)
     return (
-        (
-            raw.form, raw.last, raw.figures[0], raw.figures[1], raw.figures[2], raw.figures[3],
-            raw.marks[0], raw.marks[1], raw.marks[2], raw.marks[3], raw.marks[4],
-        ),
+        unpacked_use(raw.use),
         (
             raw.first, raw.n, raw.spent[0], raw.spent[1], raw.spent[2], raw.spent[3],
             raw.times[0], raw.times[1], raw.times[2], raw.times[3],

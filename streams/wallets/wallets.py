@@ -514,8 +514,8 @@ class Wallets:
         loop = asyncio.get_running_loop()
         began = loop.time()
         pause = CONFIRM_LOOK_S
+        await self._until_helped(asked, pause)
         while asked:
-            await self._until_helped(asked, pause)
             worths = await self._worths(asked)
             void = [shard for shard, worth in worths.items() if worth is Worth.VOID]
             if void:
