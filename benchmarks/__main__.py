@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.api import SALES_PER_S, Asking, measure_bookings
+from benchmarks.api import measure_bookings
 from benchmarks.deciding import Cost, measure_deciding
 from benchmarks.events import profiles_and_sales, workload
 from benchmarks.ground import new_seal_keys, seal_of
@@ -71,9 +71,9 @@ def main() -> None:
     profiles, sales = profiles_and_sales(options.seed + 2, options.events, seal=seal)
     paying = measure_paying(profiles, sales, keys, kafka=options.kafka)
     console.print("[dim]redemptions and purchases over HTTP[/]")
-    count = 4 * options.seconds * SALES_PER_S
-    profiles, sales = profiles_and_sales(options.seed + 3, count, seal=seal)
-    bookings = measure_bookings(profiles, sales, keys, seconds=options.seconds, kafka=options.kafka)
+    bookings = measure_bookings(
+        options.seed + 3, keys, seconds=options.seconds, kafka=options.kafka
+    )
     console.print("[dim]reinvesting[/]")
     work = workload(options.seed + 4, options.events, seal=seal)
     rounds = max(1, 2 * options.rounds)
@@ -82,8 +82,7 @@ def main() -> None:
     deciding = measure_deciding(seed=options.seed, events=options.events, rounds=DECIDING_ROUNDS)
     _show(console, rows, latency, paying)
     _show_deciding(console, deciding)
-    _show_asking(console, "redemptions", bookings.redeeming)
-    _show_asking(console, "authorised purchases", bookings.authorising)
+    console.print(bookings.text)
     console.print(reinvesting.text)
     whole = bool(runs) and options.kafka == "embedded"
     if output := options.output or (RESULTS if whole else None):
@@ -169,15 +168,6 @@ def _show_deciding(console: Console, deciding: Sequence[Cost]) -> None:
             f"features, score and decision, {form()}, {cost.batch} in a batch: {cost.decided} µs "
             f"a sale, {cost.recorded} with the decision's record"
         )
-
-
-def _show_asking(console: Console, what: str, asking: Asking) -> None:
-    console.print(
-        f"{what} over HTTP: {asking.per_s:g}/s of one process, "
-        f"{asking.api_cpu_us_per_request:.0f} µs of its CPU each; in ms, p50 and p99: "
-        f"{asking.calm_p50} and {asking.calm_p99} in calm, {asking.beside_sales_p50} and "
-        f"{asking.beside_sales_p99} beside {SALES_PER_S} sales a second"
-    )
 
 
 def _show_jobs(console: Console, rows: Sequence[dict[str, Any]]) -> None:

@@ -3,11 +3,12 @@
 Redemptions, and purchases that a till has authorised.
 
 Each is answered once it is booked, in the ledger, and safe from a loss of Redis. The load comes
-from this process, on the same machine.
+from this process, on the same machine. ``python -m benchmarks.api`` measures this alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -22,8 +23,10 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import redis
+from rich.console import Console
 
-from benchmarks.ground import Ground, Kafka, publish
+from benchmarks.events import profiles_and_sales
+from benchmarks.ground import Ground, Kafka, new_seal_keys, publish, seal_of
 from benchmarks.measure import TIMEOUT_S, Follower, JobFailed, await_done, cpu_s, product
 from models.sellers import read_seller
 from streams.api.keys import Scope, make, write
@@ -62,6 +65,16 @@ class Asking:
     beside_sales_p50: float
     beside_sales_p99: float
 
+    @property
+    def text(self) -> str:
+        """In a sentence."""
+        return (
+            f"{self.per_s:g}/s of one process, {self.api_cpu_us_per_request:.0f} µs of its CPU "
+            f"each; in ms, p50 and p99: {self.calm_p50} and {self.calm_p99} in calm, "
+            f"{self.beside_sales_p50} and {self.beside_sales_p99} beside {SALES_PER_S} sales a "
+            "second"
+        )
+
 
 class Bookings(NamedTuple):
     """What both kinds of requests took."""
@@ -69,18 +82,21 @@ class Bookings(NamedTuple):
     redeeming: Asking
     authorising: Asking
 
+    @property
+    def text(self) -> str:
+        """In a line each."""
+        return (
+            f"redemptions over HTTP: {self.redeeming.text}\n"
+            f"authorised purchases over HTTP: {self.authorising.text}"
+        )
+
 
 def measure_bookings(
-    profiles: Sequence[Message],
-    sales: Sequence[Message],
-    seal_keys: str,
-    *,
-    seconds: int = 8,
-    kafka: Kafka = "embedded",
+    seed: int, seal_keys: str, *, seconds: int = 8, kafka: Kafka = "embedded"
 ) -> Bookings:
-    """Grant credit by sales, then spend it. Half of ``sales`` are for each kind; half of those are
-    booked beside it."""
-    each = len(sales) // len(_KINDS)
+    """Grant credit by sales, then spend it beside sales; each kind on a ground of its own."""
+    each = 2 * seconds * SALES_PER_S
+    profiles, sales = profiles_and_sales(seed, len(_KINDS) * each, seal=seal_of(seal_keys))
     found = []
     for number, kind in enumerate(_KINDS):
         mine = sales[number * each :][:each]
@@ -322,3 +338,19 @@ def _publish_slowly(brokers: str, sales: Sequence[Message], flowing: Event) -> N
 def _percentile(waits: Sequence[float], percent: int) -> float:
     ordered = sorted(waits)
     return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 1)
+
+
+def main() -> None:
+    """Measure, and print the figures of each round."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.api", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=12, help="how long each wait is measured")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=10)
+    options = parser.parse_args()
+    for number in range(options.rounds):
+        found = measure_bookings(options.seed + number, new_seal_keys(), seconds=options.seconds)
+        Console(soft_wrap=True).print(found.text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """The job as a bare confluent-kafka loop: no framework, batched as the product batches.
 
 Look, score, book, publish, commit; one round trip to Redis for each of look, book and the states of
-cards and devices, whatever the number of shards. Ends with SIGTERM.
+cards, devices and customers, whatever the number of shards. Ends with SIGTERM.
 """
 
 from __future__ import annotations

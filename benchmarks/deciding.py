@@ -89,7 +89,7 @@ class Deciding:
         profiles: Mapping[str, bytes],
         states: dict[str, str | None],
     ) -> tuple[list[Operation], dict[int, dict[str, str]]]:
-        """An operation for each sale, and the states of cards and devices by shard."""
+        """An operation for each sale, and the states of cards, devices and customers by shard."""
         rows: list[list[float]] = []
         sellers: list[Seller] = []
         shared: dict[int, dict[str, str]] = defaultdict(dict)

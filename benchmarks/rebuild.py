@@ -218,7 +218,7 @@ def _pages(client: Redis) -> Iterator[list[bytes]]:
     page: list[bytes] = []
     for key in client.scan_iter(match="{s*}:*", count=2_000):
         rest = key.partition(b"}:")[2]
-        # Feature states of cards and devices are no money and not in the journal.
+        # Feature states of cards, devices and customers are no money and not in the journal.
         if rest != b"o" and not rest.startswith((b"x:i:", b"x:d:")):
             page.append(key)
         if len(page) >= 2_000:

@@ -13,7 +13,7 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import find_spec
 from pkgutil import get_data
 
-MODULES = ("conduct", "decisions", "features", "labelled", "spending")
+MODULES = ("buying", "conduct", "decisions", "features", "labelled", "spending")
 """The modules that are compiled, by their names in this package."""
 
 _TYPES = tuple(f"{name}.pxd" for name in (*MODULES, "packing"))

@@ -2,21 +2,24 @@
 
 cimport cython
 from libc cimport math
-from models cimport conduct, labelled, packing, spending
+from models cimport buying, conduct, labelled, packing, spending
+from models.buying cimport CBuying
+from models.buying cimport CFigures as CBuyingFigures
 from models.conduct cimport CConduct
 from models.conduct cimport CFigures as CConductFigures
-from models.packing cimport CCard, CSelling, CUse
+from models.labelled cimport CFigures as CLabelFigures
+from models.packing cimport CCard, CCustomer, CSelling, CUse
 from models.spending cimport CSpending, CSpendingFigures
 
 ctypedef (long long, CSelling, CConduct) CKnown
 
 ctypedef (double, double, double, double, double, double, double) CCardFigures
 
-ctypedef (CCardFigures, CSpendingFigures, CUse, CSpending) CPaid
-
 ctypedef (double, double, double, double, double) CDeviceFigures
 
-ctypedef (CDeviceFigures, CUse) CSeen
+ctypedef (
+    double, double, double, double, double, double, double, double, double, double
+) CCustomerFigures
 
 ctypedef (
     CUse, double, double, double, double, double, double, double, long long, double
@@ -34,13 +37,13 @@ cpdef double reference_amount(double amount_minor, currency)
 
 @cython.locals(
     at=cython.longlong, seller=str, key=str, x=double, passed=cython.longlong, selling=CSelling,
-    ways=CConduct, form=cython.longlong, last=cython.longlong, first=cython.longlong, n=cython.longlong, mean=double,
-    variance=double, c1=double, c24=double, c7=double, s24=double, s7=double, r7=double,
-    level=double, spread=double, surprise=double, tenure=double, changed=double, foreign=double,
-    row=list, updates=dict, mark=cython.longlong, card=str, device=str, paid_with=cython.longlong,
-    beside=tuple, stranger=bint, key_of_card=str, buyer=cython.longlong, of_card=CCardFigures,
-    spent=CSpendingFigures, used=CUse, after=CSpending, key_of_device=str, of_device=CDeviceFigures,
-    of_conduct=CConductFigures,
+    ways=CConduct, form=cython.longlong, last=cython.longlong, first=cython.longlong,
+    n=cython.longlong, mean=double, variance=double, c1=double, c24=double, c7=double, s24=double,
+    s7=double, r7=double, level=double, spread=double, surprise=double, tenure=double,
+    changed=double, foreign=double, row=list, updates=dict, mark=cython.longlong, card=str,
+    device=str, paid_with=cython.longlong, beside=tuple, stranger=bint, buyer=cython.longlong,
+    of_card=CCardFigures, spent=CSpendingFigures, text=str, around=tuple,
+    of_device=CDeviceFigures, of_customer=CCustomerFigures, of_conduct=CConductFigures,
 )
 cpdef tuple observe(states, event, profile, at_ms=*)
 
@@ -49,13 +52,28 @@ cpdef tuple observe(states, event, profile, at_ms=*)
     others=double, changed=double, passed=cython.longlong, week=double, spent=CSpendingFigures,
     after=CSpending, share=double, figures=CCardFigures,
 )
-cdef CPaid _card(
+cdef tuple _card(
     str text, long long at, long long seller, long long customer, double seller_sales,
     double amount
 )
 
-@cython.locals(used=CUse, t1=double, t7=double, fresh=double, others=double, new=double)
-cdef CSeen _device(str text, long long at, long long seller)
+@cython.locals(
+    used=CUse, t1=double, t7=double, fresh=double, others=double, new=double,
+    figures=CDeviceFigures,
+)
+cdef tuple _device(str text, long long at, long long seller)
+
+@cython.locals(
+    use=CUse, before=CBuying, used=CUse, t1=double, t24=double, t7=double, fresh=double,
+    others=double, changed=double, passed=cython.longlong, week=double, bought=CBuyingFigures,
+    after=CBuying, experience=double, pause=double, against_own=double, spent=double,
+    figures=CCustomerFigures,
+)
+cdef tuple _customer(str text, long long at, long long seller, long long card, double amount)
+
+cdef CLabelFigures _told(str text, long long at)
+
+cdef double _within(double value, double bound)
 
 @cython.locals(weight=cython.longlong, step=double)
 cdef (double, double) _learnt(
@@ -81,7 +99,7 @@ cdef CKnown _fresh_seller(long long at)
     a=cython.longlong, b=cython.longlong, c=cython.longlong, d=cython.longlong,
     passed=cython.longlong, week=double, new=double, others=double, used=CUse, other=double,
 )
-cdef CUsed _use(CUse use, long long at, long long seller, long long customer)
+cdef CUsed _use(CUse use, long long at, long long seller, long long beside)
 
 cdef CUse _unused(long long at)
 
@@ -90,6 +108,9 @@ cdef CUse _device_state(str text, long long at)
 
 @cython.locals(use=CUse, spent=CSpending)
 cdef CCard _card_state(str text, long long at)
+
+@cython.locals(use=CUse, bought=CBuying)
+cdef CCustomer _customer_state(str text, long long at)
 
 @cython.locals(form=cython.longlong, t1=double, t24=double, t7=double, fresh=double)
 cdef bint _is_sound(CUse use)

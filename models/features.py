@@ -1,4 +1,4 @@
-"""Features: what a sale looks like against what is known of its seller, card and device.
+"""Features: what a sale looks like against what is known of its seller, card, device and customer.
 
 One definition serves training and serving. What is known of an entity is a *state*, a short ASCII
 text that is stored, read back and handed to :func:`observe` again. That text is the definition:
@@ -6,14 +6,15 @@ within a batch states travel as text as well, so a vector does not depend on how
 cut into batches, and the history a model is trained on goes the same way.
 
 A state holds exponentially decayed counters (half-lives 1 h, 24 h and 7 d), a running mean and
-variance of the log amount with a prior, the last time, a seller's first day, and for cards and
-devices the last four distinct sellers and the last customer, as 16-bit marks. A card's state goes
-on with what it usually pays (:mod:`models.spending`), a seller's with how she conducts herself
-(:mod:`models.conduct`). Labels, which come days after their sale,
-are kept apart (:mod:`models.labelled`): sales read that state, and only :func:`learn` changes it,
-so that neither overwrites what the other found out. A state is a packed struct, in base64 of 100
-characters for a seller, 92 for a card, 44 for a device and 36 for the labels of
-either, whatever the history. A state that cannot be read (cut, tampered with, of another format)
+variance of the log amount with a prior, the last time, a seller's first day, and for cards,
+devices and customers the last four distinct sellers, a card's last customer and a customer's last
+card, as 16-bit marks. A card's state goes on with what it usually pays (:mod:`models.spending`), a
+customer's with what is usually bought (:mod:`models.buying`), a seller's with how she conducts
+herself (:mod:`models.conduct`). Labels, which come days after their sale, are kept apart
+(:mod:`models.labelled`): sales read that state, and only :func:`learn` changes it, so that neither
+overwrites what the other found out. A state is a packed struct, in base64 of 100 characters for a
+seller, 92 for a card, 44 for a device, 56 for a customer and 36 for the labels of a card or a
+device, whatever the history. A state that cannot be read (cut, tampered with, of another format)
 counts as absent: the entity starts afresh, and no vector ever holds a NaN or an infinity.
 
 Times are kept in whole seconds. An event that comes late, older than the last one seen, counts as
@@ -28,7 +29,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
-from models import conduct, labelled, packing, spending
+from models import buying, conduct, labelled, packing, spending
+from models.buying import BUYING_FEATURES, NO_BUYING, Buying
 from models.conduct import CONDUCT_FEATURES, NEW, Conduct
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
@@ -40,6 +42,17 @@ from models.verdicts import subject, taught
 
 STATE_CHARS_MAX = 100
 """Length of the longest state, in characters. An event needs five at most."""
+
+CUSTOMER_FEATURES = (
+    "customer_1h",
+    "customer_24h",
+    "customer_7d",
+    "customer_other_sellers",
+    "customer_new_sellers",
+    "customer_other_card",
+    *BUYING_FEATURES,
+)
+"""Those of a vector's numbers that tell of the customer, where a sale names one."""
 
 FEATURES = (
     "amount",
@@ -76,6 +89,7 @@ FEATURES = (
     "device_genuine_last",
     "device_frauds_28d",
     "device_fraud_share",
+    *CUSTOMER_FEATURES,
     *CONDUCT_FEATURES,
 )
 """The names of a vector's numbers, in order.
@@ -104,6 +118,7 @@ NOTHING = {
     "device_genuine_last": NEVER,
     "device_frauds_28d": 0.0,
     "device_fraud_share": 0.0,
+    "customer_last": NEVER,
 }
 """What features that are mostly silent say when there is nothing to tell, by name. A model that
 knows missing values may take it for one; a vector never holds a NaN."""
@@ -191,12 +206,16 @@ _GAP_MIN = 1440.0  # minutes since the last sale, when there was none
 
 _FORMAT = 2
 
-if max(packing.SELLER.size, packing.CARD.size, packing.DEVICE.size) // 3 * 4 != STATE_CHARS_MAX:
+_STATES = (packing.SELLER, packing.CARD, packing.DEVICE, packing.CUSTOMER)
+if max(each.size for each in _STATES) // 3 * 4 != STATE_CHARS_MAX:
     raise RuntimeError("the longest state is not as long as stated")
 
 _Known = tuple[int, Selling, Conduct]
 _CardFigures = tuple[float, float, float, float, float, float, float]
 _DeviceFigures = tuple[float, float, float, float, float]
+_CustomerFigures = tuple[
+    float, float, float, float, float, float, float, float, float, float
+]  # what CUSTOMER_FEATURES name
 
 _scales: dict[str, float] = {}
 
@@ -217,19 +236,21 @@ def reference_amount(amount_minor: int, currency: str) -> float:
 def entities(event: SaleCompleted | SaleReturned) -> tuple[str, ...]:
     """The keys of the states an event needs: its seller's first.
 
-    Then those of card and device, if named, each followed by the key of what labels told of it.
+    Then those of card, device and customer, as far as they are named; a card's and a device's are
+    followed by the key of what labels told of it.
     """
     seller = "s:" + event.seller_id
     if event.type == "sale.returned":
         return (seller,)
-    card, device = event.instrument_ref, event.device_ref
+    card, device, customer = event.instrument_ref, event.device_ref, event.customer_ref
+    keys: tuple[str, ...] = (seller,)
     if card is not None:
-        if device is not None:
-            return (seller, "i:" + card, "li:" + card, "d:" + device, "ld:" + device)
-        return (seller, "i:" + card, "li:" + card)
+        keys += ("i:" + card, "li:" + card)
     if device is not None:
-        return (seller, "d:" + device, "ld:" + device)
-    return (seller,)
+        keys += ("d:" + device, "ld:" + device)
+    if customer is not None:
+        keys += ("c:" + customer,)
+    return keys
 
 
 def observe(
@@ -263,9 +284,7 @@ def observe(
 
     level = math.log(1.0 + x)
     spread = math.sqrt(variance + _VARIANCE_MIN)
-    surprise = (level - mean) / spread
-    if not -_SURPRISE_MAX <= surprise <= _SURPRISE_MAX:
-        surprise = math.copysign(_SURPRISE_MAX, surprise)
+    surprise = _within((level - mean) / spread, _SURPRISE_MAX)
     tenure, changed, foreign = _standing(event, profile, at, first)
     row = [
         level,
@@ -290,27 +309,28 @@ def observe(
     if card is None:
         row += _NO_CARD
     else:
-        key_of_card = "i:" + card
         paid_with = _mark(card)
         buyer = 0 if customer is None else _mark(customer)
-        of_card, spent, used, after = _card(states.get(key_of_card), at, mark, buyer, c7, x)
-        updates[key_of_card] = packing.card_text(used, after)
-        beside = (used[8], used[9], used[10])
+        of_card, spent, beside, text = _card(states.get("i:" + card), at, mark, buyer, c7, x)
+        updates["i:" + card] = text
         row += of_card
         row += spent
         stranger = spent[0] == 0.0  # no payment before this one
-        told = states.get("li:" + card)
-        row += _UNTOLD if told is None else labelled.known(told, at)[2:5]
+        row += _told(states.get("li:" + card), at)[2:5]
     if device is None:
         row += _NO_DEVICE
     else:
-        key_of_device = "d:" + device
-        of_device, used = _device(states.get(key_of_device), at, mark)
-        updates[key_of_device] = packing.device_text(used)
-        beside += (used[8], used[9], used[10])
+        of_device, around, text = _device(states.get("d:" + device), at, mark)
+        updates["d:" + device] = text
+        beside += around
         row += of_device
-        told = states.get("ld:" + device)
-        row += UNLABELLED if told is None else labelled.known(told, at)
+        row += _told(states.get("ld:" + device), at)
+    if customer is None:
+        row += _NO_CUSTOMER
+    else:
+        of_customer, text = _customer(states.get("c:" + customer), at, mark, paid_with, x)
+        updates["c:" + customer] = text
+        row += of_customer
     of_conduct, ways = conduct.conduct(
         ways, at, x, s7, customer == seller, paid_with, stranger, beside
     )
@@ -352,18 +372,19 @@ def subject_of(event: SaleCompleted, row: Sequence[float]) -> str | None:
 _AGAINST_OWN = FEATURES.index("card_amount_against_own")
 _NOBODY: tuple[int, ...] = ()
 
-_UNTOLD = UNLABELLED[2:5]  # what a card's labels come to when there are none
-
-# A sale that names no card or device looks like one with a card or device seen for the first time:
-# what is not known neither accuses nor clears.
-_NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, *NO_SPENDING, *_UNTOLD)
+# A sale that names no card, device or customer looks like one with a card, device or customer seen
+# for the first time: what is not known neither accuses nor clears.
+_NO_CARD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, *NO_SPENDING, *UNLABELLED[2:5])
 _NO_DEVICE = (0.0, 0.0, 0.0, 0.0, 0.0, *UNLABELLED)
+_NO_CUSTOMER = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, *NO_BUYING)
 
 
 def _card(  # noqa: PLR0917 - called for each sale
     text: str | None, at: int, seller: int, customer: int, seller_sales: float, amount: float
-) -> tuple[_CardFigures, SpendingFigures, Use, Spending]:
-    """A card's figures before a payment, those of its spending, and both states after it."""
+) -> tuple[_CardFigures, SpendingFigures, tuple[int, int, int], str]:
+    """A card's figures before a payment, those of its spending, other sellers on it after it, and
+    the state as text.
+    """
     use, before = _card_state(text, at)
     used, t1, t24, t7, fresh, others, _, changed, passed, week = _use(use, at, seller, customer)
     spent, after = spending.spend(before, used[1], passed, week, amount, t7)
@@ -377,13 +398,39 @@ def _card(  # noqa: PLR0917 - called for each sale
         changed,
         math.log(1.0 + t7),
     )
-    return figures, spent, used, after
+    return figures, spent, (used[8], used[9], used[10]), packing.card_text(used, after)
 
 
-def _device(text: str | None, at: int, seller: int) -> tuple[_DeviceFigures, Use]:
+def _device(
+    text: str | None, at: int, seller: int
+) -> tuple[_DeviceFigures, tuple[int, int, int], str]:
     """The same of a device."""
     used, t1, _, t7, fresh, others, new, _, _, _ = _use(_device_state(text, at), at, seller, 0)
-    return (math.log(1.0 + t1), others, math.log(1.0 + fresh), new, math.log(1.0 + t7)), used
+    figures = (math.log(1.0 + t1), others, math.log(1.0 + fresh), new, math.log(1.0 + t7))
+    return figures, (used[8], used[9], used[10]), packing.device_text(used)
+
+
+def _customer(
+    text: str | None, at: int, seller: int, card: int, amount: float
+) -> tuple[_CustomerFigures, str]:
+    """A customer's figures before a purchase with a card, and the state after it as text."""
+    use, before = _customer_state(text, at)
+    used, t1, t24, t7, fresh, others, _, changed, passed, week = _use(use, at, seller, card)
+    bought, after = buying.buy(before, passed, week, amount, t7)
+    experience, pause, against_own, spent = bought
+    figures = (
+        math.log(1.0 + t1),
+        math.log(1.0 + t24),
+        math.log(1.0 + t7),
+        others,
+        math.log(1.0 + fresh),
+        changed,
+        experience,
+        pause,
+        against_own,
+        spent,
+    )
+    return figures, packing.customer_text(used, after)
 
 
 @lru_cache(maxsize=65_536)
@@ -391,14 +438,21 @@ def _mark(name: str) -> int:
     return crc32(name.encode()) % _MARKS + 1
 
 
+def _told(text: str | None, at: int) -> tuple[float, float, float, float, float, float]:
+    """What labels told of a card or a device."""
+    return UNLABELLED if text is None else labelled.known(text, at)
+
+
+def _within(value: float, bound: float) -> float:
+    return value if -bound <= value <= bound else math.copysign(bound, value)
+
+
 def _learnt(
     surprise: float, spread: float, n: int, mean: float, variance: float
 ) -> tuple[float, float]:
     """A seller's mean and variance after a sale, of whose surprise they take only a part."""
     weight = (n if n < _SALES_MAX else _SALES_MAX) + _PRIOR_SALES
-    if not -_LEARN_MAX <= surprise <= _LEARN_MAX:
-        surprise = math.copysign(_LEARN_MAX, surprise)
-    step = surprise * spread
+    step = _within(surprise, _LEARN_MAX) * spread
     mean += step / weight
     return mean, variance + (step * step - variance) / weight
 
@@ -465,14 +519,14 @@ def _fresh_seller(at: int) -> _Known:
 
 
 def _use(
-    use: Use, at: int, seller: int, customer: int
+    use: Use, at: int, seller: int, beside: int
 ) -> tuple[Use, float, float, float, float, float, float, float, int, float]:
-    """A card's or a device's figures before a sale by ``seller``, and itself after it.
+    """A card's, a device's or a customer's figures before a sale by ``seller``, and itself after.
 
     The figures: sales decayed by 1 h, 24 h and 7 d, arrivals of new sellers decayed by 7 d, other
-    sellers among the last four, 1.0 if it is known but new to this seller, 1.0 if another customer
-    used it last, seconds since the sale before and what of a figure is left by then that decays by
-    7 d. Sellers and customers come as marks, 0 for none.
+    sellers among the last four, 1.0 if it is known but new to this seller, 1.0 if another than
+    ``beside`` (a card's customer, a customer's card) was on it last, seconds since the sale before
+    and what of a figure is left by then that decays by 7 d. All come as marks, 0 for none.
     """
     _, last, t1, t24, t7, fresh, known, a, b, c, d = use
     passed, week = at - last, 1.0
@@ -501,8 +555,8 @@ def _use(
             new = 1.0 if a else 0.0
             others = new + (others if b else 0.0)
             a, b, c, d = seller, a, b, c
-    used = (_FORMAT, last, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, customer, a, b, c, d)
-    other = 1.0 if known and customer and known != customer else 0.0
+    used = (_FORMAT, last, t1 + 1.0, t24 + 1.0, t7 + 1.0, fresh + new, beside, a, b, c, d)
+    other = 1.0 if known and beside and known != beside else 0.0
     return used, t1, t24, t7, fresh, others, new, other, passed, week
 
 
@@ -530,6 +584,17 @@ def _card_state(text: str | None, at: int) -> tuple[Use, Spending]:
         if _is_sound(use) and spending.is_sound(spent, use[1]):
             return use, spent
     return _unused(at), spending.no_spending(at)
+
+
+def _customer_state(text: str | None, at: int) -> tuple[Use, Buying]:
+    if text is not None:
+        try:
+            use, bought = packing.read_customer(text)
+        except UNREADABLE:
+            return _unused(at), buying.NEW
+        if _is_sound(use) and buying.is_sound(bought):
+            return use, bought
+    return _unused(at), buying.NEW
 
 
 def _is_sound(use: Use) -> bool:

@@ -7,6 +7,7 @@
 from libc.math cimport fabs
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from models.buying cimport CBuying
 from models.conduct cimport CConduct
 from models.spending cimport CSpending
 
@@ -23,6 +24,8 @@ ctypedef (
 ) CUse
 
 ctypedef (CUse, CSpending) CCard
+
+ctypedef (CUse, CBuying) CCustomer
 
 ctypedef (long long, double, double, long long, long long, long long, long long) CLabels
 
@@ -52,6 +55,12 @@ cdef packed struct CardBytes:
     float spent[4]
     uint32_t times[4]
     uint8_t rest[2]
+
+cdef packed struct CustomerBytes:
+    UseBytes use
+    uint16_t n
+    float usual, spent
+    uint8_t rest
 
 cdef packed struct LabelsBytes:
     uint32_t last
@@ -183,7 +192,7 @@ cdef inline CSeller read_seller(str text) except *:
 
 
 cdef inline bint fits(CUse use) noexcept:
-    """Whether a card or a device can be written."""
+    """Whether what a card, a device or a customer has in common can be written."""
     return (
         0 <= use[0] <= 0xFF and whole(use[1])
         and single(use[2]) and single(use[3]) and single(use[4]) and single(use[5])
@@ -256,6 +265,25 @@ cdef inline CCard read_card(str text) except *:
             raw.times[0], raw.times[1], raw.times[2], raw.times[3],
         ),
     )
+
+
+cdef inline str customer_text(CUse use, CBuying bought):
+    cdef CustomerBytes raw
+    if not (fits(use) and short(bought[0]) and single(bought[1]) and single(bought[2])):
+        from models import packing
+        return packing.customer_text(use, bought)
+    raw.use = packed_use(use)
+    raw.n, raw.usual, raw.spent = bought[0], bought[1], bought[2]
+    raw.rest = 0
+    return written(<const uint8_t *>&raw, sizeof(raw))
+
+
+cdef inline CCustomer read_customer(str text) except *:
+    cdef CustomerBytes raw
+    if not was_read(text, <uint8_t *>&raw, sizeof(raw)):
+        from models import packing
+        return packing.read_customer(text)
+    return unpacked_use(raw.use), (raw.n, raw.usual, raw.spent)
 
 
 cdef inline str labels_text(CLabels labels):

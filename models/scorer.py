@@ -370,6 +370,31 @@ WORDS: dict[str, tuple[str, str]] = {
         "much of what is known of the device is fraud",
         "hardly anything known of the device is fraud",
     ),
+    "customer_1h": ("customer buys several times an hour", "customer bought nothing this hour"),
+    "customer_24h": ("customer buys several times a day", "customer bought nothing this day"),
+    "customer_7d": ("customer buys often within the week", "customer hardly buys within the week"),
+    "customer_other_sellers": (
+        "customer buys from several sellers",
+        "customer buys from one seller",
+    ),
+    "customer_new_sellers": (
+        "customer moves between sellers",
+        "customer stays with the same sellers",
+    ),
+    "customer_other_card": (
+        "customer pays with another card than before",
+        "customer pays with the card of before",
+    ),
+    "customer_experience": ("many purchases of the customer", "few or no purchases before"),
+    "customer_last": ("customer not seen for long", "customer bought just before"),
+    "customer_amount_against_own": (
+        "amount far above what the customer usually buys for",
+        "amount far below what the customer usually buys for",
+    ),
+    "customer_spent_7d": (
+        "customer bought for more this week than usual",
+        "customer bought for less this week than usual",
+    ),
     "own_purchase": ("the seller buys from herself", "the buyer is not known to be the seller"),
     "own_share": (
         "much of what she sold this week she bought herself",

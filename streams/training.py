@@ -40,40 +40,75 @@ _PACES = (
 history for each, so that the model knows quiet sellers and busy ones. Two end within a month, as
 periods of a week do."""
 
-# The 30 of the greatest weight in a model of all pairs on the train seeds; how many, by the recall
-# on seeds used neither to train nor to test (501 to 506), where all pairs find no more.
-CROSSES = (
-    ("since_last_sale", "since_last_sale"),
-    ("amount", "amount"),
-    ("since_last_sale", "amounts_alike_1h"),
-    ("amount", "card_amount_against_own"),
-    ("card_amount_against_own", "card_amount_against_own"),
-    ("tenure", "device_other_sellers"),
-    ("amounts_alike_1h", "amounts_alike_1h"),
-    ("tenure", "device_new_sellers"),
-    ("foreign", "device_7d"),
-    ("amount_against_own", "payout_just_changed"),
-    ("payout_just_changed", "card_amount_against_own"),
-    ("amount", "payout_just_changed"),
-    ("tenure", "foreign"),
-    ("card_other_customer", "card_other_customer"),
-    ("card_other_customer", "card_last"),
-    ("amount", "card_other_customer"),
-    ("tenure", "device_7d"),
-    ("device_7d", "amounts_alike_1h"),
-    ("card_other_customer", "card_spent_7d"),
-    ("amount", "card_other_sellers"),
-    ("linked_sellers", "linked_sellers"),
-    ("since_last_sale", "device_1h"),
-    ("amount_against_own", "amount_against_own"),
-    ("amount", "own_purchase"),
-    ("card_last", "amounts_alike_1h"),
-    ("since_last_sale", "card_last"),
-    ("payout_just_changed", "device_7d"),
-    ("amount_against_own", "card_other_customer"),
-    ("since_last_sale", "strangers_1h"),
-    ("foreign", "card_other_customer"),
-)
+_TRAINED = 4 * len(_PACES)
+"""Histories that a model is trained on: with four of each pace it finds one fraud in a hundred more
+than with one."""
+
+_TESTED = 2 * len(_PACES)
+"""Histories that it is tested on."""
+
+# The 120 that are left when from a model of all pairs those of the least weight are taken away by
+# and by, on the train seeds; how many, by the recall on seeds used neither to train nor to test
+# (501 to 506 and 601 to 612), where all pairs find no more, and 80 find less.
+_CROSSED = {
+    "amount": (
+        "card_1h card_24h card_7d experience customer_amount_against_own amount strangers_1h "
+        "card_share card_other_sellers card_other_customer"
+    ),
+    "amount_against_own": (
+        "card_amount_against_own experience amount_against_own strangers_1h volume_burst_24h "
+        "customer_amount_against_own payout_just_changed"
+    ),
+    "amounts_alike_1h": "amounts_alike_1h",
+    "burst_1h": "experience amounts_alike_1h payout_just_changed",
+    "card_1h": "card_amount_against_own card_spent_7d device_7d device_new_sellers card_share",
+    "card_24h": "card_amount_against_own own_purchase",
+    "card_7d": "card_amount_against_own",
+    "card_amount_against_own": "device_7d",
+    "card_high_28d": "card_high_28d card_high_last",
+    "card_high_7d": "card_high_last card_high_28d",
+    "card_high_last": "card_high_last",
+    "card_high_second": "customer_spent_7d card_high_second",
+    "card_last": "customer_last card_last card_high_7d card_high_28d card_high_last",
+    "card_new_sellers": "card_new_sellers customer_other_sellers",
+    "card_other_sellers": "customer_other_sellers card_new_sellers customer_spent_7d",
+    "card_share": "customer_24h card_share linked_sellers",
+    "card_spent_7d": "customer_spent_7d",
+    "customer_1h": "amounts_alike_1h customer_spent_7d",
+    "customer_amount_against_own": "customer_amount_against_own strangers_1h",
+    "customer_experience": "amounts_alike_1h",
+    "customer_last": "customer_last",
+    "customer_other_card": "customer_other_card",
+    "customer_other_sellers": "customer_other_sellers",
+    "device_1h": "device_7d device_1h amounts_alike_1h customer_24h strangers_1h",
+    "device_7d": "amounts_alike_1h device_7d strangers_1h customer_1h",
+    "device_new_sellers": "linked_sellers device_new_sellers device_7d",
+    "device_other_sellers": "device_new_sellers device_7d",
+    "experience": (
+        "device_1h since_last_sale experience device_new_sellers customer_spent_7d "
+        "customer_amount_against_own customer_7d foreign customer_24h"
+    ),
+    "foreign": "foreign device_7d card_amount_against_own",
+    "own_purchase": "own_purchase",
+    "payout_just_changed": "payout_just_changed device_7d",
+    "sales_1h": (
+        "amounts_alike_1h card_last sales_1h strangers_1h payout_just_changed period_left "
+        "since_last_sale tenure"
+    ),
+    "sales_24h": (
+        "customer_experience since_last_sale device_7d customer_7d volume_burst_24h experience "
+        "card_experience"
+    ),
+    "since_last_sale": (
+        "amounts_alike_1h customer_24h strangers_1h device_1h device_7d since_last_sale "
+        "card_spent_7d"
+    ),
+    "strangers_1h": "strangers_1h period_left linked_sellers",
+    "tenure": "device_other_sellers foreign device_7d card_spent_7d",
+    "volume_burst_24h": "card_24h card_1h customer_amount_against_own",
+}
+
+CROSSES = tuple((left, right) for left, others in _CROSSED.items() for right in others.split())
 """The products that a model has beside the features themselves."""
 
 
@@ -156,12 +191,10 @@ def vectors(history: Iterable[Labelled]) -> Vectors:
 def train(*, seed: int, events: int, out: Path, history: History = company_history) -> Report:
     """Train on ``events`` events a seed, test on other seeds, and write the artefact to ``out``.
 
-    There are as many train and as many test seeds as paces.
-
     Raises ValueError when a history holds no fraud or nothing but fraud.
     """
-    train_seeds = [seed + i for i in range(len(_PACES))]
-    test_seeds = [train_seed + _TEST_SEED_OFFSET for train_seed in train_seeds]
+    train_seeds = [seed + i for i in range(_TRAINED)]
+    test_seeds = [seed + i + _TEST_SEED_OFFSET for i in range(_TESTED)]
     trained = _together([vectors(history(each, events)) for each in train_seeds])
     tested = _together([vectors(history(each, events)) for each in test_seeds])
     for what in (trained, tested):

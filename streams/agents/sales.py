@@ -75,7 +75,7 @@ class Sales:
     async def handle(self, batch: Batch) -> Coroutine[Any, Any, None]:
         """One batch, as far as Redis; what is left to do."""
         settled, rest = await self._desk.handle(batch, self.decide)
-        # Before the next batch looks: it may name the same cards and devices.
+        # Before the next batch looks: it may name the same cards, devices and customers.
         shared, self._shared = self._shared, {}
         if shared:
             await self._observe(shared)
@@ -83,11 +83,11 @@ class Sales:
         return self._finish(settled, rest)
 
     async def _observe(self, shared: dict[int, dict[str, str]]) -> None:
-        """Write down what is known of cards and devices now; advice, so Redis is asked once."""
+        """Write down what cards, devices and customers are known for; advice, so asked once."""
         try:
             await self._desk.wallets.store.observe(shared, SHARED_STATE_TTL_MS)
         except RedisGone as error:
-            logger.warning("news of cards and devices are lost: %s", error)
+            logger.warning("news of cards, devices and customers are lost: %s", error)
 
     async def _finish(self, settled: Sequence[Settled], rest: Coroutine[Any, Any, None]) -> None:
         await rest
@@ -320,7 +320,7 @@ def seller_of(look: Look, seller_id: str) -> Seller | None:
 
 
 def _shared(changed: Sequence[dict[str, str]]) -> dict[int, dict[str, str]]:
-    """The last state of each card and device, by the shard that keeps it."""
+    """The last state of each card, device and customer, by the shard that keeps it."""
     shared: dict[int, dict[str, str]] = defaultdict(dict)
     for updates in changed:
         for entity, state in updates.items():

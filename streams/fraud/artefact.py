@@ -54,7 +54,10 @@ def fitted(
     """
     pairs = [(FEATURES.index(left), FEATURES.index(right)) for left, right in crosses]
     made = pipeline.unfitted(pairs, BOUND, strength=STRENGTH)
-    made.fit(rows, frauds, model__sample_weight=weights)
+    # The variance of a feature that never varies may come out a little below zero; scikit-learn
+    # takes its square root before it sees that.
+    with np.errstate(invalid="ignore"):
+        made.fit(rows, frauds, model__sample_weight=weights)
     scale, model = made.named_steps["scale"], made.named_steps["model"]
     return {
         "means": scale.mean_.tolist(),

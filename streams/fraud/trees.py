@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from models.conduct import CONDUCT_FEATURES
-from models.features import FEATURES, NOTHING
+from models.features import CUSTOMER_FEATURES, FEATURES, NOTHING
 from streams.fraud.fdh import Flags, Matrix
 
 Rows = NDArray[np.float32]
@@ -114,12 +114,13 @@ class Trees:
         return scores
 
 
-LEARNED = tuple(name for name in FEATURES if name not in CONDUCT_FEATURES)
+LEARNED = tuple(name for name in FEATURES if name not in CONDUCT_FEATURES + CUSTOMER_FEATURES)
 """What the trees learn from. How a seller conducts herself is left out: a terminal's owner neither
-buys from herself nor is there a month to reach a rank in, and the rest of it only makes noise."""
+buys from herself nor is there a month to reach a rank in, and the rest of it only makes noise. So
+are the customer's: there each has one card, of which the vector tells the same."""
 
 _LEARNED = [FEATURES.index(name) for name in LEARNED]
-_NOTHING = [(LEARNED.index(name), np.float32(value)) for name, value in NOTHING.items()]
+_NOTHING = [(LEARNED.index(name), np.float32(NOTHING[name])) for name in LEARNED if name in NOTHING]
 
 _SOUND = FEATURES.index("device_genuine_last")
 _RUN = FEATURES.index("device_fraud_run")

@@ -29,13 +29,13 @@ from models.events import SaleCompleted, SaleReturned
 from models.features import Profile, entities
 from models.money import MINOR_MAX, is_currency
 from models.policy import ExplorePolicy, FraudPolicy
-from tests.models.test_features import DAY_MS, START_MS, returned, sale
+from tests.models.test_features import DAY_MS, KEYS, START_MS, returned, sale
 
 CURRENCIES = [
     code for code in ("EUR", "JPY", "BHD", "VND", "USD", "XOF", "CLF") if is_currency(code)
 ]
 # In an order in which each finds those that it imports.
-ORDER = ("conduct", "spending", "labelled", "features", "decisions")
+ORDER = ("buying", "conduct", "spending", "labelled", "features", "decisions")
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def test_both_forms_are_at_hand(source: Mapping[str, Any]) -> None:
     for name in ORDER:
         assert source[name].__file__.endswith(f"{name}.py")
         assert not str(import_module(f"models.{name}").__file__).endswith(".py")
-    for one, other in (("features", "conduct"), ("features", "spending"), ("features", "labelled")):
-        assert getattr(source[one], other) is source[other]
+    for other in ("buying", "conduct", "spending", "labelled"):
+        assert getattr(source["features"], other) is source[other]
     assert source["decisions"].FEATURES is source["features"].FEATURES
 
 
@@ -133,7 +133,7 @@ def happening(rng: random.Random, at_ms: int) -> SaleCompleted | SaleReturned:
         currency=rng.choice(CURRENCIES),
         card=rng.choice((None, "c1", "c2", "c3", f"c{rng.randrange(400)}")),
         device=rng.choice((None, "d1", "d2", "d3", f"d{rng.randrange(400)}")),
-        customer=rng.choice((None, "k1", "k2", "anna")),
+        customer=rng.choice((None, "k1", "k2", "anna", f"k{rng.randrange(400)}")),
         country=rng.choice(country),
     )
 
@@ -183,8 +183,8 @@ def test_vectors_and_states_are_the_same(seed: int, source: Mapping[str, Any]) -
 def test_any_text_for_a_state_is_taken_alike(source: Mapping[str, Any], text: str) -> None:
     import models.features as fast
 
-    states: dict[str, str | None] = dict.fromkeys(("s:anna", "i:c", "li:c", "d:d", "ld:d"), text)
-    event = sale(card="c", device="d")
+    states: dict[str, str | None] = dict.fromkeys(KEYS, text)
+    event = sale(card="c", device="d", customer="k")
     row, updates = fast.observe(states, event, None)
     due, due_updates = source["features"].observe(states, event, None)
     assert (bits(row), updates) == (bits(due), due_updates)
@@ -196,7 +196,7 @@ def test_a_time_that_no_state_holds_is_refused_alike(source: Mapping[str, Any], 
 
     for form in (fast, source["features"]):
         with pytest.raises(struct.error):
-            form.observe({}, sale(card="c", device="d"), None, at_ms=at_ms)
+            form.observe({}, sale(card="c", device="d", customer="k"), None, at_ms=at_ms)
 
 
 def test_what_is_read_of_labels_is_the_same(source: Mapping[str, Any]) -> None:

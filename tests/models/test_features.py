@@ -107,6 +107,12 @@ def history(seed: int, length: int) -> list[SaleCompleted | SaleReturned]:
     return events
 
 
+KEYS = ("s:anna", "i:c", "li:c", "d:d", "ld:d", "c:k")
+"""What a sale needs that names a card, a device and a customer."""
+
+EVENTS = [sale(card="c", device="d", customer="k"), sale(card="c"), sale(customer="k"), returned()]
+
+
 def seller_state(at: int, figures: Sequence[float]) -> str:
     """A seller's state as it is stored, of three sales and no conduct worth telling."""
     conduct = (at, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
@@ -127,16 +133,17 @@ def packed(form: str, *values: float) -> str:
 
 class TestEntities:
     def test_the_seller_comes_first(self) -> None:
-        assert entities(sale(card="c", device="d")) == ("s:anna", "i:c", "li:c", "d:d", "ld:d")
+        assert entities(sale(card="c", device="d", customer="k")) == KEYS
 
     def test_what_is_not_named_is_left_out(self) -> None:
         assert entities(sale()) == ("s:anna",)
         assert entities(sale(device="d")) == ("s:anna", "d:d", "ld:d")
+        assert entities(sale(customer="k")) == ("s:anna", "c:k")
 
     def test_a_return_concerns_its_seller(self) -> None:
         assert entities(returned()) == ("s:anna",)
 
-    @pytest.mark.parametrize("event", [sale(card="c", device="d"), sale(card="c"), returned()])
+    @pytest.mark.parametrize("event", EVENTS)
     def test_observing_changes_the_states_of_all_entities_but_not_what_labels_told(
         self, event: SaleCompleted | SaleReturned
     ) -> None:
@@ -209,7 +216,7 @@ class TestLabels:
         assert named["card_genuine_last"] == named["device_genuine_last"] == log1p(1)
 
     def test_where_there_is_nothing_to_tell_the_features_say_so(self) -> None:
-        for event in (sale(), sale(card="c", device="d")):
+        for event in (sale(), sale(card="c", device="d", customer="k")):
             [named] = play([event])[0]
             assert {name: named[name] for name in NOTHING} == NOTHING
 
@@ -264,9 +271,8 @@ class TestBounds:
         | st.binary(min_size=75, max_size=75).map(lambda raw: b64encode(raw).decode())
     )
     def test_any_text_for_a_state_gives_a_finite_vector(self, text: str) -> None:
-        known = ("s:anna", "i:c", "li:c", "d:d", "ld:d")
-        states: dict[str, str | None] = dict.fromkeys(known, text)
-        row, _ = observe(states, sale(card="c", device="d"), None)
+        states: dict[str, str | None] = dict.fromkeys(KEYS, text)
+        row, _ = observe(states, sale(card="c", device="d", customer="k"), None)
         assert row is not None
         assert all(isfinite(x) for x in row)
         assert observe(states, returned(), None)[0] is None
@@ -311,6 +317,24 @@ class TestBounds:
         fresh, _ = observe({}, sale(device="d"), None)
         assert observe({"d:d": bad}, sale(device="d"), None)[0] == fresh
         assert observe({"d:d": good}, sale(device="d"), None)[0] != fresh
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 3e38])
+    @pytest.mark.parametrize("place", range(6))
+    def test_a_customer_with_an_impossible_figure_starts_afresh(
+        self, place: int, value: float
+    ) -> None:
+        figures = [1.0, 2.0, 3.0, 1.0, 20.0, 5.0]
+        at = START_MS // 1000
+
+        def state() -> str:
+            use = (2, at, *figures[:4], 0, 5, 6, 0, 0)
+            return packed("<BI4f5HHffx", *use, 3, *figures[4:])
+
+        good = state()
+        figures[place] = value
+        fresh, _ = observe({}, sale(customer="k"), None)
+        assert observe({"c:k": state()}, sale(customer="k"), None)[0] == fresh
+        assert observe({"c:k": good}, sale(customer="k"), None)[0] != fresh
 
     def test_another_format_counts_as_absent(self) -> None:
         text = observe({}, sale(), None)[1]["s:anna"]
@@ -404,6 +428,31 @@ class TestCardsAndDevices:
         rows, _ = play([sale(card=f"c{k}", device="d") for k in range(20)])
         counts = [row["device_1h"] for row in rows]
         assert all(later > earlier for earlier, later in pairwise(counts))
+
+
+class TestCustomers:
+    def test_other_sellers_are_counted_to_four(self) -> None:
+        events = [sale(seller=name, customer="k") for name in "abcdefg"]
+        others = [row["customer_other_sellers"] for row in play(events)[0]]
+        assert others == [0, 1, 2, 3, 4, 4, 4]
+
+    def test_another_card_than_before(self) -> None:
+        events = [sale(customer="k", card=card) for card in ("c", "c", "e", None, "c")]
+        other = [row["customer_other_card"] for row in play(events)[0]]
+        assert other == [0, 0, 1, 0, 0]
+
+    def test_what_is_usual_goes_with_the_customer_whatever_card_pays(self) -> None:
+        usual = [sale(START_MS + k * HOUR_MS, 1_000, customer="k", card=f"c{k}") for k in range(20)]
+        rows, _ = play([*usual, sale(START_MS + DAY_MS, 50_000, customer="k", card="new")])
+        assert rows[-1]["customer_amount_against_own"] > 2.5
+        assert rows[-1]["customer_experience"] == log1p(20)
+        assert rows[-1]["card_experience"] == 0
+        counts = [row["customer_7d"] for row in rows]
+        assert all(later > earlier for earlier, later in pairwise(counts[:20]))
+
+    def test_a_sale_that_names_none_looks_like_a_first_purchase_of_a_usual_amount(self) -> None:
+        [nobody], [somebody] = play([sale(0, 5_500)])[0], play([sale(0, 5_500, customer="k")])[0]
+        assert nobody == somebody
 
 
 class TestConduct:

@@ -34,7 +34,7 @@ OF_THE_PROCESS = {
     },
     "streams/agents/notices.py": {"notices wait for Redis"},
     "streams/agents/sales.py": {
-        *("news of cards and devices are lost", "nothing is let through by chance"),
+        *("news of cards, devices and customers are lost", "nothing is let through by chance"),
     },
     "streams/fraud/serving.py": {"%s: a model that cannot be used", "%s: model %s is used now"},
     "streams/api/process.py": {

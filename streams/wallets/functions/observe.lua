@@ -1,4 +1,4 @@
--- observe: write feature states of entities that are no sellers (an instrument, a device).
+-- observe: write feature states of entities that are no sellers (an instrument, a device, a customer).
 -- KEYS[1] "{s<n>}:m". ARGV[1] time to live in ms, then entity, state, entity, state, …
 -- Returns the number of arguments.
 -- They are advice, not money: no fence and no journal; they fade out by themselves.

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from models.conduct import CONDUCT_FEATURES
 from models.decisions import read_record
 from models.events import SaleCompleted, decode
-from models.features import FEATURES, Profile, learn, observe
+from models.features import CUSTOMER_FEATURES, FEATURES, Profile, learn, observe
 from models.scorer import Scorer
 from models.shards import shard_of
 from streams.agents.sales import SHARED_STATE_TTL_MS, Sales
@@ -98,5 +98,5 @@ async def test_the_stream_and_a_replay_come_to_the_same_vectors(
     assert found == {event_id: tuple(row) for event_id, row in due.items()}
     frauds = FEATURES.index("device_frauds_28d")
     assert any(row[frauds] > 0 for row in due.values())  # labels told of something
-    for name in CONDUCT_FEATURES:  # and each of these had something to tell
+    for name in CUSTOMER_FEATURES + CONDUCT_FEATURES:  # and each of these had something to tell
         assert len({row[FEATURES.index(name)] for row in due.values()}) > 1, name

@@ -16,7 +16,7 @@ from streams.wallets.rebuild import RebuildRefused, rebuild
 from tests.streams.wallets.harness import Company, Shard
 
 ADVICE = ("x:i:", "x:d:")
-"""Feature states of cards and devices: not in the journal."""
+"""Feature states of cards, devices and customers: not in the journal."""
 
 
 def keys(client: redis.Redis) -> dict[str, tuple[Any, int]]:
