@@ -13,7 +13,7 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import find_spec
 from pkgutil import get_data
 
-MODULES = ("buying", "conduct", "decisions", "features", "labelled", "spending")
+MODULES = ("buying", "conduct", "decisions", "features", "labelled", "logits", "spending")
 """The modules that are compiled, by their names in this package."""
 
 _TYPES = tuple(f"{name}.pxd" for name in (*MODULES, "packing"))
@@ -40,10 +40,15 @@ def check(name: str, digest: str) -> None:
         )
 
 
+def is_compiled(module: str) -> bool:
+    """Whether a module of this package runs compiled."""
+    spec = find_spec(f"models.{module}")
+    return isinstance(spec and spec.loader, ExtensionFileLoader)
+
+
 def form() -> str:
     """How features and decisions run here: ``compiled``, ``python``, or ``mixed``."""
-    specs = [find_spec(f"models.{module}") for module in MODULES]
-    found = {isinstance(spec and spec.loader, ExtensionFileLoader) for spec in specs}
+    found = {is_compiled(module) for module in MODULES}
     if len(found) > 1:
         return "mixed"
     return "compiled" if found.pop() else "python"

@@ -3,11 +3,9 @@
 cimport cython
 from libc cimport math
 from models cimport buying, conduct, labelled, packing, spending
-from models.buying cimport CBuying
-from models.buying cimport CFigures as CBuyingFigures
+from models.buying cimport CBuying, CBuyingFigures
 from models.conduct cimport CConduct
 from models.conduct cimport CFigures as CConductFigures
-from models.labelled cimport CFigures as CLabelFigures
 from models.packing cimport CCard, CCustomer, CSelling, CUse
 from models.spending cimport CSpending, CSpendingFigures
 
@@ -71,7 +69,7 @@ cdef tuple _device(str text, long long at, long long seller)
 )
 cdef tuple _customer(str text, long long at, long long seller, long long card, double amount)
 
-cdef CLabelFigures _told(str text, long long at)
+cdef tuple _told(str text, long long at)
 
 cdef double _within(double value, double bound)
 

@@ -12,16 +12,18 @@ derived again from a published vector, bit for bit.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from math import exp
 from struct import Struct
 from struct import error as StructError
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models import logits
 from models.drift import Reference
 from models.features import FEATURES
 
@@ -86,6 +88,13 @@ class Scorer:
         self._bound = float(_numbers([artefact["bound"]], 1)[0])
         if self._bound <= 0:
             raise ValueError("the bound must be positive")
+        self._columns = (
+            array("d", means),
+            array("d", scales),
+            array("q", self._left),
+            array("q", self._right),
+            array("d", self._weights[:, 0]),
+        )
 
     def is_above(self, feature: int, value: float) -> bool:
         """Whether a value of a feature is at or above its mean in training."""
@@ -108,9 +117,12 @@ class Scorer:
                 raise ValueError("no probes")
             with np.errstate(all="ignore"):  # an overflow ends in a score that differs
                 scores = scorer.score(rows)
+                looped = scorer.score(rows.tolist())
                 rebuilt = _scikit_learn(artefact, rows)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelUnreadable(f"malformed: {error!r}") from None
+        if scores.tolist() != looped.tolist():
+            raise ModelUnreadable("scores of lists differ from those of a matrix")
         for name, others in (("scikit-learn", rebuilt), ("training", expected)):
             apart = float(np.abs(scores - others).max())
             if not apart <= PARITY_MAX:
@@ -119,11 +131,20 @@ class Scorer:
 
     def score(self, matrix: ArrayLike) -> NDArray[np.float64]:
         """The probability of fraud for each row. Raises :class:`RowRefused`."""
-        terms = self._terms(matrix)
-        logits = _sums(terms)
-        logits += self._intercept
+        if logits.LOOPS and _are_lists(matrix):
+            found = self._looped(matrix)
+        else:
+            sums = _sums(self._terms(matrix))
+            sums += self._intercept
+            found = sums.tolist()
         # libm's exp, one by one: numpy's differs between processors in the last bit.
-        return np.array([_probability(logit) for logit in logits.tolist()])
+        return np.array([_probability(logit) for logit in found])
+
+    def _looped(self, rows: list[list[float]]) -> list[float]:
+        try:
+            return logits.logits(rows, *self._columns, self._bound, self._intercept)
+        except (TypeError, ValueError) as error:
+            raise RowRefused(str(error)) from None
 
     def shares(self, row: Sequence[float]) -> list[float]:
         """What each feature adds to a row's logit; they sum to it, but for the intercept.
@@ -169,6 +190,10 @@ class Scorer:
         np.multiply(values[self._left], values[self._right], out=terms[width:])
         terms *= self._weights
         return terms
+
+
+def _are_lists(rows: ArrayLike) -> TypeGuard[list[list[float]]]:
+    return isinstance(rows, list) and all(type(row) is list for row in rows)
 
 
 def _matrix(rows: ArrayLike) -> NDArray[np.float64]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
 import struct
 import subprocess
 import sys
+from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +37,7 @@ CURRENCIES = [
     code for code in ("EUR", "JPY", "BHD", "VND", "USD", "XOF", "CLF") if is_currency(code)
 ]
 # In an order in which each finds those that it imports.
-ORDER = ("buying", "conduct", "spending", "labelled", "features", "decisions")
+ORDER = ("buying", "conduct", "spending", "labelled", "features", "decisions", "logits")
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +211,32 @@ def test_what_is_read_of_labels_is_the_same(source: Mapping[str, Any]) -> None:
         text = fast.labelled(text, at, fraud=rng.random() < 0.5)
         given_text = text if rng.random() < 0.7 else spoilt(rng, text)
         assert bits([*fast.known(given_text, at)]) == bits([*slow.known(given_text, at)])
+
+
+def test_logits_are_the_same(source: Mapping[str, Any]) -> None:
+    import models.logits as fast
+
+    rng = random.Random(7)
+    odd = (0.0, -0.0, 1e308, -1e308, 5e-324)
+    for width, products in ((1, 0), (3, 4), (60, 120)):
+        numbers = (
+            array("d", [rng.gauss(0, 1) for _ in range(width)]),
+            array("d", [rng.uniform(0.1, 3) for _ in range(width)]),
+            array("q", [rng.randrange(width) for _ in range(products)]),
+            array("q", [rng.randrange(width) for _ in range(products)]),
+            array("d", [rng.gauss(0, 1) for _ in range(width + products)]),
+        )
+        rows = [
+            [rng.choice(odd) if rng.random() < 0.1 else rng.gauss(0, 3) for _ in range(width)]
+            for _ in range(200)
+        ]
+        found = fast.logits(rows, *numbers, 8.0, -4.5)
+        assert bits(found) == bits(source["logits"].logits(rows, *numbers, 8.0, -4.5))
+    for wrong in ([math.nan], [math.inf], [1.0, 2.0], ["x"], []):
+        one = (array("d", [0.0]), array("d", [1.0]), array("q"), array("q"), array("d", [1.0]))
+        for form in (fast, source["logits"]):
+            with pytest.raises((ValueError, TypeError)):
+                form.logits([wrong], *one, 8.0, 0.0)
 
 
 POLICIES = (

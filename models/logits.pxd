@@ -1,0 +1,14 @@
+# C types of logits.py, for where it is compiled.
+
+cimport cython
+from libc cimport math
+
+
+@cython.locals(
+    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, value=double,
+    total=double, found=list, row=list, values=cython.double[::1],
+)
+cpdef list logits(
+    list rows, const double[::1] means, const double[::1] scales, const long long[::1] left,
+    const long long[::1] right, const double[::1] weights, double bound, double intercept
+)
