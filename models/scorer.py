@@ -116,12 +116,12 @@ class Scorer:
             if not len(rows):
                 raise ValueError("no probes")
             with np.errstate(all="ignore"):  # an overflow ends in a score that differs
-                scores = scorer.score(rows)
-                looped = scorer.score(rows.tolist())
+                scores = scorer.score_matrix(rows)
+                of_lists = scorer.score(rows.tolist())
                 rebuilt = _scikit_learn(artefact, rows)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ModelUnreadable(f"malformed: {error!r}") from None
-        if scores.tolist() != looped.tolist():
+        if scores.tolist() != of_lists.tolist():
             raise ModelUnreadable("scores of lists differ from those of a matrix")
         for name, others in (("scikit-learn", rebuilt), ("training", expected)):
             apart = float(np.abs(scores - others).max())
@@ -129,16 +129,17 @@ class Scorer:
                 raise ModelUnreadable(f"scores differ from those of {name} by {apart:.3g}")
         return scorer
 
-    def score(self, matrix: ArrayLike) -> NDArray[np.float64]:
+    def score(self, rows: ArrayLike) -> NDArray[np.float64]:
         """The probability of fraud for each row. Raises :class:`RowRefused`."""
-        if logits.LOOPS and _are_lists(matrix):
-            found = self._looped(matrix)
-        else:
-            sums = _sums(self._terms(matrix))
-            sums += self._intercept
-            found = sums.tolist()
-        # libm's exp, one by one: numpy's differs between processors in the last bit.
-        return np.array([_probability(logit) for logit in found])
+        if logits.LOOPS and _are_lists(rows):
+            return _probabilities(self._looped(rows))
+        return self.score_matrix(rows)
+
+    def score_matrix(self, matrix: ArrayLike) -> NDArray[np.float64]:
+        """The same to the last bit, by numpy."""
+        sums = _sums(self._terms(matrix))
+        sums += self._intercept
+        return _probabilities(sums.tolist())
 
     def _looped(self, rows: list[list[float]]) -> list[float]:
         try:
@@ -216,6 +217,11 @@ def _sums(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     for term in terms[1:]:
         sums += term
     return sums
+
+
+def _probabilities(found: Sequence[float]) -> NDArray[np.float64]:
+    # libm's exp, one by one: numpy's differs between processors in the last bit.
+    return np.array([_probability(logit) for logit in found])
 
 
 def _probability(logit: float) -> float:

@@ -52,14 +52,17 @@ class Upgrade:
             self._thread.start()
 
     def _go(self) -> None:
-        for old in list(self._stack.workers):
+        # The first one's webhooks go to its successor, as behind a service's address: what is sent
+        # to a port where nobody listens any more, the rail gives up after a while.
+        webhook_ports = (self._stack.webhook_port, free_port())
+        for old, webhook_port in zip(list(self._stack.workers), webhook_ports, strict=True):
             self.sent.append(self._sent)
             if len(self.sent) == 2:
                 self._last.set()
             self.codes.append(self._stack.stop_worker(old))
             port = free_port()
             new = self._stack.start_worker(
-                code=self._code, metrics_port=port, webhook_port=free_port()
+                code=self._code, metrics_port=port, webhook_port=webhook_port
             )
             self._stack.await_worker(new, port)
 
