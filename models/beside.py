@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from models import units
 from models.accounts import paid_to
 from models.events import SaleCompleted, SaleReturned
-from models.features import reference_amount
 from models.sellers import Seller
 from models.uplines import team, upline_key
 
@@ -44,7 +44,7 @@ def beside(
     share = 0.0
     if seller.sponsor_id is not None:
         key = upline_key(seller.sponsor_id)
-        amount = reference_amount(event.amount_minor, event.currency)
+        amount = units.reference(event.amount_minor, event.currency)
         sold, returned = (amount, 0.0) if sale else (0.0, amount)
         share, updates[key] = team(states.get(key), event.occurred_ms // 1000, sold, returned)
     return Beside(others, share), updates

@@ -13,7 +13,16 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import find_spec
 from pkgutil import get_data
 
-MODULES = ("buying", "conduct", "decisions", "features", "labelled", "logits", "spending")
+MODULES = (
+    "buying",
+    "conduct",
+    "decisions",
+    "features",
+    "labelled",
+    "logits",
+    "spending",
+    "units",
+)
 """The modules that are compiled, by their names in this package."""
 
 _TYPES = tuple(f"{name}.pxd" for name in (*MODULES, "packing"))

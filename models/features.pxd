@@ -2,7 +2,7 @@
 
 cimport cython
 from libc cimport math
-from models cimport buying, conduct, labelled, packing, spending
+from models cimport buying, conduct, labelled, packing, spending, units
 from models.buying cimport CBuying, CBuyingFigures
 from models.conduct cimport CConduct
 from models.conduct cimport CFigures as CConductFigures
@@ -25,13 +25,9 @@ ctypedef (
 
 cdef long long DAY_S, _COUNT_MAX, _PRIOR_SALES, _SALES_MAX, _FORMAT
 cdef double FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
-cdef double _AMOUNT_MAX, _SPREAD_MAX, _HOURS_A_WEEK, _DAYS_A_WEEK, _MEAN, _VARIANCE
+cdef double _SPREAD_MAX, _HOURS_A_WEEK, _DAYS_A_WEEK, _MEAN, _VARIANCE
 cdef double _SURPRISE_MAX, _LEARN_MAX, _VOLUME, _VARIANCE_MIN, _GAP_MIN
-cdef dict _scales
 
-
-@cython.locals(amount=double)
-cpdef double reference_amount(double amount_minor, currency)
 
 @cython.locals(
     at=cython.longlong, seller=str, key=str, x=double, passed=cython.longlong, selling=CSelling,

@@ -29,13 +29,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
-from models import buying, conduct, labelled, packing, spending
+from models import buying, conduct, labelled, packing, spending, units
 from models.buying import BUYING_FEATURES, NO_BUYING, Buying
 from models.conduct import CONDUCT_FEATURES, NEW, Conduct
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_DAY, PER_HOUR, PER_WEEK
 from models.events import SaleCompleted, SaleReturned
 from models.labelled import UNLABELLED
-from models.money import exponent
 from models.packing import UNREADABLE, Selling, Use
 from models.spending import NO_SPENDING, SPENDING_FEATURES, Spending, SpendingFigures
 from models.verdicts import subject, taught
@@ -135,55 +134,6 @@ class Profile:
     suspended: bool = False
 
 
-# Units of a currency that buy about what one euro buys, so that a yen and a euro amount can be
-# compared. Rounded on purpose and fixed: a changed figure changes vectors, so it needs a new
-# model. A currency that is not listed counts one unit as one euro.
-_UNITS = {
-    "AED": 4.0,
-    "ARS": 1500.0,
-    "AUD": 1.7,
-    "BRL": 6.0,
-    "CAD": 1.5,
-    "CHF": 0.95,
-    "CLP": 1000.0,
-    "CNY": 8.0,
-    "COP": 4500.0,
-    "CZK": 25.0,
-    "DKK": 7.5,
-    "EGP": 55.0,
-    "EUR": 1.0,
-    "GBP": 0.85,
-    "HKD": 8.5,
-    "HUF": 400.0,
-    "IDR": 18000.0,
-    "ILS": 4.0,
-    "INR": 95.0,
-    "JPY": 160.0,
-    "KES": 140.0,
-    "KRW": 1500.0,
-    "MXN": 20.0,
-    "MYR": 5.0,
-    "NGN": 1700.0,
-    "NOK": 11.5,
-    "NZD": 1.9,
-    "PEN": 4.0,
-    "PHP": 65.0,
-    "PKR": 310.0,
-    "PLN": 4.3,
-    "RON": 5.0,
-    "SAR": 4.0,
-    "SEK": 11.5,
-    "SGD": 1.5,
-    "THB": 38.0,
-    "TRY": 40.0,
-    "TWD": 35.0,
-    "UAH": 45.0,
-    "USD": 1.1,
-    "VND": 28000.0,
-    "ZAR": 20.0,
-}
-
-_AMOUNT_MAX = 1e7  # reference units; a larger sale looks like this one
 _MARKS = 65_535  # who used a card is kept as a mark of 1 to 65,535; two people may share one
 _COUNT_MAX = 60_000  # fits the state's 16 bits
 _SPREAD_MAX = 1e3  # nor a mean or variance of log amounts beyond this
@@ -216,21 +166,6 @@ _DeviceFigures = tuple[float, float, float, float, float]
 _CustomerFigures = tuple[
     float, float, float, float, float, float, float, float, float, float
 ]  # what CUSTOMER_FEATURES name
-
-_scales: dict[str, float] = {}
-
-
-def reference_amount(amount_minor: int, currency: str) -> float:
-    """An amount in reference units, about a euro each: a feature, never money.
-
-    Raises KeyError for a currency that is unknown.
-    """
-    scale = _scales.get(currency)
-    if scale is None:
-        scale = 1.0 / (_UNITS.get(currency, 1.0) * 10.0 ** exponent(currency))
-        _scales[currency] = scale
-    amount = amount_minor * scale
-    return amount if amount < _AMOUNT_MAX else _AMOUNT_MAX
 
 
 def entities(event: SaleCompleted | SaleReturned) -> tuple[str, ...]:
@@ -272,7 +207,7 @@ def observe(
     at = at_ms // 1000
     seller = event.seller_id
     key = "s:" + seller
-    x = reference_amount(event.amount_minor, event.currency)
+    x = units.reference(event.amount_minor, event.currency)
     passed, selling, ways = _seller(states.get(key), at)
     form, last, first, n, mean, variance, c1, c24, c7, s24, s7, r7 = selling
     if event.type == "sale.returned":

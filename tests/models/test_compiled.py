@@ -37,7 +37,16 @@ CURRENCIES = [
     code for code in ("EUR", "JPY", "BHD", "VND", "USD", "XOF", "CLF") if is_currency(code)
 ]
 # In an order in which each finds those that it imports.
-ORDER = ("buying", "conduct", "spending", "labelled", "features", "decisions", "logits")
+ORDER = (
+    "units",
+    "buying",
+    "conduct",
+    "spending",
+    "labelled",
+    "features",
+    "decisions",
+    "logits",
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +102,7 @@ def test_both_forms_are_at_hand(source: Mapping[str, Any]) -> None:
     for name in ORDER:
         assert source[name].__file__.endswith(f"{name}.py")
         assert not str(import_module(f"models.{name}").__file__).endswith(".py")
-    for other in ("buying", "conduct", "spending", "labelled"):
+    for other in ("units", "buying", "conduct", "spending", "labelled"):
         assert getattr(source["features"], other) is source[other]
     assert source["decisions"].FEATURES is source["features"].FEATURES
 

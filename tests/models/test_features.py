@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import units
 from models.events import SaleCompleted, SaleReturned
 from models.features import (
     FEATURES,
@@ -24,7 +25,6 @@ from models.features import (
     entities,
     learn,
     observe,
-    reference_amount,
 )
 from models.money import MINOR_MAX
 
@@ -366,10 +366,10 @@ class TestSeller:
         assert rows[-1]["amount_against_own"] > 4
 
     def test_currencies_are_comparable(self) -> None:
-        assert reference_amount(8_000, "JPY") == pytest.approx(50)
-        assert reference_amount(5_000, "EUR") == pytest.approx(50)
+        assert units.reference(8_000, "JPY") == pytest.approx(50)
+        assert units.reference(5_000, "EUR") == pytest.approx(50)
         with pytest.raises(KeyError):
-            reference_amount(1, "XAU")
+            units.reference(1, "XAU")
 
     def test_returns_raise_the_ratio(self) -> None:
         rows, _ = play([sale(), returned(), sale()])
