@@ -2,7 +2,7 @@
 
 The plain loop. It says in which order a logit is summed, so that a score can be derived again to
 the last bit, and it is the quickest way where it is compiled (:mod:`models.compiled`). In plain
-Python it would take thirty times as long as :mod:`models.scorer`, which lets numpy do the same
+Python it would take twenty times as long as :mod:`models.scorer`, which lets numpy do the same
 additions in the same order.
 """
 

@@ -2,7 +2,8 @@
 
 The model is a scikit-learn pipeline kept as JSON: numbers, a digest, and where it came from; no
 pickle, so reading one runs no code. On loading, the pipeline is rebuilt from the numbers, and the
-scorer, a few lines of numpy, must agree with it and with the scores recorded at training.
+scorer, a few lines of numpy or a loop (:mod:`models.logits`), must agree with it and with the
+scores recorded at training.
 
 A score does not depend on the batch it is computed in: sums are taken in a fixed order, element by
 element, and never by a matrix product, whose rounding changes with the shape. So a score can be
