@@ -2,6 +2,7 @@
 
 cimport cython
 from libc cimport math
+from models cimport usual
 
 ctypedef (long long, double, double) CBuying
 
@@ -9,16 +10,16 @@ ctypedef (double, double, double, double) CBuyingFigures
 
 ctypedef (CBuyingFigures, CBuying) CBought
 
-cdef long long DAY_S, _PRIOR_SALES, _SALES_MAX, _COUNT_MAX
-cdef double FIGURE_MAX, NEVER, _USUAL, _USUAL_MIN, _USUAL_MAX, _TAUGHT_MAX
+cdef long long DAY_S, _COUNT_MAX
+cdef double FIGURE_MAX, NEVER
 
 
 @cython.locals(
-    n=cython.longlong, usual=double, spent=double, figures=CBuyingFigures, taught=double,
+    n=cython.longlong, mean=double, spent=double, figures=CBuyingFigures, after=double,
 )
 cpdef CBought buy(
     CBuying state, long long passed, double week, double amount, double purchases
 )
 
-@cython.locals(usual=double, spent=double)
+@cython.locals(mean=double, spent=double)
 cpdef bint is_sound(CBuying state)

@@ -22,6 +22,7 @@ MODULES = (
     "logits",
     "spending",
     "units",
+    "usual",
 )
 """The modules that are compiled, by their names in this package."""
 

@@ -2,6 +2,7 @@
 
 cimport cython
 from libc cimport math
+from models cimport usual
 
 ctypedef (
     long long, long long, double, double, double, double, long long, long long, long long,
@@ -14,18 +15,18 @@ ctypedef (
 
 ctypedef (CSpendingFigures, CSpending) CSpent
 
-cdef long long DAY_S, _PRIOR_SALES, _SALES_MAX, _COUNT_MAX
+cdef long long DAY_S, _COUNT_MAX
 cdef double FIGURE_MAX, NEVER, PER_MONTH
-cdef double _USUAL, _USUAL_MIN, _USUAL_MAX, _HIGH, _WEIGHT_MAX, _HIGH_LOG
+cdef double _HIGH, _WEIGHT_MAX, _HIGH_LOG
 
 
 cpdef CSpending no_spending(long long at)
 
 @cython.locals(
-    first=cython.longlong, n=cython.longlong, usual=double, spent=double, high=double,
+    first=cython.longlong, n=cython.longlong, mean=double, spent=double, high=double,
     high28=double, one=cython.longlong, two=cython.longlong, three=cython.longlong,
     four=cython.longlong, ratio=double, age=double, figures=CSpendingFigures,
-    weight=cython.longlong, more=double,
+    after=double, more=double,
 )
 cpdef CSpent spend(
     CSpending state, long long at, long long passed, double week, double amount, double payments
@@ -34,7 +35,7 @@ cpdef CSpent spend(
 cpdef bint is_high(double against_own)
 
 @cython.locals(
-    usual=double, spent=double, high=double, high28=double, one=cython.longlong,
+    mean=double, spent=double, high=double, high28=double, one=cython.longlong,
     two=cython.longlong, three=cython.longlong, four=cython.longlong,
 )
 cpdef bint is_sound(CSpending state, long long last)

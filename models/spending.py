@@ -1,16 +1,16 @@
 """Spending: what a card usually pays, and when it last paid far more.
 
-It goes on behind a card's other figures, in the same state. The usual amount is a mean that starts
-at what sales at large come to, and that no single amount moves far: a fraud must not teach that it
-is usual. An amount of twice the usual and more is *high*. A card keeps its high amounts as counters
-that decay with half-lives of a week and of 28 days, and the times of the last four: a stolen card
-shows as several within days, before anyone complained.
+It goes on behind a card's other figures, in the same state. An amount of twice the usual one
+(:mod:`models.usual`) and more is *high*. A card keeps its high amounts as counters that decay with
+half-lives of a week and of 28 days, and the times of the last four: a stolen card shows as several
+within days, before anyone complained.
 """
 
 from __future__ import annotations
 
 import math
 
+from models import usual
 from models.decay import DAY_S, FIGURE_MAX, NEVER, PER_MONTH
 
 SPENDING_FORMAT = "HH4f4I"
@@ -37,14 +37,9 @@ come to, the decayed high amounts, and the days since the last four of them."""
 NO_SPENDING = (0.0, 0.0, NEVER, 0.0, 0.0, 0.0, 0.0, NEVER, NEVER, NEVER, NEVER)
 """The figures of a sale that names no card."""
 
-_USUAL = 55.0  # reference units: what sales at large come to
-_PRIOR_SALES = 2  # and the weight of that, in sales
-_SALES_MAX = 200  # from then on the mean follows the recent ones
 _COUNT_MAX = 60_000  # fits the state's 16 bits
-_USUAL_MIN = 0.01  # reference units; keeps the ratio finite for a card that pays nothing
-_USUAL_MAX = 1e8
-_HIGH = 2.0  # times the usual
 _WEIGHT_MAX = 3.0  # of one high amount: its ratio above one, and no more than this
+_HIGH = usual.HIGH
 _HIGH_LOG = math.log(_HIGH)
 
 Spending = tuple[int, int, float, float, float, float, int, int, int, int]
@@ -55,7 +50,7 @@ SpendingFigures = tuple[float, float, float, float, float, float, float, float, 
 
 def no_spending(at: int) -> Spending:
     """The state of a card that is seen for the first time, in second ``at``."""
-    return at // DAY_S, 0, _USUAL, 0.0, 0.0, 0.0, 0, 0, 0, 0
+    return at // DAY_S, 0, usual.USUAL, 0.0, 0.0, 0.0, 0, 0, 0, 0
 
 
 def spend(  # noqa: PLR0917 - called for each sale
@@ -66,19 +61,19 @@ def spend(  # noqa: PLR0917 - called for each sale
     ``passed``: seconds since the one before, ``week`` what of a figure is left by then if a half is
     after a week. ``payments`` are the card's payments before, decayed so.
     """
-    first, n, usual, spent, high, high28, one, two, three, four = state
+    first, n, mean, spent, high, high28, one, two, three, four = state
     if passed:
         spent *= week
         high *= week
         high28 *= math.exp(passed * PER_MONTH)
-    ratio = amount / usual
+    ratio = amount / mean
     age = at / DAY_S - first
     figures = (
         math.log(1.0 + n),
         math.log(1.0 + age) if age > 0 else 0.0,
         math.log(1.0 + passed / DAY_S) if n else NEVER,
-        math.log((amount + 1.0) / (usual + 1.0)),
-        math.log(1.0 + spent / (usual * (payments + 1.0))),
+        math.log((amount + 1.0) / (mean + 1.0)),
+        math.log(1.0 + spent / (mean * (payments + 1.0))),
         math.log(1.0 + high) if high else 0.0,
         math.log(1.0 + high28) if high28 else 0.0,
         math.log(1.0 + (at - one) / DAY_S) if one else NEVER,
@@ -86,17 +81,14 @@ def spend(  # noqa: PLR0917 - called for each sale
         math.log(1.0 + (at - three) / DAY_S) if three else NEVER,
         math.log(1.0 + (at - four) / DAY_S) if four else NEVER,
     )
-    # No amount counts for more than twice the usual.
-    weight = (n if n < _SALES_MAX else _SALES_MAX) + 1 + _PRIOR_SALES
-    usual += (amount - usual if ratio < _HIGH else usual) / weight
-    usual = usual if usual > _USUAL_MIN else _USUAL_MIN
+    after = usual.learnt(mean, amount, n)
     if ratio >= _HIGH:
         more = ratio - 1.0 if ratio - 1.0 < _WEIGHT_MAX else _WEIGHT_MAX
         high += more
         high28 += more
         one, two, three, four = at, one, two, three
     n = n + 1 if n < _COUNT_MAX else n
-    return figures, (first, n, usual, spent + amount, high, high28, one, two, three, four)
+    return figures, (first, n, after, spent + amount, high, high28, one, two, three, four)
 
 
 def is_high(against_own: float) -> bool:
@@ -106,10 +98,10 @@ def is_high(against_own: float) -> bool:
 
 def is_sound(state: Spending, last: int) -> bool:
     """Whether a state was written here. ``last``: when the card was last used."""
-    _, _, usual, spent, high, high28, one, two, three, four = state
+    _, _, mean, spent, high, high28, one, two, three, four = state
     # The comparisons also refuse a NaN and infinities.
     return (
-        _USUAL_MIN / 2 <= usual <= _USUAL_MAX
+        usual.is_sound(mean)
         and 0.0 <= spent <= FIGURE_MAX
         and 0.0 <= high <= high28 * 1.001 <= FIGURE_MAX
         and four <= three <= two <= one <= last

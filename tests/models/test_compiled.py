@@ -39,6 +39,7 @@ CURRENCIES = [
 # In an order in which each finds those that it imports.
 ORDER = (
     "units",
+    "usual",
     "buying",
     "conduct",
     "spending",
@@ -102,6 +103,8 @@ def test_both_forms_are_at_hand(source: Mapping[str, Any]) -> None:
     for name in ORDER:
         assert source[name].__file__.endswith(f"{name}.py")
         assert not str(import_module(f"models.{name}").__file__).endswith(".py")
+    for module in ("buying", "spending"):
+        assert source[module].usual is source["usual"]
     for other in ("units", "buying", "conduct", "spending", "labelled"):
         assert getattr(source["features"], other) is source[other]
     assert source["decisions"].FEATURES is source["features"].FEATURES

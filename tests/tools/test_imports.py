@@ -39,6 +39,7 @@ NOT_MONEY = {
     "models/features.py",
     "models/spending.py",
     "models/units.py",
+    "models/usual.py",
     "streams/demo/company.py",
     "streams/demo/patterns.py",
     "streams/fraud/fdh.py",
