@@ -1,7 +1,7 @@
 """The job as a bare confluent-kafka loop: no framework, batched as the product batches.
 
-Look, score, book, publish, commit; one round trip to Redis for each of look, book and the states of
-cards, devices and customers, whatever the number of shards. Ends with SIGTERM.
+Look, look around, score, book, publish, commit; one round trip to Redis for each of the looks, book
+and the states of cards, devices and customers, whatever the number of shards. Ends with SIGTERM.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class BareLoop:
         deciding = self._deciding
         events = deciding.decode(sources)
         profiles, states = self._look(deciding.asks(events))
+        states |= self._look(deciding.asks_around(profiles))[1]
         operations, shared = deciding.operations(sources, events, profiles, states)
         self._publish(self._book(operations))
         self._observe(shared)

@@ -27,8 +27,9 @@ from models.events import SaleCompleted, body_hash, decode
 from models.features import entities, observe
 from models.fraudrules import fired
 from models.scorer import Scorer
-from models.sellers import Seller, read_seller, stored_profile
+from models.sellers import Method, Seller, read_seller, stored_profile
 from models.shards import shard_of
+from rails.fingerprint import fingerprint
 from streams.settings import Settings, load_settings
 from streams.wallets.store import Operation
 from streams.wallets.terms import Terms
@@ -36,6 +37,8 @@ from streams.worker import ASK_AFTER_MS, company_rules, now_ms
 
 BATCHES = (1, 200, 1_000)
 """Sales in the batches that are measured."""
+
+_ACCOUNT_KEY = b"accounts of benchmarks"
 
 
 class Source(NamedTuple):
@@ -81,6 +84,14 @@ class Deciding:
         return {
             shard: (list(sellers.get(shard, ())), list(wanted.get(shard, ()))) for shard in wanted
         }
+
+    def asks_around(self, profiles: Mapping[str, bytes]) -> dict[int, tuple[list[str], list[str]]]:
+        """What to read then: of those around the sellers, whom their profiles name."""
+        wanted: dict[int, dict[str, None]] = defaultdict(dict)
+        for seller_id, stored in profiles.items():
+            for key in read_seller(seller_id, stored).profile.around:
+                wanted[shard_of(key)][key] = None
+        return {shard: ([], list(keys)) for shard, keys in wanted.items()}
 
     def operations(
         self,
@@ -190,11 +201,12 @@ class Deciding:
         )
 
     def sellers(self, profiles: Iterable[bytes]) -> dict[str, Seller]:
-        """Sellers by id, from messages of ``sellers``; none can be paid."""
+        """Sellers by id, from messages of ``sellers``; each has an account, none can be paid."""
         found = {}
         for value in profiles:
             event = decode("sellers", value, now_ms=now_ms(), retention_ms=self.retention_ms)
-            stored = f"1|{stored_profile(event, (), None)}"
+            method = Method("v1.nowhere", (), account=fingerprint(event.seller_id, _ACCOUNT_KEY))
+            stored = f"1|{stored_profile(event, (method,), None)}"
             found[event.seller_id] = read_seller(event.seller_id, stored.encode())
         return found
 
@@ -246,7 +258,7 @@ class Cost:
 def measure_deciding(*, seed: int, events: int, rounds: int) -> list[Cost]:
     """The least of some rounds, for each size of a batch."""
     keys = new_seal_keys()
-    profiles, sales = profiles_and_sales(seed, events, seal=seal_of(keys))
+    profiles, sales = profiles_and_sales(seed, events, seal=seal_of(keys), upline=True)
     deciding = Deciding(load_settings(seal_keys=keys))
     decoded = deciding.decode(Source("sales", 0, i, sale.value) for i, sale in enumerate(sales))
     sellers = deciding.sellers(profile.value for profile in profiles)

@@ -111,6 +111,7 @@ class Ground:
             "fetch_wait_ms": self._fetch_wait_ms,
             "roles": "book",
             "seal_keys": self._seal_keys,
+            "account_key": "accounts of benchmarks",
             "metrics_port": self.metrics_port,
             # Nobody is there: the job ends with the command.
             "paypal_base_url": "http://127.0.0.1:9",
@@ -135,7 +136,9 @@ class Ground:
     async def _book_profiles(self, profiles: Sequence[Message]) -> None:
         settings = self.settings
         rules = company_rules(settings)
-        inspector = Inspector(seal_of(self._seal_keys), refusals(settings.rails()))
+        inspector = Inspector(
+            seal_of(self._seal_keys), refusals(settings.rails()), account_key=settings.accounts_by
+        )
         terms = Terms(
             settings.event_retention_ms, settings.waiting_ms, ASK_AFTER_MS, rules.context()
         )

@@ -112,6 +112,8 @@ class Books:
         for look in (await self._store.look(deciding.asks(events))).values():
             profiles.update(look.profiles)
             states.update(look.states)
+        for look in (await self._store.look(deciding.asks_around(profiles))).values():
+            states.update(look.states)
         operations, shared = deciding.operations(sources, events, profiles, states)
         await self._store.observe(shared, 90 * 86_400_000)
         payouts = await self._book(operations)
@@ -215,7 +217,7 @@ def _pages(client: Redis) -> Iterator[list[bytes]]:
     for key in client.scan_iter(match="{s*}:*", count=2_000):
         rest = key.partition(b"}:")[2]
         # Feature states of cards, devices and customers are no money and not in the journal.
-        if rest != b"o" and not rest.startswith((b"x:i:", b"x:d:", b"x:c:")):
+        if rest != b"o" and not rest.startswith((b"x:i:", b"x:d:", b"x:c:", b"x:b:", b"x:u:")):
             page.append(key)
         if len(page) >= 2_000:
             yield page

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import faust
@@ -46,12 +46,8 @@ class Sales:
         [event] = deciding.decode([source])
         profiles: dict[str, bytes] = {}
         states: dict[str, str | None] = {}
-        for shard, (sellers, wanted) in deciding.asks([event]).items():
-            ask = to_json({"sellers": sellers, "states": wanted})
-            reply = await self._call("FCALL_RO", "look", shard, ask)
-            profiles.update(zip(sellers, reply[0], strict=True))
-            for entity, state in zip(wanted, reply[1], strict=False):
-                states[entity] = None if state is None else state.decode()
+        await self._look(deciding.asks([event]), profiles, states)
+        await self._look(deciding.asks_around(profiles), profiles, states)
         [operation], shared = deciding.operations([source], [event], profiles, states)
         shard = shard_of(event.seller_id)
         epoch = await self._epoch(shard)
@@ -67,6 +63,20 @@ class Sales:
         for other, held in shared.items():
             parts = [part for pair in held.items() for part in pair]
             await self._call("FCALL", "observe", other, str(SHARED_STATE_TTL_MS), *parts)
+
+    async def _look(
+        self,
+        asks: Mapping[int, tuple[list[str], list[str]]],
+        profiles: dict[str, bytes],
+        states: dict[str, str | None],
+    ) -> None:
+        """Read what is asked for."""
+        for shard, (sellers, wanted) in asks.items():
+            ask = to_json({"sellers": sellers, "states": wanted})
+            reply = await self._call("FCALL_RO", "look", shard, ask)
+            profiles.update(zip(sellers, reply[0], strict=True))
+            for entity, state in zip(wanted, reply[1], strict=False):
+                states[entity] = None if state is None else state.decode()
 
     async def _epoch(self, shard: int) -> int:
         """The epoch that a shard is in; it does not change during a run."""

@@ -8,18 +8,14 @@ known of cards and devices it is advice: a text that cannot be read counts as ab
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from struct import Struct
-from struct import error as StructError
 from zlib import crc32
 
-SELLERS_MAX = 8
-"""Sellers that are kept of an account, the latest ones."""
+from models import packing
+from models.packing import UNREADABLE, Account
 
 _FORMAT = 1
-_STATE = Struct(f"<B{SELLERS_MAX}I")  # format; marks, the latest first, 0 for an empty place
+_NOBODY: Account = (_FORMAT, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def account_key(fingerprint: str) -> str:
@@ -27,34 +23,41 @@ def account_key(fingerprint: str) -> str:
     return "b:" + fingerprint
 
 
-def paid_to(
-    states: Mapping[str, str | None], accounts: Iterable[str], seller_id: str
-) -> tuple[int, dict[str, str]]:
-    """How many other sellers are paid to one of a seller's accounts, and the states after her sale.
+def paid_to(text: str | None, seller_id: str) -> tuple[int, str]:
+    """How many other sellers are paid to an account, before a sale of one, and the state after.
 
-    ``accounts`` are the keys of the states. The number is that of the account with most, from 0 to
-    :data:`SELLERS_MAX`.
+    ``text`` is the state before. The number is from 0 to :data:`models.packing.SELLERS_MAX`.
     """
-    mark = _mark(seller_id)
-    most = 0
-    updates = {}
-    for key in accounts:
-        others = [each for each in _marks(states.get(key)) if each != mark]
-        most = max(most, len(others))
-        kept = (mark, *others)[:SELLERS_MAX]
-        packed = _STATE.pack(_FORMAT, *kept, *(0,) * (SELLERS_MAX - len(kept)))
-        updates[key] = b2a_base64(packed, newline=False).decode()
-    return most, updates
+    seller = _mark(seller_id)
+    _, a, b, c, d, e, f, g, h = _NOBODY if text is None else _state(text)
+    # The latest first: those before her place move on by one, and without a place the last leaves.
+    if seller == b:
+        a, b = b, a
+    elif seller == c:
+        a, b, c = c, a, b
+    elif seller == d:
+        a, b, c, d = d, a, b, c
+    elif seller == e:
+        a, b, c, d, e = e, a, b, c, d
+    elif seller == f:
+        a, b, c, d, e, f = f, a, b, c, d, e
+    elif seller == g:
+        a, b, c, d, e, f, g = g, a, b, c, d, e, f
+    others = (b > 0) + (c > 0) + (d > 0) + (e > 0) + (f > 0) + (g > 0) + (h > 0)
+    if seller == h:
+        a, b, c, d, e, f, g, h = h, a, b, c, d, e, f, g
+    elif seller != a:
+        others += a > 0
+        a, b, c, d, e, f, g, h = seller, a, b, c, d, e, f, g
+    return others, packing.account_text((_FORMAT, a, b, c, d, e, f, g, h))
 
 
-def _marks(text: str | None) -> list[int]:
-    if text is None:
-        return []
+def _state(text: str) -> Account:
     try:
-        form, *marks = _STATE.unpack(a2b_base64(text))
-    except (ValueError, StructError):
-        return []
-    return [mark for mark in dict.fromkeys(marks) if mark] if form == _FORMAT else []
+        state = packing.read_account(text)
+    except UNREADABLE:
+        return _NOBODY
+    return state if state[0] == _FORMAT else _NOBODY
 
 
 @lru_cache(maxsize=65_536)

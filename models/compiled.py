@@ -14,14 +14,19 @@ from importlib.util import find_spec
 from pkgutil import get_data
 
 MODULES = (
+    "accounts",
+    "around",
     "buying",
     "conduct",
     "decisions",
     "features",
     "labelled",
     "logits",
+    "selling",
     "spending",
     "units",
+    "uplines",
+    "usage",
     "usual",
 )
 """The modules that are compiled, by their names in this package."""

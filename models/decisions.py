@@ -22,7 +22,6 @@ from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple
 
-from models.beside import NOBODY, Beside
 from models.events import SaleCompleted
 from models.features import FEATURES, Profile
 from models.fraudrules import Facts, FraudRule
@@ -341,13 +340,12 @@ def _share(score: float, cost: float | None, currency: str, policy: FraudPolicy)
 
 _SELLER_1H = FEATURES.index("sales_1h")
 _CARD_1H = FEATURES.index("card_1h")
+_ACCOUNT_SELLERS = FEATURES.index("account_sellers")
+_UPLINE_RETURNS = FEATURES.index("upline_returns")
 
 
-def facts_of(
-    event: SaleCompleted, row: Sequence[float], profile: Profile | None, around: Beside = NOBODY
-) -> Facts:
-    """What the company's rules look at of a sale. ``row``: its vector. ``around``: what is known of
-    others."""
+def facts_of(event: SaleCompleted, row: Sequence[float], profile: Profile | None) -> Facts:
+    """What the company's rules look at of a sale. ``row``: its vector."""
     changed = joined = None
     country = event.country
     if profile is not None:
@@ -367,8 +365,8 @@ def facts_of(
         math.expm1(row[_CARD_1H]) if event.instrument_ref is not None else 0.0,
         changed,
         joined,
-        around.account_sellers,
-        around.upline_returns,
+        int(row[_ACCOUNT_SELLERS]),
+        row[_UPLINE_RETURNS],
     )
 
 

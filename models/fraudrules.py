@@ -15,9 +15,9 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from models.accounts import SELLERS_MAX
 from models.config import Amounts, Section, wrong
 from models.debts import DAY_MS
+from models.packing import SELLERS_MAX
 from models.schedules import CountryCode
 
 RULES_MAX = 100

@@ -25,9 +25,16 @@ ctypedef (
 
 ctypedef (CUse, CSpending) CCard
 
-ctypedef (CUse, CBuying) CCustomer
+ctypedef (CUse, CBuying) CBought
 
 ctypedef (long long, double, double, long long, long long, long long, long long) CLabels
+
+ctypedef (long long, long long, double, double) CTeam
+
+ctypedef (
+    long long, long long, long long, long long, long long, long long, long long, long long,
+    long long
+) CAccount
 
 cdef packed struct SellerBytes:
     uint8_t form
@@ -45,10 +52,6 @@ cdef packed struct UseBytes:
     float figures[4]
     uint16_t marks[5]
 
-cdef packed struct DeviceBytes:
-    UseBytes use
-    uint8_t rest[2]
-
 cdef packed struct CardBytes:
     UseBytes use
     uint16_t first, n
@@ -56,7 +59,7 @@ cdef packed struct CardBytes:
     uint32_t times[4]
     uint8_t rest[2]
 
-cdef packed struct CustomerBytes:
+cdef packed struct BoughtBytes:
     UseBytes use
     uint16_t n
     float usual, spent
@@ -68,6 +71,16 @@ cdef packed struct LabelsBytes:
     uint32_t times[3]
     uint16_t run
     uint8_t rest
+
+cdef packed struct AccountBytes:
+    uint8_t form
+    uint32_t marks[8]
+
+cdef packed struct TeamBytes:
+    uint8_t form
+    uint32_t last
+    float sold, returned
+    uint8_t rest[2]
 
 cdef extern from *:
     """
@@ -192,7 +205,7 @@ cdef inline CSeller read_seller(str text) except *:
 
 
 cdef inline bint fits(CUse use) noexcept:
-    """Whether what a card, a device or a customer has in common can be written."""
+    """Whether what a card, a device and a customer have in common can be written."""
     return (
         0 <= use[0] <= 0xFF and whole(use[1])
         and single(use[2]) and single(use[3]) and single(use[4]) and single(use[5])
@@ -215,24 +228,6 @@ cdef inline CUse unpacked_use(UseBytes raw) noexcept:
         raw.form, raw.last, raw.figures[0], raw.figures[1], raw.figures[2], raw.figures[3],
         raw.marks[0], raw.marks[1], raw.marks[2], raw.marks[3], raw.marks[4],
     )
-
-
-cdef inline str device_text(CUse use):
-    cdef DeviceBytes raw
-    if not fits(use):
-        from models import packing
-        return packing.device_text(use)
-    raw.use = packed_use(use)
-    raw.rest[0] = raw.rest[1] = 0
-    return written(<const uint8_t *>&raw, sizeof(raw))
-
-
-cdef inline CUse read_device(str text) except *:
-    cdef DeviceBytes raw
-    if not was_read(text, <uint8_t *>&raw, sizeof(raw)):
-        from models import packing
-        return packing.read_device(text)
-    return unpacked_use(raw.use)
 
 
 cdef inline str card_text(CUse use, CSpending spent):
@@ -267,22 +262,22 @@ cdef inline CCard read_card(str text) except *:
     )
 
 
-cdef inline str customer_text(CUse use, CBuying bought):
-    cdef CustomerBytes raw
+cdef inline str bought_text(CUse use, CBuying bought):
+    cdef BoughtBytes raw
     if not (fits(use) and short(bought[0]) and single(bought[1]) and single(bought[2])):
         from models import packing
-        return packing.customer_text(use, bought)
+        return packing.bought_text(use, bought)
     raw.use = packed_use(use)
     raw.n, raw.usual, raw.spent = bought[0], bought[1], bought[2]
     raw.rest = 0
     return written(<const uint8_t *>&raw, sizeof(raw))
 
 
-cdef inline CCustomer read_customer(str text) except *:
-    cdef CustomerBytes raw
+cdef inline CBought read_bought(str text) except *:
+    cdef BoughtBytes raw
     if not was_read(text, <uint8_t *>&raw, sizeof(raw)):
         from models import packing
-        return packing.read_customer(text)
+        return packing.read_bought(text)
     return unpacked_use(raw.use), (raw.n, raw.usual, raw.spent)
 
 
@@ -300,3 +295,50 @@ cdef inline CLabels read_labels(str text) except *:
     return (
         raw.last, raw.frauds, raw.genuine, raw.times[0], raw.times[1], raw.times[2], raw.run
     )
+
+
+cdef inline str account_text(CAccount account):
+    cdef AccountBytes raw
+    if not (
+        0 <= account[0] <= 0xFF
+        and whole(account[1]) and whole(account[2]) and whole(account[3]) and whole(account[4])
+        and whole(account[5]) and whole(account[6]) and whole(account[7]) and whole(account[8])
+    ):
+        from models import packing
+        return packing.account_text(account)
+    raw.form = account[0]
+    raw.marks[0], raw.marks[1], raw.marks[2] = account[1], account[2], account[3]
+    raw.marks[3], raw.marks[4], raw.marks[5] = account[4], account[5], account[6]
+    raw.marks[6], raw.marks[7] = account[7], account[8]
+    return written(<const uint8_t *>&raw, sizeof(raw))
+
+
+cdef inline CAccount read_account(str text) except *:
+    cdef AccountBytes raw
+    if not was_read(text, <uint8_t *>&raw, sizeof(raw)):
+        from models import packing
+        return packing.read_account(text)
+    return (
+        raw.form, raw.marks[0], raw.marks[1], raw.marks[2], raw.marks[3], raw.marks[4],
+        raw.marks[5], raw.marks[6], raw.marks[7],
+    )
+
+
+cdef inline str team_text(CTeam team):
+    cdef TeamBytes raw
+    if not (
+        0 <= team[0] <= 0xFF and whole(team[1]) and single(team[2]) and single(team[3])
+    ):
+        from models import packing
+        return packing.team_text(team)
+    raw.form, raw.last, raw.sold, raw.returned = team[0], team[1], team[2], team[3]
+    raw.rest[0] = raw.rest[1] = 0
+    return written(<const uint8_t *>&raw, sizeof(raw))
+
+
+cdef inline CTeam read_team(str text) except *:
+    cdef TeamBytes raw
+    if not was_read(text, <uint8_t *>&raw, sizeof(raw)):
+        from models import packing
+        return packing.read_team(text)
+    return raw.form, raw.last, raw.sold, raw.returned

@@ -1,4 +1,4 @@
-"""Packing: what is known of a seller, a card, a device or a customer as text, and back.
+"""Packing: what is known of a seller, a card, an account and so on as text, and back.
 
 A state is a packed struct in base64, so it is as long whatever the history. Reading one does not
 tell whether it is sound: who reads it looks.
@@ -30,20 +30,31 @@ and four sellers. Of a card that is a customer, of a customer a card."""
 Labels = tuple[int, float, float, int, int, int, int]
 """What labels told: last second; frauds, genuine; last genuine, run's first, last fraud; run."""
 
+Team = tuple[int, int, float, float]
+"""Of an upline's team: format, last second; sold, returned."""
+
+Account = tuple[int, int, int, int, int, int, int, int, int]
+"""Of an account: format, then the sellers, 0 for an empty place."""
+
+SELLERS_MAX = 8
+"""Sellers that are kept of an account, the latest ones."""
+
 SELLER = Struct("<BIHH8f" + CONDUCT_FORMAT)
 CARD = Struct("<BI4f5H" + SPENDING_FORMAT + "xx")
-DEVICE = Struct("<BI4f5Hxx")
-CUSTOMER = Struct("<BI4f5H" + BUYING_FORMAT + "x")
+BOUGHT = Struct("<BI4f5H" + BUYING_FORMAT + "x")
 LABELS = Struct("<Iff3IHx")
+ACCOUNT = Struct(f"<B{SELLERS_MAX}I")
+TEAM = Struct("<BIffxx")
 
-if any(each.size % 3 for each in (SELLER, CARD, DEVICE, CUSTOMER, LABELS)):
+if any(each.size % 3 for each in (SELLER, CARD, BOUGHT, LABELS, ACCOUNT, TEAM)):
     raise RuntimeError("a state would need padding")
 
 _pack_seller, _unpack_seller = SELLER.pack, SELLER.unpack
 _pack_card, _unpack_card = CARD.pack, CARD.unpack
-_pack_device, _unpack_device = DEVICE.pack, DEVICE.unpack
-_pack_customer, _unpack_customer = CUSTOMER.pack, CUSTOMER.unpack
+_pack_bought, _unpack_bought = BOUGHT.pack, BOUGHT.unpack
 _pack_labels, _unpack_labels = LABELS.pack, LABELS.unpack
+_pack_account, _unpack_account = ACCOUNT.pack, ACCOUNT.unpack
+_pack_team, _unpack_team = TEAM.pack, TEAM.unpack
 
 
 def seller_text(selling: Selling, ways: Conduct) -> str:
@@ -68,24 +79,14 @@ def read_card(text: str) -> tuple[Use, Spending]:
     return state[:11], state[11:]
 
 
-def device_text(use: Use) -> str:
-    """A device as text."""
-    return b2a_base64(_pack_device(*use), newline=False).decode()
+def bought_text(use: Use, bought: Buying) -> str:
+    """A device or a customer and what was bought as text."""
+    return b2a_base64(_pack_bought(*use, *bought), newline=False).decode()
 
 
-def read_device(text: str) -> Use:
-    """A device."""
-    return _unpack_device(a2b_base64(text))
-
-
-def customer_text(use: Use, bought: Buying) -> str:
-    """A customer and what was bought as text."""
-    return b2a_base64(_pack_customer(*use, *bought), newline=False).decode()
-
-
-def read_customer(text: str) -> tuple[Use, Buying]:
-    """A customer and what was bought."""
-    state = _unpack_customer(a2b_base64(text))
+def read_bought(text: str) -> tuple[Use, Buying]:
+    """A device or a customer and what was bought."""
+    state = _unpack_bought(a2b_base64(text))
     return state[:11], state[11:]
 
 
@@ -97,3 +98,23 @@ def labels_text(labels: Labels) -> str:
 def read_labels(text: str) -> Labels:
     """What labels told of a card or a device."""
     return _unpack_labels(a2b_base64(text))
+
+
+def account_text(account: Account) -> str:
+    """An account as text."""
+    return b2a_base64(_pack_account(*account), newline=False).decode()
+
+
+def read_account(text: str) -> Account:
+    """An account."""
+    return _unpack_account(a2b_base64(text))
+
+
+def team_text(team: Team) -> str:
+    """A team as text."""
+    return b2a_base64(_pack_team(*team), newline=False).decode()
+
+
+def read_team(text: str) -> Team:
+    """A team."""
+    return _unpack_team(a2b_base64(text))

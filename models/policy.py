@@ -228,11 +228,6 @@ class FraudPolicy(Section):
         return any(rule.account_sellers for rule in self.rules)
 
     @cached_property
-    def looks_beside(self) -> bool:
-        """Whether a rule asks about others than the seller."""
-        return self.looks_at_accounts or any(rule.upline_returns for rule in self.rules)
-
-    @cached_property
     def digest(self) -> str:
         """Identifies in decisions what they were made by: SHA-256 of what is not the default."""
         body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)

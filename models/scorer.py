@@ -392,6 +392,16 @@ WORDS: dict[str, tuple[str, str]] = {
     "device_new_sellers": ("device moves between sellers", "device stays with its sellers"),
     "device_new_to_seller": ("device of another seller", "device known with this seller"),
     "device_7d": ("device used often within the week", "device hardly used within the week"),
+    "device_experience": ("many sales on the device before", "few or no sales on the device"),
+    "device_last": ("device not used for long", "device used just before"),
+    "device_amount_against_own": (
+        "amount far above what is usually sold on the device",
+        "amount far below what is usually sold on the device",
+    ),
+    "device_spent_7d": (
+        "more sold on the device this week than usual",
+        "less sold on the device this week than usual",
+    ),
     "device_fraud_run": (
         "known frauds on the device and nothing genuine since",
         "no unbroken run of frauds on the device",
@@ -456,6 +466,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "shares no card or device with other sellers",
     ),
     "period_left": ("early in the month", "near the end of the month"),
+    "account_sellers": (
+        "paid to an account that other sellers share",
+        "nobody else is paid to her accounts",
+    ),
+    "upline_returns": (
+        "much of what her upline's team sold came back",
+        "hardly anything came back of what her upline's team sold",
+    ),
 }
 """What a feature says when it speaks for fraud: above its mean, and below it."""
 

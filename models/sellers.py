@@ -13,6 +13,7 @@ from models.accounts import account_key
 from models.events import SellerStatus, SellerUpdated
 from models.features import Profile
 from models.reinvestment import Standing
+from models.uplines import upline_key
 
 EXPIRED = "destination_expired"
 """Why a card is not paid whose month is over."""
@@ -60,12 +61,6 @@ class Seller:
     reinvest: Mapping[str, Standing] = field(default_factory=dict)
     """What of her earnings she wants to become credit, by currency."""
 
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The keys under which is kept who else is paid to her accounts."""
-        named = dict.fromkeys(one.account for one in self.methods if one.account)
-        return tuple(map(account_key, named))
-
 
 @lru_cache(maxsize=65_536)
 def read_seller(seller_id: str, stored: bytes) -> Seller:
@@ -73,16 +68,26 @@ def read_seller(seller_id: str, stored: bytes) -> Seller:
     rev, _, body = stored.partition(b"|")
     raw = from_json(body)
     suspended = raw["status"] != SellerStatus.ACTIVE
+    methods = tuple(_method(one) for one in raw.get("methods", ()))
+    accounts = dict.fromkeys(one.account for one in methods if one.account)
+    sponsor = raw.get("sponsor")
     return Seller(
         seller_id,
         int(rev),
         raw["country"],
         raw["zone"],
         suspended,
-        raw.get("sponsor"),
+        sponsor,
         raw["occurred"],
-        tuple(_method(one) for one in raw.get("methods", ())),
-        Profile(raw["country"], raw.get("joined"), raw.get("changed"), suspended),
+        methods,
+        Profile(
+            raw["country"],
+            raw.get("joined"),
+            raw.get("changed"),
+            suspended,
+            tuple(map(account_key, accounts)),
+            None if sponsor is None else upline_key(sponsor),
+        ),
         raw.get("tier"),
         frozenset(raw.get("tags", ())),
         {currency: Standing(*terms) for currency, terms in raw.get("reinvest", {}).items()},

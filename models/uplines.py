@@ -9,16 +9,15 @@ as absent, and an event that comes late counts as if it came at the last time.
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
-from math import exp
-from struct import Struct
-from struct import error as StructError
+import math
 
+from models import packing
 from models.decay import FIGURE_MAX, PER_WEEK
+from models.packing import UNREADABLE, Team
 
 _FORMAT = 1
-_STATE = Struct("<BIffxx")  # format, last s, sold, returned
 _VOLUME = 500.0  # reference units; a few sales of a small team tell nothing
+_NEW: Team = (_FORMAT, 0, 0.0, 0.0)
 
 
 def upline_key(seller_id: str) -> str:
@@ -29,26 +28,27 @@ def upline_key(seller_id: str) -> str:
 def team(text: str | None, at: int, sold: float, returned: float) -> tuple[float, str]:
     """The share of a team's sales that came back, before an event in second ``at``, and the state.
 
-    ``sold`` and ``returned`` by that event are in reference units (:mod:`models.features`). The
+    ``sold`` and ``returned`` by that event are in reference units (:mod:`models.units`). The
     share is from 0 to 1, and next to nothing while the team has sold next to nothing.
     """
-    last, before, back = _state(text)
+    _, last, before, back = _NEW if text is None else _state(text)
     if at > last:
-        faded = exp((at - last) * PER_WEEK) if last else 1.0
+        faded = math.exp((at - last) * PER_WEEK) if last else 1.0
         before *= faded
         back *= faded
         last = at
-    packed = _STATE.pack(_FORMAT, last, before + sold, back + returned)
-    return min(1.0, back / (before + _VOLUME)), b2a_base64(packed, newline=False).decode()
+    share = back / (before + _VOLUME)
+    after = packing.team_text((_FORMAT, last, before + sold, back + returned))
+    return share if share < 1.0 else 1.0, after
 
 
-def _state(text: str | None) -> tuple[int, float, float]:
-    if text is not None:
-        try:
-            form, last, sold, returned = _STATE.unpack(a2b_base64(text))
-        except (ValueError, StructError):
-            return 0, 0.0, 0.0
-        # The comparisons also refuse a NaN and infinities.
-        if form == _FORMAT and 0.0 <= sold <= FIGURE_MAX and 0.0 <= returned <= FIGURE_MAX:
-            return last, sold, returned
-    return 0, 0.0, 0.0
+def _state(text: str) -> Team:
+    try:
+        state = packing.read_team(text)
+    except UNREADABLE:
+        return _NEW
+    form, _, sold, returned = state
+    # The comparisons also refuse a NaN and infinities.
+    if form == _FORMAT and 0.0 <= sold <= FIGURE_MAX and 0.0 <= returned <= FIGURE_MAX:
+        return state
+    return _NEW

@@ -8,7 +8,6 @@ from collections.abc import Coroutine, Sequence
 from time import perf_counter
 from typing import Any
 
-from models.beside import NOBODY, Beside, beside, keys_of
 from models.decisions import Decision, Tier, decide, draw_of, facts_of, standing_of
 from models.events import SaleCompleted
 from models.features import Profile, entities, observe, subject_of
@@ -47,7 +46,6 @@ class Sales:
         self._challenger: Scorer | None = None
         self._drift: DriftWindow | None = None
         self._explore_key = explore_key
-        self._looks_beside = rules.policy.fraud.looks_beside
         self._shared: dict[int, dict[str, str]] = {}
         self._tiers: Counter[str] = Counter()
         self._fired: Counter[str] = Counter()
@@ -105,24 +103,15 @@ class Sales:
         started = perf_counter()
         look = await self._look(taken)
         sellers = [seller_of(look, t.event.seller_id) for t in taken]
-        states: dict[str, str | None] = dict(look.states)
-        if self._looks_beside:
-            states |= await self._look_beside(sellers)
+        states: dict[str, str | None] = {**look.states, **await self._look_around(sellers)}
         looked = perf_counter()
         rows: list[list[float] | None] = []
         changed: list[dict[str, str]] = []
-        around: list[Beside] = []
         for t, seller in zip(taken, sellers, strict=True):
-            profile = seller.profile if seller else None
-            row, updates = observe(states, t.event, profile)
-            others = NOBODY
-            if self._looks_beside and seller is not None:
-                others, theirs = beside(states, t.event, seller)
-                updates |= theirs
+            row, updates = observe(states, t.event, seller.profile if seller else None)
             states.update(updates)
             rows.append(row)
             changed.append(updates)
-            around.append(others)
         self._shared = _shared(changed)
         scores = self._scores(rows, self._scorer)
         if self._scorer is not None:
@@ -132,9 +121,9 @@ class Sales:
         if self._drift is not None and (psi := self._drift.take(rows, scores)) is not None:
             self._desk.metrics.drift(psi)
         operations = [
-            self._operation(t, seller, row, score, rival, updates, others)
-            for t, seller, row, score, rival, updates, others in zip(
-                taken, sellers, rows, scores, rivals, changed, around, strict=True
+            self._operation(t, seller, row, score, rival, updates)
+            for t, seller, row, score, rival, updates in zip(
+                taken, sellers, rows, scores, rivals, changed, strict=True
             )
         ]
         self._desk.metrics.decided(self._tiers, self._fired, self._explored)
@@ -153,9 +142,10 @@ class Sales:
                     wanted[entity] = shard_of(entity)
         return await self._desk.wallets.look(sellers, wanted.items())
 
-    async def _look_beside(self, sellers: Sequence[Seller | None]) -> dict[str, str]:
+    async def _look_around(self, sellers: Sequence[Seller | None]) -> dict[str, str]:
         """What is known of those around these sellers: a second read, since profiles name them."""
-        wanted = {key: shard_of(key) for seller in sellers if seller for key in keys_of(seller)}
+        known = {seller.seller_id: seller.profile for seller in sellers if seller}
+        wanted = {key: shard_of(key) for one in known.values() for key in one.around}
         if not wanted:
             return {}
         return (await self._desk.wallets.look((), wanted.items())).states
@@ -178,7 +168,6 @@ class Sales:
         score: float | None,
         rival: float | None,
         updates: dict[str, str],
-        others: Beside,
     ) -> Operation:
         event = taken.event
         state = updates["s:" + event.seller_id]
@@ -188,10 +177,10 @@ class Sales:
             return operation
         amount = self._rules.plan.retail(event.amount_minor, event.currency)
         profile = seller.profile if seller else None
-        decision, fits = self._decision(event, score, amount, profile, row, others)
+        decision, fits = self._decision(event, score, amount, profile, row)
         booked = decision
         if seller is None:
-            booked, _ = self._decision(event, score, amount, _KNOWN, row, others, explores=False)
+            booked, _ = self._decision(event, score, amount, _KNOWN, row, explores=False)
         operation = self._rules.sale(
             event, seller, amount, booked.tier, decision.score, booked.share_bp
         )
@@ -202,27 +191,26 @@ class Sales:
             taken, operation, decision, amount, profile, row, rival
         )
         if decision.explored:
-            held, _ = self._decision(event, score, amount, profile, row, others, explores=False)
+            held, _ = self._decision(event, score, amount, profile, row, explores=False)
             self._explore(taken, operation, held, amount, profile, row, rival)
         self._tiers[decision.tier.value] += 1
         for rule in fits:
             self._fired[rule.reason] += 1
         return operation
 
-    def _decision(  # noqa: PLR0917 - what one sale is decided from
+    def _decision(
         self,
         event: SaleCompleted,
         score: float | None,
         amount: int,
         profile: Profile | None,
         row: list[float],
-        others: Beside,
         *,
         explores: bool = True,
     ) -> tuple[Decision, Sequence[FraudRule]]:
         """The decision, and the rules that fit."""
         scorer, key, policy = self._scorer, self._explore_key, self._rules.policy.fraud
-        fits = fired(policy.rules, facts_of(event, row, profile, others)) if policy.rules else ()
+        fits = fired(policy.rules, facts_of(event, row, profile)) if policy.rules else ()
         decision = decide(
             score,
             amount,

@@ -30,7 +30,7 @@ FRESH_DAYS_MAX = 4
 """A seller who joined at most so many days ago is new: stolen cards come with such accounts."""
 
 _SHARED_TILL = 0.04  # of the sellers, with whoever recruited them
-_SHARED_CARD = 0.015  # a couple
+_SHARED_CARD = 0.015  # a couple, who have one account as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def recruit(seed: int, count: int) -> Roster:
     owners = _owners(rng, count, ghosts, stacked)
     for k in stacked:
         sponsors[k] = owners[k] if k == stacked[0] else k - 1
-    tills, cards = _shared(rng, owners, sponsors)
+    tills, cards, payees = _shared(rng, owners, sponsors)
     suspended = set(rng.sample(range(count), max(1, count // 80)))
     no_payout = set(rng.sample(range(count), max(1, count // 16)))
     paid = [k for k in range(count) if k not in no_payout]
@@ -152,7 +152,7 @@ def recruit(seed: int, count: int) -> Roster:
                 sponsor_id=None if sponsor is None else ids[sponsor],
                 joined_days=_joined_days(k, count),
                 suspended=k in suspended,
-                ways=ways.get(ids[owners[k]], ()),
+                ways=ways.get(ids[payees[k]], ()),
                 device=f"till-{seed}-{tills[k]}",
                 instrument=f"own-{seed}-{cards[k]}",
                 withheld_until=late.get(k),
@@ -195,15 +195,17 @@ def _owners(rng: Random, count: int, ghosts: int, stacked: range) -> dict[int, i
 
 def _shared(
     rng: Random, owners: dict[int, int], sponsors: list[int | None]
-) -> tuple[dict[int, int], dict[int, int]]:
-    """Whose till and whose card each uses: a few honest recruits use their sponsor's."""
-    tills, cards = dict(owners), dict(owners)
+) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
+    """Whose till and whose card each uses, and to whose account she is paid: a few honest recruits
+    use their sponsor's."""
+    tills, cards, payees = dict(owners), dict(owners), dict(owners)
     for k, sponsor in enumerate(sponsors):
         draw = rng.random()
         if owners[k] == k and sponsor is not None and draw < _SHARED_TILL:
             tills[k] = tills[sponsor]
-            cards[k] = cards[sponsor] if draw < _SHARED_CARD else k
-    return tills, cards
+            if draw < _SHARED_CARD:
+                cards[k], payees[k] = cards[sponsor], payees[sponsor]
+    return tills, cards, payees
 
 
 def _markets(rng: Random, count: int) -> list[Market]:

@@ -1,9 +1,11 @@
 """Boosted trees on the stream's features, for data with labels.
 
 Several models of histogram gradient boosting, each on all frauds and a random part of the genuine
-sales; the score is the mean of their logits, put right for the part that was left out. What a
-feature says when there is nothing to tell is given to the trees as missing: else most of the places
-at which a histogram could be cut would be spent on it.
+sales; the score is the mean of their logits, put right for the part that was left out. One model in
+four knows how busy a seller and a device are, the others learn from the amount, the card and the
+labels alone: the rest is noise to them. What a feature says when there is nothing to tell is given
+to the trees as missing: else most of the places at which a histogram could be cut would be spent on
+it.
 
 Of most sales nothing is told, and there the trees' order is mostly noise. What is to be expected
 of them is known beforehand: whatever befalls a device unseen may have done so since it was last
@@ -20,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from models.around import AROUND_FEATURES
+from models.buying import BUYING_FEATURES
 from models.conduct import CONDUCT_FEATURES
-from models.features import CUSTOMER_FEATURES, FEATURES, NOTHING
+from models.features import FEATURES, NOTHING
+from models.usage import CUSTOMER_FEATURES
 from streams.fraud.fdh import Flags, Matrix
 
 Rows = NDArray[np.float32]
@@ -34,7 +39,8 @@ class Choice:
     window_days: int | None = None
     """Days that are trained on, up to the last before the wait. None: all the data's past but its
     first weeks, in which too little is known of anybody."""
-    models: int = 8
+    models: int = 16
+    """One in four knows how busy seller and device are."""
     genuine_share: float = 1 / 16
     """The share of genuine sales that a model is trained on."""
     iterations: int = 300
@@ -58,7 +64,7 @@ class Trees:
 
     choice: Choice
     fitted: list[tuple[Any, Flags]] = field(default_factory=list)
-    """The models, each with the features that had nothing to tell in all of its training."""
+    """The models, each with the features that it did not learn from."""
     unseen: float = 0.0
     """Hazard of a fraud for each day since the device was last known to be sound: frauds over days,
     of the training's sales at devices of which no fraud is known since."""
@@ -88,6 +94,8 @@ class Trees:
                 random_state=seed,
             )
             silent: Flags = np.all(np.isnan(prepared[taken]), axis=0)
+            if seed % _KNOW_ALL:
+                silent |= _BUSY
             fitted.append((model.fit(_without(prepared[taken], silent), frauds[taken]), silent))
         since = _days_unseen(rows)
         seen: Flags = ~np.isnan(since)
@@ -114,10 +122,22 @@ class Trees:
         return scores
 
 
-LEARNED = tuple(name for name in FEATURES if name not in CONDUCT_FEATURES + CUSTOMER_FEATURES)
+_UNLEARNED = (
+    *CONDUCT_FEATURES,
+    *CUSTOMER_FEATURES,
+    *(f"device_{name}" for name in BUYING_FEATURES),
+    *AROUND_FEATURES,
+)
+
+LEARNED = tuple(name for name in FEATURES if name not in _UNLEARNED)
 """What the trees learn from. How a seller conducts herself is left out: a terminal's owner neither
 buys from herself nor is there a month to reach a rank in, and the rest of it only makes noise. So
-are the customer's: there each has one card, of which the vector tells the same."""
+are the customer's, since there each has one card, and what is sold on a device, since each owner
+has one terminal: the vector tells the same elsewhere. No profile names anybody around an owner."""
+
+_TOLD = ("card_", "device_fraud", "device_genuine")
+_KNOW_ALL = 4  # one model of so many
+_BUSY: Flags = np.array([name != "amount" and not name.startswith(_TOLD) for name in LEARNED])
 
 _LEARNED = [FEATURES.index(name) for name in LEARNED]
 _NOTHING = [(LEARNED.index(name), np.float32(NOTHING[name])) for name in LEARNED if name in NOTHING]

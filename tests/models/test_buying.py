@@ -38,27 +38,27 @@ def bought(*purchases: tuple[int, float]) -> dict[str, float]:
 
 def test_the_first_purchase_is_held_against_sales_at_large() -> None:
     first = bought((0, 55.0))
-    assert first["customer_amount_against_own"] == 0
-    assert first["customer_experience"] == first["customer_spent_7d"] == 0
-    assert first["customer_last"] == NEVER
+    assert first["amount_against_own"] == 0
+    assert first["experience"] == first["spent_7d"] == 0
+    assert first["last"] == NEVER
 
 
 def test_a_usual_amount_is_learned() -> None:
     figures = bought(*[(1, 20.0)] * 51)
-    assert figures["customer_amount_against_own"] == pytest.approx(0, abs=0.1)
-    assert figures["customer_experience"] == log(1 + 50)
-    assert figures["customer_last"] == log(1 + 1)
+    assert figures["amount_against_own"] == pytest.approx(0, abs=0.1)
+    assert figures["experience"] == log(1 + 50)
+    assert figures["last"] == log(1 + 1)
 
 
 def test_no_single_purchase_teaches_that_large_is_usual() -> None:
     figures = bought(*[(1, 20.0)] * 50, (1, 9_000.0), (0, 20.0))
-    assert figures["customer_amount_against_own"] > -0.15
+    assert figures["amount_against_own"] > -0.15
 
 
 def test_what_was_bought_this_week_is_held_against_as_many_usual_purchases() -> None:
-    calm = bought(*[(1, 20.0)] * 50)["customer_spent_7d"]
-    after_a_large_one = bought(*[(1, 20.0)] * 49, (1, 900.0), (0, 20.0))["customer_spent_7d"]
-    long_after = bought(*[(1, 20.0)] * 49, (1, 900.0), (70, 20.0))["customer_spent_7d"]
+    calm = bought(*[(1, 20.0)] * 50)["spent_7d"]
+    after_a_large_one = bought(*[(1, 20.0)] * 49, (1, 900.0), (0, 20.0))["spent_7d"]
+    long_after = bought(*[(1, 20.0)] * 49, (1, 900.0), (70, 20.0))["spent_7d"]
     assert calm == pytest.approx(log(2), abs=0.1)
     assert after_a_large_one > calm + 0.5
     assert long_after < 0.1

@@ -40,10 +40,15 @@ CURRENCIES = [
 ORDER = (
     "units",
     "usual",
+    "accounts",
+    "uplines",
     "buying",
     "conduct",
     "spending",
     "labelled",
+    "around",
+    "selling",
+    "usage",
     "features",
     "decisions",
     "logits",
@@ -105,8 +110,12 @@ def test_both_forms_are_at_hand(source: Mapping[str, Any]) -> None:
         assert not str(import_module(f"models.{name}").__file__).endswith(".py")
     for module in ("buying", "spending"):
         assert source[module].usual is source["usual"]
-    for other in ("units", "buying", "conduct", "spending", "labelled"):
-        assert getattr(source["features"], other) is source[other]
+    for module in ("accounts", "uplines"):
+        assert getattr(source["around"], module) is source[module]
+    for module in ("around", "conduct", "labelled", "selling", "spending", "units", "usage"):
+        assert getattr(source["features"], module) is source[module]
+    for module in ("buying", "spending"):
+        assert getattr(source["usage"], module) is source[module]
     assert source["decisions"].FEATURES is source["features"].FEATURES
 
 
@@ -157,7 +166,12 @@ def profile_of(rng: random.Random, at_ms: int) -> Profile | None:
         return None
     times = (None, 0, at_ms - rng.randrange(90 * DAY_MS), at_ms + rng.randrange(DAY_MS))
     return Profile(
-        rng.choice((None, "DE")), rng.choice(times), rng.choice(times), rng.random() < 0.1
+        rng.choice((None, "DE")),
+        rng.choice(times),
+        rng.choice(times),
+        rng.random() < 0.1,
+        rng.choice(((), ("b:1",), ("b:2", "b:3"))),
+        rng.choice((None, "u:1", "u:2")),
     )
 
 
@@ -171,7 +185,7 @@ def test_vectors_and_states_are_the_same(seed: int, source: Mapping[str, Any]) -
         at_ms += rng.choice((0, 1, 900, 60_000, 3_600_000, DAY_MS, 40 * DAY_MS))
         late = rng.choice((0, 0, 0, 5_000, 3 * DAY_MS))
         event, profile = happening(rng, at_ms - late), profile_of(rng, at_ms)
-        for key in entities(event):
+        for key in (*entities(event), *(profile.around if profile else ())):
             if (text := states.get(key)) and rng.random() < 0.02:
                 states[key] = spoilt(rng, text)
         row, updates = fast.observe(states, event, profile)
@@ -191,16 +205,19 @@ def test_vectors_and_states_are_the_same(seed: int, source: Mapping[str, Any]) -
 @settings(max_examples=300, deadline=None)
 @given(
     st.text(max_size=110)
-    | st.binary(min_size=27, max_size=75).map(lambda raw: b64encode(raw).decode())
+    | st.binary(min_size=12, max_size=75).map(lambda raw: b64encode(raw).decode())
     | st.binary(min_size=75, max_size=75).map(lambda raw: "\x02" + b64encode(raw).decode()[1:])
+    | st.binary(min_size=14, max_size=14).map(lambda raw: b64encode(b"\x01" + raw).decode())
+    | st.binary(min_size=32, max_size=32).map(lambda raw: b64encode(b"\x01" + raw).decode())
 )
 def test_any_text_for_a_state_is_taken_alike(source: Mapping[str, Any], text: str) -> None:
     import models.features as fast
 
-    states: dict[str, str | None] = dict.fromkeys(KEYS, text)
+    profile = Profile(accounts=("b:1",), upline="u:1")
+    states: dict[str, str | None] = dict.fromkeys((*KEYS, *profile.around), text)
     event = sale(card="c", device="d", customer="k")
-    row, updates = fast.observe(states, event, None)
-    due, due_updates = source["features"].observe(states, event, None)
+    row, updates = fast.observe(states, event, profile)
+    due, due_updates = source["features"].observe(states, event, profile)
     assert (bits(row), updates) == (bits(due), due_updates)
 
 
@@ -230,7 +247,7 @@ def test_logits_are_the_same(source: Mapping[str, Any]) -> None:
 
     rng = random.Random(7)
     odd = (0.0, -0.0, 1e308, -1e308, 5e-324)
-    for width, products in ((1, 0), (3, 4), (60, 120)):
+    for width, products in ((1, 0), (3, 4), (66, 120)):
         numbers = (
             array("d", [rng.gauss(0, 1) for _ in range(width)]),
             array("d", [rng.uniform(0.1, 3) for _ in range(width)]),

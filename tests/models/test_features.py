@@ -243,6 +243,8 @@ profiles = st.none() | st.builds(
     country=st.sampled_from([None, "DE"]),
     joined_ms=st.none() | st.integers(0, 4_000_000_000_000),
     payout_changed_ms=st.none() | st.integers(0, 4_000_000_000_000),
+    accounts=st.sampled_from([(), ("b:1",), ("b:1", "b:2")]),
+    upline=st.none() | st.sampled_from(["u:1", "u:2"]),
 )
 
 
@@ -271,11 +273,12 @@ class TestBounds:
         | st.binary(min_size=75, max_size=75).map(lambda raw: b64encode(raw).decode())
     )
     def test_any_text_for_a_state_gives_a_finite_vector(self, text: str) -> None:
-        states: dict[str, str | None] = dict.fromkeys(KEYS, text)
-        row, _ = observe(states, sale(card="c", device="d", customer="k"), None)
+        profile = Profile(accounts=("b:1",), upline="u:1")
+        states: dict[str, str | None] = dict.fromkeys((*KEYS, *profile.around), text)
+        row, _ = observe(states, sale(card="c", device="d", customer="k"), profile)
         assert row is not None
         assert all(isfinite(x) for x in row)
-        assert observe(states, returned(), None)[0] is None
+        assert observe(states, returned(), profile)[0] is None
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 3e38])
     @pytest.mark.parametrize("place", range(8))
@@ -305,24 +308,12 @@ class TestBounds:
         assert observe({"i:c": good}, sale(card="c"), None)[0] != fresh
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 3e38])
-    @pytest.mark.parametrize("place", range(4))
-    def test_a_device_with_an_impossible_figure_starts_afresh(
-        self, place: int, value: float
-    ) -> None:
-        figures = [1.0, 2.0, 3.0, 1.0]
-        at = START_MS // 1000
-        good = packed("<BI4f5Hxx", 2, at, *figures, 0, 5, 6, 0, 0)
-        figures[place] = value
-        bad = packed("<BI4f5Hxx", 2, at, *figures, 0, 5, 6, 0, 0)
-        fresh, _ = observe({}, sale(device="d"), None)
-        assert observe({"d:d": bad}, sale(device="d"), None)[0] == fresh
-        assert observe({"d:d": good}, sale(device="d"), None)[0] != fresh
-
-    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 3e38])
     @pytest.mark.parametrize("place", range(6))
-    def test_a_customer_with_an_impossible_figure_starts_afresh(
-        self, place: int, value: float
+    @pytest.mark.parametrize("named", ["customer", "device"])
+    def test_a_customer_or_a_device_with_an_impossible_figure_starts_afresh(
+        self, named: str, place: int, value: float
     ) -> None:
+        event, key = sale(**{named: "k"}), f"{named[0]}:k"
         figures = [1.0, 2.0, 3.0, 1.0, 20.0, 5.0]
         at = START_MS // 1000
 
@@ -332,9 +323,9 @@ class TestBounds:
 
         good = state()
         figures[place] = value
-        fresh, _ = observe({}, sale(customer="k"), None)
-        assert observe({"c:k": state()}, sale(customer="k"), None)[0] == fresh
-        assert observe({"c:k": good}, sale(customer="k"), None)[0] != fresh
+        fresh, _ = observe({}, event, None)
+        assert observe({key: state()}, event, None)[0] == fresh
+        assert observe({key: good}, event, None)[0] != fresh
 
     def test_another_format_counts_as_absent(self) -> None:
         text = observe({}, sale(), None)[1]["s:anna"]
@@ -397,7 +388,43 @@ class TestSeller:
         assert known["tenure"] > imputed["tenure"] > 3
 
 
+class TestAround:
+    """Those whom a seller's profile names."""
+
+    def test_the_account_with_most_others_counts(self) -> None:
+        busy, both = Profile(accounts=("b:busy",)), Profile(accounts=("b:quiet", "b:busy"))
+        _, states = play([sale(seller="ben"), sale(seller="cleo")], busy)
+        _, states = play([sale(seller="dora")], Profile(accounts=("b:quiet",)), states)
+        [row], states = play([sale()], both, states)
+        assert row["account_sellers"] == 2
+        assert play([sale(seller="ben")], busy, states)[0][0]["account_sellers"] == 2
+
+    def test_what_a_team_sends_back_shows_with_all_who_have_its_upline(self) -> None:
+        team = Profile(upline="u:up")
+        events = [sale(amount_minor=100_000), returned(amount_minor=50_000), sale(seller="ben")]
+        rows, states = play(events, team)
+        assert rows[0]["upline_returns"] == 0
+        assert rows[-1]["upline_returns"] == pytest.approx(500 / 1_500)
+        [other], _ = play([sale(seller="eve")], Profile(upline="u:another"), states)
+        assert other["upline_returns"] == 0
+
+    @pytest.mark.parametrize("profile", [None, Profile()])
+    def test_where_a_profile_names_nobody_nothing_is_told_and_nothing_kept(
+        self, profile: Profile | None
+    ) -> None:
+        [row], states = play([sale(), returned()], profile)
+        assert row["account_sellers"] == row["upline_returns"] == 0
+        assert list(states) == ["s:anna"]
+
+
 class TestCardsAndDevices:
+    def test_an_amount_above_what_a_device_sells_for_stands_out(self) -> None:
+        usual = [sale(START_MS + k * HOUR_MS, seller=f"s{k}", device="d") for k in range(20)]
+        row = play([*usual, sale(START_MS + DAY_MS, 50_000, seller="new", device="d")])[0][-1]
+        assert row["device_amount_against_own"] == pytest.approx(log(10), abs=0.1)
+        assert row["device_experience"] == log1p(20)
+        assert row["device_last"] == pytest.approx(log1p(5 / 24))
+
     def test_other_sellers_are_counted_to_four(self) -> None:
         events = [sale(seller=name, card="c") for name in "abcdefg"]
         others = [row["card_other_sellers"] for row in play(events)[0]]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models.beside import Beside
 from models.debts import DAY_MS
 from models.decisions import facts_of
 from models.events import SaleCompleted
@@ -115,12 +114,17 @@ def test_facts_are_read_off_the_sale_its_vector_and_the_profile() -> None:
         states |= changed
     assert row is not None
     at_ms = full.occurred_ms
-    profile = Profile("DE", joined_ms=at_ms - 5, payout_changed_ms=at_ms - 7)
+    profile = Profile(
+        "DE", joined_ms=at_ms - 5, payout_changed_ms=at_ms - 7, accounts=("b:1",), upline="u:up"
+    )
+    for seller in ("p", "q", "s"):
+        row, changed = observe(states, full.model_copy(update={"seller_id": seller}), profile)
+        states |= changed
+    assert row is not None
     facts = facts_of(full, row, profile)
     assert facts[:6] == ("s", "c", "d", "FR", "EUR", 500)
-    assert facts.seller_sales == pytest.approx(2)
-    assert facts.card_sales == pytest.approx(2)
-    assert facts[8:] == (7, 5, 0, 0.0)
-    assert facts_of(full, row, profile, Beside(3, 0.25))[10:] == (3, 0.25)
+    assert facts.seller_sales == pytest.approx(3)
+    assert facts.card_sales == pytest.approx(5)
+    assert facts[8:] == (7, 5, 2, 0.0)
     assert facts_of(bare, row, profile).country == "DE"
     assert len(row) == len(FEATURES)

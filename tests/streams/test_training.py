@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.events import SaleCompleted
 from models.features import FEATURES, Profile
 from models.scorer import Scorer
+from streams.demo.messages import Label
 from streams.fraud.replay import Labelled
-from streams.training import company_history, train, vectors
+from streams.training import _HARD, Vectors, company_history, train, vectors
 
 START_MS = 1_790_000_000_000
 
@@ -52,6 +54,18 @@ def test_learns_the_pattern_and_says_how_well(tmp_path: Path) -> None:
     scorer = Scorer.load((tmp_path / "m").read_text())
     assert scorer.digest == report.digest
     assert scorer.metrics["average_precision"] == report.average_precision
+
+
+def test_hard_patterns_count_for_more_and_frauds_for_as_many_as_they_are() -> None:
+    found = Vectors(np.zeros((4, 1)), [None, "refund_after_payout", "stolen_card", "stolen_card"])
+    genuine, hard, *others = found.weights.tolist()
+    assert genuine == 1
+    assert hard == pytest.approx(3 * others[0])
+    assert hard + sum(others) == pytest.approx(3)
+
+
+def test_every_pattern_that_counts_for_more_exists() -> None:
+    assert set(_HARD) <= {label.value for label in Label}
 
 
 def test_is_tested_on_seeds_it_was_not_trained_on(tmp_path: Path) -> None:

@@ -36,9 +36,10 @@ MONEY = re.compile(r"minor|amount|balance|fee|principal|credit|debt|payout_total
 
 NOT_MONEY = {
     "models/buying.py",
-    "models/features.py",
+    "models/selling.py",
     "models/spending.py",
     "models/units.py",
+    "models/usage.py",
     "models/usual.py",
     "streams/demo/company.py",
     "streams/demo/patterns.py",

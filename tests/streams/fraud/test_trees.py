@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from models.features import FEATURES, NOTHING
 from streams.fraud.fdh import Flags
-from streams.fraud.trees import Choice, Rows, Trees
+from streams.fraud.trees import LEARNED, Choice, Rows, Trees
 
 CHOICE = Choice(models=2, genuine_share=1.0, iterations=10, leaf_min=20)
 AMOUNT = FEATURES.index("amount")
@@ -69,6 +70,20 @@ class TestScore:
         [(model, silent)] = trees.fitted[:1]
         assert silent.any() and model.n_iter_ == CHOICE.iterations
         assert trees.score(asked(None, amount=4.9)) > 0.2 > trees.score(asked(None))
+
+
+def test_one_model_in_four_knows_how_busy_a_seller_is() -> None:
+    rows, _ = sales()
+    busy = FEATURES.index("sales_1h")
+    rows[:, busy] = np.random.default_rng(3).uniform(0, 5, len(rows))
+    trees = Trees.fit(rows, rows[:, busy] > 4.5, replace(CHOICE, models=8))
+    knows = [not left_out[LEARNED.index("sales_1h")] for _, left_out in trees.fitted]
+    assert knows == [True, False, False, False] * 2
+    quiet, loud = asked(7, 7), asked(7, 7)
+    loud[:, busy] = 4.9
+    for number, ((model, _), told) in enumerate(zip(trees.fitted, knows, strict=True)):
+        alone = Trees(replace(CHOICE, models=1), [trees.fitted[number]])
+        assert (alone.score(loud) > alone.score(quiet)).all() == told, model
 
 
 @pytest.mark.parametrize("fraud", [True, False])

@@ -15,7 +15,7 @@ from streams.settings import DEFAULTS
 from streams.wallets.rebuild import RebuildRefused, rebuild
 from tests.streams.wallets.harness import Company, Shard
 
-ADVICE = ("x:i:", "x:d:", "x:c:")
+ADVICE = ("x:i:", "x:d:", "x:c:", "x:b:", "x:u:")
 """Feature states of cards, devices and customers: not in the journal."""
 
 
