@@ -24,8 +24,9 @@ from models.drift import Reference
 from models.features import FEATURES
 from models.scorer import FORMAT, Scorer, digest_of
 
-BOUND = 6.0
-"""Standard deviations at which a feature is cut off, so that no outlier decides alone."""
+BOUND = 4.0
+"""Standard deviations at which a feature is cut off, so that no outlier decides alone, and amounts
+far beyond those trained on are taken for the largest of them."""
 
 STRENGTH = 1.0
 """Inverse of the regularisation's strength."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 
 from models.events import SaleCompleted
-from models.features import FEATURES, Profile
+from models.features import FEATURES, Profile, observe
 from models.scorer import Scorer
 from streams.demo.messages import Label
 from streams.fraud.replay import Labelled
-from streams.training import _HARD, Vectors, company_history, train, vectors
+from streams.settings import DEFAULTS
+from streams.training import _HARD, Vectors, company_history, sparing, train, vectors
 
 START_MS = 1_790_000_000_000
 
@@ -64,6 +66,52 @@ def test_hard_patterns_count_for_more_and_frauds_for_as_many_as_they_are() -> No
     assert hard + sum(others) == pytest.approx(3)
 
 
+def test_some_tills_leave_out_whom_and_what_a_sale_names() -> None:
+    named = ("customer_ref", "instrument_ref", "device_ref")
+    sales = [
+        SaleCompleted(
+            id=f"e{k}",
+            occurred_at=datetime.fromtimestamp(START_MS / 1000, UTC),
+            seller_id=f"s{k % 200}",
+            sale_id=f"x{k}",
+            currency="EUR",
+            amount_minor=1_000,
+            **dict.fromkeys(named, "r"),
+        )
+        for k in range(400)
+    ]
+    found = [item.event for item in sparing(Labelled(sale, None, None) for sale in sales)]
+    assert found[:200] == [one.model_copy(update={"id": f"e{k}", "sale_id": f"x{k}"})
+                           for k, one in enumerate(found[200:])]  # fmt: skip
+    kinds = Counter(tuple(name for name in named if getattr(one, name) is None) for one in found)
+    assert set(kinds) == {(), *((name,) for name in named), named}
+    assert 240 < kinds[()] < 360
+    assert [one.amount_minor for one in found] == [sale.amount_minor for sale in sales]
+
+
+@pytest.mark.parametrize("names", [{}, {"instrument_ref": "c", "customer_ref": "k"}])
+def test_the_shipped_model_is_not_calmed_by_what_it_never_saw(names: dict[str, str]) -> None:
+    scorer = Scorer.load((DEFAULTS / "model.json").read_text())
+
+    def score(amount_minor: int) -> float:
+        event = SaleCompleted(
+            id="e",
+            occurred_at=datetime.fromtimestamp(START_MS / 1000, UTC),
+            seller_id="s",
+            sale_id="x",
+            currency="EUR",
+            amount_minor=amount_minor,
+            **names,
+        )
+        row, _ = observe({}, event, Profile("DE"))
+        assert row is not None
+        return float(scorer.score([row])[0])
+
+    usual, large = score(5_000), score(100_000)
+    assert large > usual
+    assert all(score(amount) > 0.5 * large for amount in (300_000, 1_000_000, 40_000_000))
+
+
 def test_every_pattern_that_counts_for_more_exists() -> None:
     assert set(_HARD) <= {label.value for label in Label}
 
@@ -92,8 +140,7 @@ def test_a_history_without_fraud_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_shipped_model_catches_frauds_of_a_company_it_has_not_seen() -> None:
-    shipped = Path(__file__).parents[2] / "streams" / "defaults" / "model.json"
-    scorer = Scorer.load(shipped.read_text(encoding="ascii"))
+    scorer = Scorer.load((DEFAULTS / "model.json").read_text(encoding="ascii"))
     seed = 424_242
     assert seed not in scorer.provenance["train_seeds"]
     data = vectors(company_history(seed, 6_000))
