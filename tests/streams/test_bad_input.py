@@ -54,7 +54,7 @@ def test_so_does_one_of_another_width(row: list[float]) -> None:
     "text",
     [
         MODEL[:-9],
-        MODEL.replace('"bound": 6.0', '"bound": 7.0'),
+        MODEL.replace('"bound": ', '"bound": 1'),
         sealed(lambda model: model.update(format=99)),
         sealed(lambda model: model.update(features=model["features"][:-1])),
         sealed(lambda model: model["coefficients"].__setitem__(0, 1e9)),
