@@ -12,3 +12,13 @@ cpdef list logits(
     list rows, const double[::1] means, const double[::1] scales, const long long[::1] left,
     const long long[::1] right, const double[::1] weights, double bound, double intercept
 )
+
+@cython.locals(
+    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, value=double,
+    term=double, values=cython.double[::1], found=cython.double[::1],
+    factors="const long long[::1]",
+)
+cpdef list shares(
+    list row, const double[::1] means, const double[::1] scales, const long long[::1] left,
+    const long long[::1] right, const double[::1] weights, double bound
+)

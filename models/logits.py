@@ -56,3 +56,36 @@ def logits(  # noqa: PLR0917 - called for each batch
             total += values[left[k]] * values[right[k]] * weights[width + k]
         found.append(total + intercept)
     return found
+
+
+def shares(  # noqa: PLR0917 - called for each decision that is explained
+    row: Sequence[float],
+    means: Sequence[float],
+    scales: Sequence[float],
+    left: Sequence[int],
+    right: Sequence[int],
+    weights: Sequence[float],
+    bound: float,
+) -> list[float]:
+    """What each feature adds to a row's logit: its own term, and half of those of its products.
+
+    Raises what :func:`logits` raises.
+    """
+    width, products = len(means), len(left)
+    if len(row) != width:
+        raise ValueError(f"a row of {len(row)} numbers; due are {width}")
+    values, found = array("d", bytes(8 * width)), array("d", bytes(8 * width))
+    for k in range(width):
+        value = row[k]
+        if not math.isfinite(value):
+            raise ValueError("a vector holds a NaN or an infinity")
+        value = (value - means[k]) / scales[k]
+        value = min(value, bound)
+        value = max(value, -bound)
+        values[k] = value
+        found[k] = value * weights[k]
+    for factors in (left, right):
+        for k in range(products):
+            term = values[left[k]] * values[right[k]] * weights[width + k]
+            found[factors[k]] += term / 2.0
+    return list(found)

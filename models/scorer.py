@@ -158,6 +158,11 @@ class Scorer:
 
         Exact: a product's share goes half to each of its factors.
         """
+        if logits.LOOPS and type(row) is list:
+            try:
+                return logits.shares(row, *self._columns, self._bound)
+            except (TypeError, ValueError) as error:
+                raise RowRefused(str(error)) from None
         terms = self._terms(_checked([row]))[:, 0]
         width = len(FEATURES)
         shares = terms[:width].copy()
@@ -173,7 +178,7 @@ class Scorer:
         At most three, and none that adds next to nothing.
         """
         shares = self.shares(row)
-        strongest = sorted(range(len(shares)), key=lambda i: -shares[i])[:_REASONS]
+        strongest = sorted(range(len(shares)), key=shares.__getitem__, reverse=True)[:_REASONS]
         return [
             WORDS[FEATURES[i]][0 if self.is_above(i, row[i]) else 1]
             for i in strongest

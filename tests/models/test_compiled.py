@@ -261,11 +261,16 @@ def test_logits_are_the_same(source: Mapping[str, Any]) -> None:
         ]
         found = fast.logits(rows, *numbers, 8.0, -4.5)
         assert bits(found) == bits(source["logits"].logits(rows, *numbers, 8.0, -4.5))
+        for row in rows[:50]:
+            shares = fast.shares(row, *numbers, 8.0)
+            assert bits(shares) == bits(source["logits"].shares(row, *numbers, 8.0))
     for wrong in ([math.nan], [math.inf], [1.0, 2.0], ["x"], []):
         one = (array("d", [0.0]), array("d", [1.0]), array("q"), array("q"), array("d", [1.0]))
         for form in (fast, source["logits"]):
             with pytest.raises((ValueError, TypeError)):
                 form.logits([wrong], *one, 8.0, 0.0)
+            with pytest.raises((ValueError, TypeError)):
+                form.shares(wrong, *one, 8.0)
 
 
 POLICIES = (

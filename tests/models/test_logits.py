@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models.features import FEATURES
-from models.logits import logits
+from models.logits import logits, shares
 from models.scorer import RowRefused, Scorer, _probability
 from streams.settings import DEFAULTS
 
@@ -38,6 +38,13 @@ def test_the_loop_and_numpy_give_the_same_bits(scorer: Scorer) -> None:
         assert scorer.score(np.array(rows)).tolist() == [
             _probability(logit) for logit in scorer._looped(rows)
         ]
+
+
+def test_shares_by_the_loop_and_by_numpy_are_the_same_bits(scorer: Scorer) -> None:
+    for row in rows_of(random.Random(4), 100):
+        looped = shares(row, *scorer._columns, scorer._bound)
+        assert scorer.shares(tuple(row)) == looped  # what is no list goes to numpy
+        assert scorer.shares(row) == looped
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf, "x", None])
