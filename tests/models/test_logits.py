@@ -45,7 +45,7 @@ def test_shares_by_the_loop_and_by_numpy_are_the_same_bits(scorer: Scorer) -> No
         looped = shares(row, *scorer._columns, scorer._bound)
         with np.errstate(over="ignore"):
             assert scorer.shares(tuple(row)) == looped  # what is no list goes to numpy
-        assert scorer.shares(row) == looped
+            assert scorer.shares(row) == looped
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf, "x", None])
