@@ -5,8 +5,8 @@ from libc cimport math
 
 
 @cython.locals(
-    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, value=double,
-    total=double, found=list, row=list, values=cython.double[::1],
+    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, total=double,
+    found=list, row=list, values=cython.double[::1],
 )
 cpdef list logits(
     list rows, const double[::1] means, const double[::1] scales, const long long[::1] left,
@@ -14,11 +14,16 @@ cpdef list logits(
 )
 
 @cython.locals(
-    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, value=double,
-    term=double, values=cython.double[::1], found=cython.double[::1],
+    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, term=double,
+    values=cython.double[::1], found=cython.double[::1],
     factors="const long long[::1]",
 )
 cpdef list shares(
     list row, const double[::1] means, const double[::1] scales, const long long[::1] left,
     const long long[::1] right, const double[::1] weights, double bound
 )
+
+@cython.locals(width=cython.Py_ssize_t, k=cython.Py_ssize_t, value=double)
+cdef int _standardise(
+    list row, const double[::1] means, const double[::1] scales, double bound, double[::1] values
+) except -1

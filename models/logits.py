@@ -40,18 +40,10 @@ def logits(  # noqa: PLR0917 - called for each batch
     values = array("d", bytes(8 * width))
     found: list[float] = []
     for row in rows:
-        if len(row) != width:
-            raise ValueError(f"a row of {len(row)} numbers; due are {width}")
+        _standardise(row, means, scales, bound, values)
         total = 0.0
         for k in range(width):
-            value = row[k]
-            if not math.isfinite(value):
-                raise ValueError("a vector holds a NaN or an infinity")
-            value = (value - means[k]) / scales[k]
-            value = min(value, bound)
-            value = max(value, -bound)
-            values[k] = value
-            total += value * weights[k]
+            total += values[k] * weights[k]
         for k in range(products):
             total += values[left[k]] * values[right[k]] * weights[width + k]
         found.append(total + intercept)
@@ -72,20 +64,32 @@ def shares(  # noqa: PLR0917 - called for each decision that is explained
     Raises what :func:`logits` raises.
     """
     width, products = len(means), len(left)
+    values, found = array("d", bytes(8 * width)), array("d", bytes(8 * width))
+    _standardise(row, means, scales, bound, values)
+    for k in range(width):
+        found[k] = values[k] * weights[k]
+    for factors in (left, right):
+        for k in range(products):
+            term = values[left[k]] * values[right[k]] * weights[width + k]
+            found[factors[k]] += term / 2.0
+    return list(found)
+
+
+def _standardise(
+    row: Sequence[float],
+    means: Sequence[float],
+    scales: Sequence[float],
+    bound: float,
+    values: array[float],
+) -> None:
+    """Put a row's features into ``values``, each standardised and cut off at ``bound``."""
+    width = len(means)
     if len(row) != width:
         raise ValueError(f"a row of {len(row)} numbers; due are {width}")
-    values, found = array("d", bytes(8 * width)), array("d", bytes(8 * width))
     for k in range(width):
         value = row[k]
         if not math.isfinite(value):
             raise ValueError("a vector holds a NaN or an infinity")
         value = (value - means[k]) / scales[k]
         value = min(value, bound)
-        value = max(value, -bound)
-        values[k] = value
-        found[k] = value * weights[k]
-    for factors in (left, right):
-        for k in range(products):
-            term = values[left[k]] * values[right[k]] * weights[width + k]
-            found[factors[k]] += term / 2.0
-    return list(found)
+        values[k] = max(value, -bound)
