@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.accounts import account_key
-from models.events import SaleCompleted, SellerStatus, SellerUpdated, decode
+from models.events import SaleCompleted, SellerUpdated, decode
 from models.features import FEATURES, Profile
-from models.uplines import upline_key
+from models.sellers import Method, read_seller, stored_profile
 from rails.fingerprint import fingerprint
 from streams.demo.company import Company, Kind
 from streams.fraud.artefact import fitted, scores, sealed, write
@@ -215,17 +214,13 @@ def sparing(history: Iterable[Labelled]) -> Iterator[Labelled]:
 
 
 def _profile(event: SellerUpdated) -> Profile:
-    payout, sponsor = event.payout, event.sponsor_id
-    changed = payout.changed_at if payout else None
+    """What a worker would know of the seller from now on."""
+    payout = event.payout
     ways = (payout, *payout.others) if payout else ()
-    return Profile(
-        country=event.country,
-        joined_ms=round(event.joined_at.timestamp() * 1000) if event.joined_at else None,
-        payout_changed_ms=round(changed.timestamp() * 1000) if changed else None,
-        suspended=event.status is SellerStatus.SUSPENDED,
-        accounts=tuple(dict.fromkeys(account_key(way.destination) for way in ways)),
-        upline=upline_key(sponsor) if sponsor and sponsor != event.seller_id else None,
-    )
+    methods = [Method(way.destination, (), account=way.destination) for way in ways]
+    return read_seller(
+        event.seller_id, f"1|{stored_profile(event, methods, None)}".encode()
+    ).profile
 
 
 def _sealed(_: str, destination: str) -> str:
