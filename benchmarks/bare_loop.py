@@ -6,7 +6,6 @@ and the states of cards, devices and customers, whatever the number of shards. E
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from streams.settings import Settings, load_settings
 from streams.wallets.library import library
 from streams.wallets.server import meta_key
 from streams.wallets.store import Operation
-from streams.worker import GARBAGE_THRESHOLD, now_ms
+from streams.worker import now_ms, spare_garbage_collection
 
 WAIT_S = 0.1
 GROUP = "bare-loop"
@@ -193,10 +192,7 @@ def _delivered(error: KafkaError | None, _: Message) -> None:
 def main() -> None:
     """Run with the settings of the environment."""
     loop = BareLoop(load_settings())
-    # As the product does: nothing that is loaded by now is ever garbage.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+    spare_garbage_collection()  # as the product does
     signal.signal(signal.SIGTERM, loop.end)
     loop.run()
 

@@ -33,7 +33,7 @@ from rails.fingerprint import fingerprint
 from streams.settings import Settings, load_settings
 from streams.wallets.store import Operation
 from streams.wallets.terms import Terms
-from streams.worker import ASK_AFTER_MS, company_rules, now_ms
+from streams.worker import ASK_AFTER_MS, company_rules, now_ms, spare_garbage_collection
 
 BATCHES = (1, 200, 1_000)
 """Sales in the batches that are measured."""
@@ -256,12 +256,13 @@ class Cost:
 
 
 def measure_deciding(*, seed: int, events: int, rounds: int) -> list[Cost]:
-    """The least of some rounds, for each size of a batch."""
+    """The least of some rounds, for each size of a batch, with garbage collected as by a worker."""
     keys = new_seal_keys()
     profiles, sales = profiles_and_sales(seed, events, seal=seal_of(keys), upline=True)
     deciding = Deciding(load_settings(seal_keys=keys))
     decoded = deciding.decode(Source("sales", 0, i, sale.value) for i, sale in enumerate(sales))
     sellers = deciding.sellers(profile.value for profile in profiles)
+    spare_garbage_collection()  # as a worker does
 
     def least(batch: int, *, recorded: bool) -> float:
         measured = partial(deciding.measured, decoded, sellers, batch, recorded=recorded)

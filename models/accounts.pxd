@@ -1,7 +1,7 @@
 # C types of accounts.py, for where it is compiled.
 
 cimport cython
-from models cimport packing
+from models cimport marks, packing
 from models.packing cimport CAccount
 
 cdef long long _FORMAT

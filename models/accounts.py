@@ -8,10 +8,7 @@ known of cards and devices it is advice: a text that cannot be read counts as ab
 
 from __future__ import annotations
 
-from functools import lru_cache
-from zlib import crc32
-
-from models import packing
+from models import marks, packing
 from models.packing import UNREADABLE, Account
 
 _FORMAT = 1
@@ -28,7 +25,7 @@ def paid_to(text: str | None, seller_id: str) -> tuple[int, str]:
 
     ``text`` is the state before. The number is from 0 to :data:`models.packing.SELLERS_MAX`.
     """
-    seller = _mark(seller_id)
+    seller = marks.mark32(seller_id)
     _, a, b, c, d, e, f, g, h = _NOBODY if text is None else _state(text)
     # The latest first: those before her place move on by one, and without a place the last leaves.
     if seller == b:
@@ -58,8 +55,3 @@ def _state(text: str) -> Account:
     except UNREADABLE:
         return _NOBODY
     return state if state[0] == _FORMAT else _NOBODY
-
-
-@lru_cache(maxsize=65_536)
-def _mark(seller_id: str) -> int:
-    return crc32(seller_id.encode()) or 1

@@ -5,7 +5,7 @@ from models cimport accounts, uplines
 
 
 @cython.locals(key=str, most=cython.longlong, others=cython.longlong)
-cpdef double paid_to(states, dict updates, tuple keys, str seller)
+cpdef double paid_to(dict states, dict updates, tuple keys, str seller)
 
 @cython.locals(share=double)
-cpdef double came_back(states, dict updates, str key, long long at, double sold, double back)
+cpdef double came_back(dict states, dict updates, str key, long long at, double sold, double back)

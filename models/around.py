@@ -5,8 +5,6 @@ A sale does not name them, so they take a read of their own, behind the profiles
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from models import accounts, uplines
 
 AROUND_FEATURES = ("account_sellers", "upline_returns")
@@ -18,7 +16,7 @@ NOBODY = (0.0, 0.0)
 
 
 def paid_to(
-    states: Mapping[str, str | None], updates: dict[str, str], keys: tuple[str, ...], seller: str
+    states: dict[str, str | None], updates: dict[str, str], keys: tuple[str, ...], seller: str
 ) -> float:
     """Others who are paid to one of these accounts: of the one with most. For a sale of hers.
 
@@ -32,7 +30,7 @@ def paid_to(
 
 
 def came_back(  # noqa: PLR0917 - called for each event
-    states: Mapping[str, str | None],
+    states: dict[str, str | None],
     updates: dict[str, str],
     key: str | None,
     at: int,

@@ -31,7 +31,7 @@ MODULES = (
 )
 """The modules that are compiled, by their names in this package."""
 
-_TYPES = tuple(f"{name}.pxd" for name in (*MODULES, "packing"))
+_TYPES = tuple(f"{name}.pxd" for name in (*MODULES, "marks", "packing"))
 
 RUN = {"compiled": "compiled", "python": "in plain Python", "mixed": "partly compiled"}
 """What :func:`form` says, in words."""

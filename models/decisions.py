@@ -278,7 +278,8 @@ def _decide(  # noqa: PLR0917 - what a sale is decided from
             return Decision(
                 Tier.INSTANT, (), score, cost, draw=drawn, explored=True, propensity=chance
             )
-    why = Why.SCORE if score >= policy.hold_from else Why.COST
+    hold_from, _, _, _ = policy.weighing
+    why = Why.SCORE if score >= hold_from else Why.COST
     words = () if explain is None else tuple(explain())
     tier = Tier.PARTIAL if share_bp else Tier.HOLD
     reasons = (why.value, *words)
@@ -319,23 +320,25 @@ def _cost(
 
     Written so that no rounding lets it fall while the score or the amount rises.
     """
-    if score is None or currency not in policy.review_cost:
+    _, wait_share, review_cost, _ = policy.weighing
+    if score is None or currency not in review_cost:
         return None
-    return amount_minor * (score - policy.wait_share * (1.0 - score))
+    return amount_minor * (score - wait_share * (1.0 - score))
 
 
 def _share(score: float, cost: float | None, currency: str, policy: FraudPolicy) -> int:
     """Which share may be paid at once, in basis points: what is expected to cost no more than a
     review does."""
-    if score >= policy.hold_from:
+    hold_from, _, review_cost, partial_min = policy.weighing
+    if score >= hold_from:
         return 0
     if cost is None:
         return BASIS_POINTS
-    review = policy.review_cost[currency]
+    review = review_cost[currency]
     if cost <= review:
         return BASIS_POINTS
     share_bp = min(int(BASIS_POINTS * review / cost), BASIS_POINTS - 1)
-    return share_bp if share_bp >= policy.partial_min else 0
+    return share_bp if share_bp >= partial_min else 0
 
 
 _SELLER_1H = FEATURES.index("sales_1h")

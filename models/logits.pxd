@@ -3,6 +3,8 @@
 cimport cython
 from libc cimport math
 
+cdef double _LOGIT_MAX
+
 
 @cython.locals(
     width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, total=double,
@@ -14,14 +16,16 @@ cpdef list logits(
 )
 
 @cython.locals(
-    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, term=double,
+    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t,
     values=cython.double[::1], found=cython.double[::1],
-    factors="const long long[::1]",
 )
 cpdef list shares(
     list row, const double[::1] means, const double[::1] scales, const long long[::1] left,
     const long long[::1] right, const double[::1] weights, double bound
 )
+
+@cython.locals(logit=double, bounded=double)
+cpdef list probabilities(list found)
 
 @cython.locals(width=cython.Py_ssize_t, k=cython.Py_ssize_t, value=double)
 cdef int _standardise(

@@ -17,6 +17,8 @@ from models.compiled import is_compiled
 LOOPS = is_compiled("logits")
 """Whether the loop is the quickest way here."""
 
+_LOGIT_MAX = 40.0  # beyond this a probability is 0 or 1 to the last bit but one
+
 
 def logits(  # noqa: PLR0917 - called for each batch
     rows: Sequence[Sequence[float]],
@@ -68,11 +70,23 @@ def shares(  # noqa: PLR0917 - called for each decision that is explained
     _standardise(row, means, scales, bound, values)
     for k in range(width):
         found[k] = values[k] * weights[k]
-    for factors in (left, right):
-        for k in range(products):
-            term = values[left[k]] * values[right[k]] * weights[width + k]
-            found[factors[k]] += term / 2.0
-    return list(found)
+    for k in range(products):
+        found[left[k]] += values[left[k]] * values[right[k]] * weights[width + k] / 2.0
+    for k in range(products):
+        found[right[k]] += values[left[k]] * values[right[k]] * weights[width + k] / 2.0
+    return [found[k] for k in range(width)]
+
+
+def probabilities(found: Sequence[float]) -> list[float]:
+    """The probability that each logit stands for.
+
+    By the C library's exponential, one by one: numpy's differs between processors in the last bit.
+    """
+    probable: list[float] = []
+    for logit in found:
+        bounded = min(max(logit, -_LOGIT_MAX), _LOGIT_MAX)
+        probable.append(1.0 / (1.0 + math.exp(-bounded)))
+    return probable
 
 
 def _standardise(

@@ -208,19 +208,18 @@ class FraudPolicy(Section):
         return self
 
     @cached_property
-    def hold_from(self) -> float:
-        """``hold_score`` as the float that a score is compared with."""
-        return float(self.hold_score)
+    def weighing(self) -> tuple[float, float, Mapping[str, int], int]:
+        """What a score is weighed by, at hand for each sale: ``hold_score`` as the float that it is
+        compared with, ``wait_cost`` as a share of the earning, review costs, the least share in
+        basis points.
+        """
+        wait_share = self.wait_cost / BASIS_POINTS
+        return float(self.hold_score), wait_share, self.review_cost, self.partial_min
 
     @property
     def hold_score_bp(self) -> int:
         """``hold_score`` in basis points."""
         return int(self.hold_score * BASIS_POINTS)
-
-    @cached_property
-    def wait_share(self) -> float:
-        """``wait_cost`` as a share of the earning."""
-        return self.wait_cost / BASIS_POINTS
 
     @cached_property
     def looks_at_accounts(self) -> bool:

@@ -16,7 +16,6 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from math import exp
 from struct import Struct
 from struct import error as StructError
 from typing import Any, TypeGuard
@@ -37,7 +36,6 @@ ARTEFACT_BYTES_MAX = 1_000_000
 PARITY_MAX = 1e-9
 """How far a score may lie from scikit-learn's."""
 
-_LOGIT_MAX = 40.0  # beyond this a probability is 0 or 1 to the last bit but one
 _REASONS = 3
 _SHARE_MIN = 0.1  # of a logit: below it a feature is not worth a reviewer's time
 _BLOCK = 256  # rows whose terms fit a processor's cache
@@ -100,7 +98,7 @@ class Scorer:
 
     def is_above(self, feature: int, value: float) -> bool:
         """Whether a value of a feature is at or above its mean in training."""
-        return bool(value >= self._means[feature, 0])
+        return value >= self._columns[0][feature]
 
     @property
     def intercept(self) -> float:
@@ -134,7 +132,7 @@ class Scorer:
     def score(self, rows: ArrayLike) -> NDArray[np.float64]:
         """The probability of fraud for each row. Raises :class:`RowRefused`."""
         if logits.LOOPS and _are_lists(rows):
-            return _probabilities(self._looped(rows))
+            return np.array(logits.probabilities(self._looped(rows)))
         return self.score_matrix(rows)
 
     def score_matrix(self, matrix: ArrayLike) -> NDArray[np.float64]:
@@ -145,7 +143,7 @@ class Scorer:
             sums = _sums(self._terms(rows[k : k + _BLOCK]))
             sums += self._intercept
             found += sums.tolist()
-        return _probabilities(found)
+        return np.array(logits.probabilities(found))
 
     def _looped(self, rows: list[list[float]]) -> list[float]:
         try:
@@ -178,12 +176,9 @@ class Scorer:
         At most three, and none that adds next to nothing.
         """
         shares = self.shares(row)
-        strongest = sorted(range(len(shares)), key=shares.__getitem__, reverse=True)[:_REASONS]
-        return [
-            WORDS[FEATURES[i]][0 if self.is_above(i, row[i]) else 1]
-            for i in strongest
-            if shares[i] > _SHARE_MIN
-        ]
+        strong = [i for i, share in enumerate(shares) if share > _SHARE_MIN]
+        strong.sort(key=shares.__getitem__, reverse=True)
+        return [WORDS[FEATURES[i]][0 if self.is_above(i, row[i]) else 1] for i in strong[:_REASONS]]
 
     def _terms(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """What each feature and each product adds to the logits, one column a row."""
@@ -234,19 +229,6 @@ def _sums(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     for term in terms[1:]:
         sums += term
     return sums
-
-
-def _probabilities(found: Sequence[float]) -> NDArray[np.float64]:
-    # libm's exp, one by one: numpy's differs between processors in the last bit.
-    return np.array([_probability(logit) for logit in found])
-
-
-def _probability(logit: float) -> float:
-    if logit > _LOGIT_MAX:
-        logit = _LOGIT_MAX
-    elif logit < -_LOGIT_MAX:
-        logit = -_LOGIT_MAX
-    return 1.0 / (1.0 + exp(-logit))
 
 
 def _refuse_constant(word: str) -> None:

@@ -161,6 +161,12 @@ def happening(rng: random.Random, at_ms: int) -> SaleCompleted | SaleReturned:
     )
 
 
+def named(names: list[str]) -> SaleCompleted:
+    """A sale whose seller, card, device and customer have these names, which no decoder takes."""
+    fields = ("seller_id", "instrument_ref", "device_ref", "customer_ref")
+    return sale().model_copy(update=dict(zip(fields, names, strict=True)))
+
+
 def profile_of(rng: random.Random, at_ms: int) -> Profile | None:
     if rng.random() < 0.2:
         return None
@@ -221,6 +227,25 @@ def test_any_text_for_a_state_is_taken_alike(source: Mapping[str, Any], text: st
     assert (bits(row), updates) == (bits(due), due_updates)
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(max_size=80), min_size=4, max_size=4))
+def test_any_names_are_marked_alike(source: Mapping[str, Any], names: list[str]) -> None:
+    import models.features as fast
+
+    event, profile = named(names), Profile(accounts=("b:1",))
+    row, updates = fast.observe({}, event, profile)
+    due, due_updates = source["features"].observe({}, event, profile)
+    assert (bits(row), updates) == (bits(due), due_updates)
+
+
+def test_a_name_that_is_no_text_is_refused_alike(source: Mapping[str, Any]) -> None:
+    import models.features as fast
+
+    for form in (fast, source["features"]):
+        with pytest.raises(UnicodeEncodeError):
+            form.observe({}, named(["anna", "\ud800", "d", "k"]), None)
+
+
 @pytest.mark.parametrize("at_ms", [-1, 2**32 * 1000, 2**62])
 def test_a_time_that_no_state_holds_is_refused_alike(source: Mapping[str, Any], at_ms: int) -> None:
     import models.features as fast
@@ -261,6 +286,8 @@ def test_logits_are_the_same(source: Mapping[str, Any]) -> None:
         ]
         found = fast.logits(rows, *numbers, 8.0, -4.5)
         assert bits(found) == bits(source["logits"].logits(rows, *numbers, 8.0, -4.5))
+        probable = source["logits"].probabilities(found)
+        assert bits(fast.probabilities(found)) == bits(probable)
         for row in rows[:50]:
             shares = fast.shares(row, *numbers, 8.0)
             assert bits(shares) == bits(source["logits"].shares(row, *numbers, 8.0))

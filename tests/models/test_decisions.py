@@ -181,7 +181,7 @@ class TestCost:
         policy = WEIGHED.model_copy(
             update={"review_cost": {"EUR": review}, "wait_cost": wait, "partial_min": least}
         )
-        policy.__dict__.pop("wait_share", None)
+        policy.__dict__.pop("weighing", None)
         score, more_score = sorted(scores)
         amount, more = sorted(amounts)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 from array import array
-from math import inf, nan
+from math import inf, log, nan
 from typing import Any
 
 import numpy as np
 import pytest
 
 from models.features import FEATURES
-from models.logits import logits, shares
-from models.scorer import RowRefused, Scorer, _probability
+from models.logits import logits, probabilities, shares
+from models.scorer import RowRefused, Scorer
 from streams.settings import DEFAULTS
 
 WIDTH = len(FEATURES)
@@ -35,9 +35,13 @@ def rows_of(rng: random.Random, count: int) -> list[list[float]]:
 def test_the_loop_and_numpy_give_the_same_bits(scorer: Scorer) -> None:
     rows = rows_of(random.Random(3), 400)
     with np.errstate(over="ignore"):
-        assert scorer.score(np.array(rows)).tolist() == [
-            _probability(logit) for logit in scorer._looped(rows)
-        ]
+        assert scorer.score(np.array(rows)).tolist() == probabilities(scorer._looped(rows))
+
+
+def test_a_probability_is_the_logistic_of_its_logit() -> None:
+    assert probabilities([0.0, log(3.0), -log(3.0)]) == pytest.approx([0.5, 0.75, 0.25])
+    assert probabilities([-1e300, 1e300]) == probabilities([-40.0, 40.0])
+    assert 0.0 < probabilities([-1e300])[0] < probabilities([1e300])[0] <= 1.0
 
 
 def test_shares_by_the_loop_and_by_numpy_are_the_same_bits(scorer: Scorer) -> None:
