@@ -254,7 +254,14 @@ class RailContract:
         self.needs("guarded")
         instruction = world.instruction()
         outcomes = await asyncio.gather(*(world.rail.submit(instruction) for _ in range(20)))
-        assert len({outcome.provider_ref for outcome in outcomes}) == 1
+        # A busy machine may outlast the time-out: that is unknown, and who asks is told the same.
+        assert {one.state for one in outcomes} <= {PayoutState.ACCEPTED, PayoutState.UNKNOWN}
+        told = [
+            await world.rail.enquire(instruction) if one.state is PayoutState.UNKNOWN else one
+            for one in outcomes
+        ]
+        assert {one.state for one in told} == {PayoutState.ACCEPTED}
+        assert len({one.provider_ref for one in told}) == 1
         assert world.executions(instruction) == 1
 
     async def test_a_refused_repeat_says_nothing_of_the_first(self, world: World) -> None:
