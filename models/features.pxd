@@ -13,11 +13,12 @@ cdef double PER_DAY
 
 
 @cython.locals(
-    at=cython.longlong, named=dict, seller=str, key=str, x=double, passed=cython.longlong, own=CSelling,
-    ways=CConduct, c7=double, s7=double, of_seller=CSellingFigures, row=list, updates=dict,
-    mark=cython.longlong, card=str, device=str, customer=str, paid_with=cython.longlong, beside=tuple,
-    stranger=bint, buyer=cython.longlong, of_card=tuple, spent=tuple, text=str, on_device=tuple,
-    of_device=tuple, of_customer=tuple, of_conduct=CConductFigures,
+    at=cython.longlong, named=dict, seller=str, key=str, x=double, passed=cython.longlong,
+    own=CSelling, ways=CConduct, c7=double, s7=double, of_seller=CSellingFigures, row=list,
+    updates=dict, mark=cython.longlong, card=str, device=str, customer=str,
+    paid_with=cython.longlong, beside=tuple, stranger=bint, buyer=cython.longlong, of_card=tuple,
+    spent=tuple, text=str, on_device=tuple, of_device=tuple, of_customer=tuple,
+    of_conduct=CConductFigures,
 )
 cpdef tuple observe(dict states, event, profile, at_ms=*)
 

@@ -125,7 +125,7 @@ cdef inline str written(const uint8_t *raw, Py_ssize_t size):
 
 
 cdef inline bint was_read(str text, uint8_t *raw, Py_ssize_t size) noexcept:
-    """Whether a text is of so many bytes in base64 and of nothing else; they are in ``raw`` then."""
+    """Whether a text is of so many bytes in base64 and nothing else; they are in ``raw`` then."""
     cdef const uint8_t *digits
     cdef uint8_t a, b, c, d, every = 0
     cdef Py_ssize_t k
