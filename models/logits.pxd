@@ -16,8 +16,9 @@ cpdef list logits(
 )
 
 @cython.locals(
-    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t,
+    width=cython.Py_ssize_t, products=cython.Py_ssize_t, k=cython.Py_ssize_t, term=double,
     values=cython.double[::1], found=cython.double[::1],
+    factors="const long long[::1]",
 )
 cpdef list shares(
     list row, const double[::1] means, const double[::1] scales, const long long[::1] left,

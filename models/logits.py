@@ -70,11 +70,11 @@ def shares(  # noqa: PLR0917 - called for each decision that is explained
     _standardise(row, means, scales, bound, values)
     for k in range(width):
         found[k] = values[k] * weights[k]
-    for k in range(products):
-        found[left[k]] += values[left[k]] * values[right[k]] * weights[width + k] / 2.0
-    for k in range(products):
-        found[right[k]] += values[left[k]] * values[right[k]] * weights[width + k] / 2.0
-    return [found[k] for k in range(width)]
+    for factors in (left, right):
+        for k in range(products):
+            term = values[left[k]] * values[right[k]] * weights[width + k]
+            found[factors[k]] += term / 2.0
+    return [found[k] for k in range(width)]  # compiled, list() would go through each as an object
 
 
 def probabilities(found: Sequence[float]) -> list[float]:

@@ -28,14 +28,15 @@ cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
 
 
-cdef inline long long mark32(str name) except -1:
+cdef inline long long crc32(str name) except -1:
     cdef Py_ssize_t length
     cdef const char *text = PyUnicode_AsUTF8AndSize(name, &length)
-    cdef long long mark = payouts_crc32(<const unsigned char *>text, length)
-    return mark if mark else 1
+    return payouts_crc32(<const unsigned char *>text, length)
 
 
 cdef inline long long mark16(str name) except -1:
-    cdef Py_ssize_t length
-    cdef const char *text = PyUnicode_AsUTF8AndSize(name, &length)
-    return payouts_crc32(<const unsigned char *>text, length) % 65535 + 1
+    return crc32(name) % 65535 + 1
+
+
+cdef inline long long mark32(str name) except -1:
+    return crc32(name) or 1
